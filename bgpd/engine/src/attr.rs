@@ -1,0 +1,1 @@
+//! Path attributes: hash-consed sets, their digest, edits.

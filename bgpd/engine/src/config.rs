@@ -1,0 +1,11 @@
+//! What the operator wants, and the steps from what runs to what is wanted.
+//!
+//! A TOML file and the gRPC API both end as a [`Desired`]; [`plan()`] compares two of them.
+
+mod desired;
+mod plan;
+
+pub use desired::{
+    AddPath, Desired, DynamicNeighbors, Global, Neighbor, NeighborSettings, Originate, Secret,
+};
+pub use plan::{Impact, Step, plan};

@@ -1,0 +1,1 @@
+//! Update groups: one encoding for all members.

@@ -1,0 +1,1 @@
+//! From UPDATE bytes to batches for the partitions.

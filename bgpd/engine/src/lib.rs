@@ -1,0 +1,17 @@
+//! What a BGP speaker is, without any I/O: bytes and time come in, effects go out.
+//!
+//! The modules depend on each other in one direction only:
+//! `id, config → session, attr → policy → rib → export → group → speaker`.
+#![forbid(unsafe_code)]
+
+pub mod attr;
+pub mod config;
+pub mod export;
+pub mod group;
+pub mod id;
+pub mod intake;
+pub mod policy;
+pub mod rib;
+pub mod session;
+pub mod speaker;
+pub mod stage;

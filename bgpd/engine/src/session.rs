@@ -1,0 +1,1 @@
+//! The session state machine of RFC 4271 §8.

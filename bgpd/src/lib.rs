@@ -1,0 +1,1 @@
+//! The bgpd daemon: the edge where I/O happens.

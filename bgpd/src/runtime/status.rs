@@ -1,0 +1,176 @@
+//! What a running speaker says of itself: values that the API turns into answers.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::SystemTime;
+
+use bgp_engine::session::State;
+use bgp_wire::Family;
+use bgp_wire::capability::Capability;
+
+/// One neighbor, as it is now.
+#[derive(Debug, Clone)]
+pub struct NeighborStatus {
+    /// The neighbor's address.
+    pub address: IpAddr,
+    /// AS number that the peer must have.
+    pub asn: u32,
+    /// AS number that we show.
+    pub local_asn: u32,
+    /// Free text from the configuration.
+    pub description: Option<String>,
+    /// Peer group that the settings came from.
+    pub peer_group: Option<String>,
+    /// Accepted from a `[[dynamic-neighbors]]` range.
+    pub dynamic: Option<ipnet::IpNet>,
+    /// The peer is a route-reflector client.
+    pub route_reflector_client: bool,
+    /// Administratively down, with the text given.
+    pub shutdown: Option<String>,
+    /// We wait for the peer to connect.
+    pub passive: bool,
+    /// TCP-MD5 is on (the key itself is never shown).
+    pub md5: bool,
+    /// GTSM is on.
+    pub ttl_security: bool,
+    /// Import policies in effect, in words.
+    pub import_policy: String,
+    /// Export policies in effect, in words.
+    pub export_policy: String,
+    /// Session state (RFC 4271 §8.2.2).
+    pub state: State,
+    /// When the state became or ceased to be Established; start of the neighbor before the first session.
+    pub since: SystemTime,
+    /// Times the session was Established.
+    pub established_count: u64,
+    /// Times an Established session ended.
+    pub flaps: u64,
+    /// What ended the last session or attempt, in words.
+    pub last_error: Option<String>,
+    /// When that was.
+    pub last_error_at: Option<SystemTime>,
+    /// Last NOTIFICATION sent, in words.
+    pub last_notification_sent: Option<String>,
+    /// Last NOTIFICATION received, in words.
+    pub last_notification_received: Option<String>,
+    /// Local end of the connection.
+    pub local: Option<SocketAddr>,
+    /// Remote end of the connection.
+    pub remote: Option<SocketAddr>,
+    /// The peer's BGP identifier.
+    pub router_id: Option<Ipv4Addr>,
+    /// Capabilities that we offer.
+    pub capabilities_sent: Vec<Capability>,
+    /// Capabilities that the peer offered.
+    pub capabilities_received: Vec<Capability>,
+    /// What both can do, in words.
+    pub negotiated: Vec<String>,
+    /// Hold time configured, in seconds.
+    pub hold_seconds_configured: u16,
+    /// Hold time in effect, in seconds.
+    pub hold_seconds: Option<u16>,
+    /// Keepalive interval in effect, in milliseconds.
+    pub keepalive_millis: Option<u64>,
+    /// Seconds until the hold timer would expire, at the time of the snapshot.
+    pub hold_remaining_seconds: Option<u64>,
+    /// Seconds until the next attempt to connect.
+    pub retry_in_seconds: Option<u64>,
+    /// Messages received and sent.
+    pub messages: Messages,
+    /// Octets queued towards the peer and not yet written.
+    pub queued_bytes: u64,
+    /// The peer takes its updates slower than they come and is being conflated.
+    pub slow: bool,
+    /// Prefix counts by family.
+    pub prefixes: BTreeMap<Family, PrefixCounts>,
+    /// RFC 7606 actions taken on what this peer sent.
+    pub malformed: Malformed,
+}
+
+/// Message counters of a neighbor since it was configured.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Messages {
+    /// Received.
+    pub received: MessageCounts,
+    /// Sent.
+    pub sent: MessageCounts,
+}
+
+/// Messages by type.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct MessageCounts {
+    /// OPEN.
+    pub open: u64,
+    /// UPDATE.
+    pub update: u64,
+    /// NOTIFICATION.
+    pub notification: u64,
+    /// KEEPALIVE.
+    pub keepalive: u64,
+    /// ROUTE-REFRESH.
+    pub route_refresh: u64,
+    /// Octets of all messages.
+    pub bytes: u64,
+}
+
+/// Prefixes of one family with one neighbor.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct PrefixCounts {
+    /// In the Adj-RIB-In.
+    pub received: u64,
+    /// Of those, usable: not rejected by policy or a loop check.
+    pub accepted: u64,
+    /// In the Adj-RIB-Out.
+    pub advertised: u64,
+}
+
+/// RFC 7606 verdicts on a neighbor's messages.
+#[derive(Debug, Clone, Default)]
+pub struct Malformed {
+    /// Routes treated as withdrawn.
+    pub treat_as_withdraw: u64,
+    /// Attributes discarded.
+    pub attribute_discard: u64,
+    /// Families disabled.
+    pub afi_safi_disable: u64,
+    /// Sessions reset.
+    pub session_reset: u64,
+    /// The last malformed message: what was wrong, in words.
+    pub last: Option<String>,
+    /// The message in hexadecimal (the first 256 octets of its body).
+    pub last_hex: Option<String>,
+}
+
+/// The speaker as a whole.
+#[derive(Debug, Clone)]
+pub struct Status {
+    /// Program version.
+    pub version: &'static str,
+    /// Own AS number.
+    pub asn: u32,
+    /// BGP identifier.
+    pub router_id: Ipv4Addr,
+    /// Cluster identifier.
+    pub cluster_id: Ipv4Addr,
+    /// When the daemon started.
+    pub started: SystemTime,
+    /// Neighbors known, configured and dynamic.
+    pub neighbors: u64,
+    /// Of those, Established.
+    pub established: u64,
+    /// Destinations and paths by family.
+    pub tables: BTreeMap<Family, TableCounts>,
+    /// Distinct attribute sets.
+    pub attribute_sets: u64,
+    /// Addresses listened on.
+    pub listen: Vec<SocketAddr>,
+}
+
+/// Size of one family's table.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct TableCounts {
+    /// Destinations.
+    pub prefixes: u64,
+    /// Paths to them.
+    pub paths: u64,
+}

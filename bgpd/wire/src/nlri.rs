@@ -1,0 +1,52 @@
+//! Network Layer Reachability Information, one type per family (RFC 4271 §4.3, RFC 4760 §5).
+//!
+//! A family is data: everything that stores, batches or packs routes is generic over [`Nlri`].
+
+mod prefix;
+
+use std::fmt;
+use std::hash::Hash;
+
+use ipnet::IpNet;
+
+use crate::Family;
+use crate::cursor::Cursor;
+pub use prefix::{Prefix, Unicast};
+
+/// IPv4 unicast (AFI 1, SAFI 1).
+pub type Ipv4Unicast = Unicast<4>;
+/// IPv6 unicast (AFI 2, SAFI 1).
+pub type Ipv6Unicast = Unicast<16>;
+
+/// What a family's NLRI looks like on the wire and as a table key.
+pub trait Nlri: Sized + Send + Sync + 'static {
+    /// The family.
+    const FAMILY: Family;
+    /// The table key: what two routes must share to be routes to the same destination.
+    type Key: Copy + Eq + Ord + Hash + fmt::Debug + fmt::Display + Send + Sync + 'static;
+
+    /// Decodes one NLRI without its path identifier (RFC 7911 §3 puts that before it).
+    fn decode(cursor: &mut Cursor<'_>) -> Result<Self::Key, NlriFault>;
+    /// Appends the encoding of `key`.
+    fn encode(key: &Self::Key, out: &mut Vec<u8>);
+    /// Octets that [`Nlri::encode`] appends.
+    fn encoded_len(key: &Self::Key) -> usize;
+    /// The IP prefix that the route is about, for filters and for people.
+    fn prefix(key: &Self::Key) -> IpNet;
+    /// The key of an IP prefix, where the family has one. Host bits must be zero.
+    fn from_prefix(prefix: IpNet) -> Option<Self::Key>;
+    /// A value that is equal for prefixes that should share a partition: the covering /16 (IPv4)
+    /// or /48 (IPv6), mixed. Use `partition(key) % partitions`.
+    fn partition(key: &Self::Key) -> u64;
+}
+
+/// Why an NLRI field cannot be parsed (RFC 7606 §5.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NlriFault {
+    /// The prefix length is larger than the family's addresses have bits.
+    #[error("prefix length {0} is over the family's maximum")]
+    PrefixLength(u8),
+    /// The field ends inside an NLRI.
+    #[error("NLRI field ends inside a prefix")]
+    Overrun,
+}
