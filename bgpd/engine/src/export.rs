@@ -1,1 +1,120 @@
 //! What a peer is told: reflection, next hops, well-known communities, export keys.
+//!
+//! An [`ExportKey`] says everything about a session that its outgoing UPDATEs depend on; sessions
+//! with equal keys form an update group. An [`ExportSpec`] is the key with its policy resolved. A
+//! partition asks [`ExportSpec::evaluate`] *whether* a route goes out, a group asks
+//! [`ExportSpec::outgoing`] *how* it looks there. Not sending a route back to the peer it came from
+//! is the group's part, because it differs between members.
+
+mod attributes;
+mod key;
+mod next_hop;
+mod reflect;
+
+use std::fmt;
+
+use bgp_wire::Family;
+
+use crate::attr::AttrRef;
+use crate::id::Source;
+use crate::policy::{Policy, Verdict};
+
+pub use key::{ExportKey, LocalAddresses, SessionFacts};
+
+/// Why a route is not told to a group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Withheld {
+    /// From a non-client to non-clients (RFC 4456 §6).
+    NotReflected,
+    /// Between clients, which are fully meshed here (RFC 4456 §6).
+    ClientToClient,
+    /// NO_ADVERTISE (RFC 1997).
+    NoAdvertise,
+    /// NO_EXPORT to an eBGP peer (RFC 1997).
+    NoExport,
+    /// NO_EXPORT_SUBCONFED to an eBGP peer (RFC 1997).
+    NoExportSubconfed,
+    /// No next hop that these sessions could be told.
+    NoNextHop,
+    /// The export policy rejects it.
+    Policy,
+    /// An eBGP session without an export policy announces nothing (RFC 8212).
+    NoExportPolicy,
+}
+
+impl fmt::Display for Withheld {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NotReflected => "from a non-client, not reflected to non-clients",
+            Self::ClientToClient => "from a client, client-to-client reflection is off",
+            Self::NoAdvertise => "community no-advertise",
+            Self::NoExport => "community no-export",
+            Self::NoExportSubconfed => "community no-export-subconfed",
+            Self::NoNextHop => "no usable next hop for the session",
+            Self::Policy => "rejected by export policy",
+            Self::NoExportPolicy => "eBGP without an export policy",
+        })
+    }
+}
+
+/// What partitions and groups need to know to export to a group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExportSpec {
+    key: ExportKey,
+    policy: Policy,
+    view: View,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum View {
+    /// Peers: all rules apply.
+    Session,
+    /// Watchers of the Loc-RIB: every best path as it is.
+    LocRib,
+}
+
+impl ExportSpec {
+    /// The spec of a group of sessions.
+    #[must_use]
+    pub fn new(key: ExportKey, policy: Policy) -> Self {
+        Self { key, policy, view: View::Session }
+    }
+
+    /// The spec of a pseudo-group that is told every best path of `family` unchanged.
+    #[must_use]
+    pub fn loc_rib(family: Family) -> Self {
+        Self { key: ExportKey::loc_rib(family), policy: Policy::AcceptAll, view: View::LocRib }
+    }
+
+    /// The key.
+    #[must_use]
+    pub fn key(&self) -> &ExportKey {
+        &self.key
+    }
+
+    /// Whether every usable path of a destination is told, not only the best (RFC 7911).
+    #[must_use]
+    pub fn add_path(&self) -> bool {
+        self.key.add_path
+    }
+
+    /// Whether a route goes to this group, and with which attributes before they are edited for
+    /// the session by [`ExportSpec::outgoing`].
+    ///
+    /// # Errors
+    /// The first rule that keeps the route back.
+    pub fn evaluate(&self, attrs: &AttrRef, source: &Source) -> Result<AttrRef, Withheld> {
+        if self.view == View::LocRib {
+            return Ok(attrs.clone());
+        }
+        self.reflects(source.kind)?;
+        self.in_scope(attrs.digest.scope)?;
+        let attrs = match self.policy.evaluate(attrs.clone()) {
+            Verdict::Accept(attrs) => attrs,
+            Verdict::Reject => return Err(Withheld::Policy),
+            Verdict::RejectMissing => return Err(Withheld::NoExportPolicy),
+        };
+        self.next_hop(&attrs.next_hop, source).ok_or(Withheld::NoNextHop)?;
+        Ok(attrs)
+    }
+}

@@ -1,1 +1,264 @@
 //! From UPDATE bytes to batches for the partitions.
+//!
+//! One [`Intake`] per session runs in the reader: it decodes ([`bgp_wire::update`]), interns the
+//! attributes, finds what makes a path unusable (RFC 4271 §9.1.2, RFC 4456 §8), applies the import
+//! policy and sorts keys by partition. Unusable paths go on to the Adj-RIB-In with the reason.
+
+mod batches;
+mod usable;
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+use bgp_wire::Family;
+use bgp_wire::attribute::{Attribute, AttributeBlock, Community, LargeCommunity, Origin};
+use bgp_wire::update::{
+    DecodeContext, Decoder, Fault, FaultAction, NextHop, NlriBlock, ResetFault, Update,
+};
+use ipnet::IpNet;
+
+use crate::attr::{AttrRef, Interner, edit};
+use crate::config::Originate;
+use crate::id::PeerIndex;
+use crate::policy::{Policy, Verdict};
+use crate::stage::{AnyBatch, Rejection};
+use batches::Batches;
+
+/// How many of the latest faults are kept for people.
+const FAULTS_KEPT: usize = 8;
+
+/// What intake needs to know of this speaker and of the session.
+#[derive(Debug, Clone)]
+pub struct IntakeSettings {
+    /// Own AS numbers as this session shows them: a path with one of them is a loop.
+    pub own_asn: u32,
+    /// Own BGP identifier.
+    pub router_id: Ipv4Addr,
+    /// Own cluster identifier.
+    pub cluster_id: Ipv4Addr,
+    /// eBGP session.
+    pub external: bool,
+    /// Addresses that cannot be next hops because they are ours.
+    pub own_addresses: Vec<IpAddr>,
+    /// Number of partitions.
+    pub partitions: usize,
+    /// Import policy.
+    pub import: Policy,
+    /// What the session negotiated.
+    pub decode: DecodeContext,
+}
+
+/// What an UPDATE said besides routes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Received {
+    /// It was an End-of-RIB marker (RFC 4724 §2): a [`crate::stage::Fence`] behind the batches.
+    pub end_of_rib: Option<Family>,
+    /// A fault after which the family cannot be used on this session (RFC 7606 §2).
+    pub disable: Option<Family>,
+}
+
+/// What came in over a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct IntakeStatistics {
+    /// UPDATE messages.
+    pub updates: u64,
+    /// Prefixes announced.
+    pub announced: u64,
+    /// Prefixes withdrawn.
+    pub withdrawn: u64,
+    /// Prefixes announced in UPDATEs that were treated as withdraw (RFC 7606 §2).
+    pub treated_as_withdraw: u64,
+    /// Attributes discarded (RFC 7606 §2).
+    pub attributes_discarded: u64,
+    /// Prefixes not usable because of loops or next hops.
+    pub unusable: u64,
+    /// Prefixes rejected by import policy.
+    pub rejected_by_policy: u64,
+}
+
+/// The first stage of the routes of one session.
+pub struct Intake {
+    settings: IntakeSettings,
+    interner: Arc<Interner>,
+    decoder: Decoder,
+    batches: Batches,
+    last: Option<Judged>,
+    statistics: IntakeStatistics,
+    faults: Vec<Fault>,
+}
+
+/// A received set and what is to be done with it.
+#[derive(Clone)]
+struct Judged {
+    received: AttrRef,
+    /// What the import policy made of it.
+    attrs: AttrRef,
+    rejection: Option<Rejection>,
+}
+
+impl Intake {
+    /// The intake of `peer`'s session.
+    #[must_use]
+    pub fn new(peer: PeerIndex, settings: IntakeSettings, interner: Arc<Interner>) -> Self {
+        Self {
+            batches: Batches::new(peer, settings.partitions),
+            settings,
+            interner,
+            decoder: Decoder::new(),
+            last: None,
+            statistics: IntakeStatistics::default(),
+            faults: Vec::new(),
+        }
+    }
+
+    /// Takes in the body of an UPDATE.
+    ///
+    /// # Errors
+    /// A fault that ends the session (RFC 7606 §2, "session reset"), with its NOTIFICATION.
+    pub fn update(&mut self, body: &[u8]) -> Result<Received, ResetFault> {
+        let Self { settings, interner, decoder, batches, last, statistics, faults } = self;
+        let update = decoder.decode(body, &settings.decode)?;
+        statistics.updates += 1;
+        note_faults(update.faults, statistics, faults);
+        let mut intake = Work { settings, interner, batches, last, statistics };
+        intake.withdraw(&update.withdrawn);
+        if let Some(unreach) = &update.mp_unreach {
+            intake.withdraw(unreach);
+        }
+        // RFC 7606 §5.1 allows both forms in one message.
+        intake.announce(&update, update.next_hop, &update.nlri);
+        if let Some(reach) = &update.mp_reach {
+            intake.announce(&update, Some(reach.next_hop), &reach.nlri);
+        }
+        Ok(Received { end_of_rib: update.end_of_rib(), disable: update.disable })
+    }
+
+    /// Number of keys that wait to be drained.
+    #[must_use]
+    pub fn pending(&self) -> usize {
+        self.batches.pending()
+    }
+
+    /// Takes what has come in since the last call, as (partition, batch).
+    pub fn drain(&mut self) -> impl Iterator<Item = (usize, AnyBatch)> + use<> {
+        self.batches.drain().into_iter()
+    }
+
+    /// Replaces the import policy: it holds for what comes from now on.
+    pub fn replace_import(&mut self, import: Policy) {
+        self.settings.import = import;
+        self.last = None;
+    }
+
+    /// What came in so far.
+    #[must_use]
+    pub fn statistics(&self) -> &IntakeStatistics {
+        &self.statistics
+    }
+
+    /// The latest faults, oldest first.
+    #[must_use]
+    pub fn last_faults(&self) -> &[Fault] {
+        &self.faults
+    }
+}
+
+/// One UPDATE at work: everything of the intake but the decoder, which the UPDATE borrows.
+struct Work<'a> {
+    settings: &'a IntakeSettings,
+    interner: &'a Interner,
+    batches: &'a mut Batches,
+    last: &'a mut Option<Judged>,
+    statistics: &'a mut IntakeStatistics,
+}
+
+impl Work<'_> {
+    fn withdraw(&mut self, block: &NlriBlock<'_>) {
+        if !block.is_empty() {
+            self.statistics.withdrawn += self.batches.push(block, None, None);
+        }
+    }
+
+    fn announce(&mut self, update: &Update<'_>, hop: Option<NextHop>, block: &NlriBlock<'_>) {
+        if block.is_empty() {
+            return;
+        }
+        // The decoder withdraws what has no next hop (RFC 7606 §3(d)).
+        let (Some(next_hop), false) = (hop, update.treat_as_withdraw) else {
+            self.statistics.treated_as_withdraw += self.batches.push(block, None, None);
+            return;
+        };
+        let judged = self.judge(next_hop, update.attributes);
+        let count = self.batches.push(block, Some(&judged.attrs), judged.rejection);
+        self.statistics.announced += count;
+        match judged.rejection {
+            None => {}
+            Some(Rejection::Policy | Rejection::NoImportPolicy) => {
+                self.statistics.rejected_by_policy += count;
+            }
+            Some(_) => self.statistics.unusable += count,
+        }
+    }
+
+    /// Interns a set and judges it; the set of the UPDATE before is remembered.
+    fn judge(&mut self, next_hop: NextHop, block: AttributeBlock<'_>) -> Judged {
+        if let Some(last) = self.last.as_ref()
+            && last.received.next_hop == next_hop
+            && last.received.bytes() == block.bytes()
+        {
+            return last.clone();
+        }
+        let received = self.interner.intern(next_hop, block);
+        let (attrs, rejection) = match usable::check(&received, self.settings) {
+            Err(rejection) => (received.clone(), Some(rejection)),
+            Ok(()) => match self.settings.import.evaluate(received.clone()) {
+                Verdict::Accept(attrs) => (attrs, None),
+                Verdict::Reject => (received.clone(), Some(Rejection::Policy)),
+                Verdict::RejectMissing => (received.clone(), Some(Rejection::NoImportPolicy)),
+            },
+        };
+        self.last.insert(Judged { received, attrs, rejection }).clone()
+    }
+}
+
+fn note_faults(new: &[Fault], statistics: &mut IntakeStatistics, kept: &mut Vec<Fault>) {
+    for fault in new {
+        if fault.action == FaultAction::AttributeDiscard {
+            statistics.attributes_discarded += 1;
+        }
+        if kept.len() == FAULTS_KEPT {
+            kept.remove(0);
+        }
+        kept.push(fault.clone());
+    }
+}
+
+/// The attributes of a route that is originated here. An unspecified next hop stands for each
+/// session's own address.
+#[must_use]
+pub fn originated(interner: &Interner, route: &Originate) -> AttrRef {
+    let mut attributes = vec![
+        Attribute::Origin(Origin::Igp),
+        Attribute::AsPath(bgp_wire::attribute::AsPath { segments: Vec::new() }),
+    ];
+    attributes.extend(route.local_pref.map(Attribute::LocalPref));
+    attributes.extend(route.med.map(Attribute::MultiExitDisc));
+    if !route.communities.is_empty() {
+        let communities = route.communities.iter().copied().map(Community);
+        attributes.push(Attribute::Communities(communities.collect()));
+    }
+    if !route.large_communities.is_empty() {
+        let large = |&[global, local1, local2]: &[u32; 3]| LargeCommunity { global, local1, local2 };
+        let communities = route.large_communities.iter().map(large);
+        attributes.push(Attribute::LargeCommunities(communities.collect()));
+    }
+    let next_hop = match (route.next_hop, route.prefix) {
+        (Some(IpAddr::V4(address)), _) => NextHop::V4(address),
+        (Some(IpAddr::V6(global)), _) => NextHop::V6 { global, link_local: None },
+        (None, IpNet::V4(_)) => NextHop::V4(Ipv4Addr::UNSPECIFIED),
+        (None, IpNet::V6(_)) => {
+            NextHop::V6 { global: std::net::Ipv6Addr::UNSPECIFIED, link_local: None }
+        }
+    };
+    interner.intern(next_hop, AttributeBlock::from_canonical(&edit::build(&attributes)))
+}

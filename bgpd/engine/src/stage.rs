@@ -1,1 +1,329 @@
-//! The messages that cross from one stage to the next.
+//! The messages that cross from one stage to the next, generic over the family.
+//!
+//! ```text
+//! intake ══ Batch, Fence ══► rib::Partition ══ Emission ══► group::Group ── chunks ──► outlet
+//!              ▲ walks, refills, credits (never block) ───────────┘
+//! ```
+//!
+//! One message carries one read burst or one decision round, never one route. Between a partition
+//! and a group the order of emissions *is* the order of truth for every key: keys of different
+//! partitions are disjoint, so nothing else has to be ordered.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+use bgp_wire::nlri::{Ipv4Unicast, Ipv6Unicast};
+use bgp_wire::update::PathKey;
+use bgp_wire::{Family, Nlri};
+
+use crate::attr::AttrRef;
+use crate::id::{GroupIndex, PeerIndex, Source, SourceKind};
+
+/// Why a received path cannot be used. It stays in the Adj-RIB-In so that people can see it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Rejection {
+    /// The AS_PATH contains this speaker's AS (RFC 4271 §9.1.2).
+    AsLoop,
+    /// ORIGINATOR_ID is this speaker's BGP identifier (RFC 4456 §8).
+    OriginatorLoop,
+    /// CLUSTER_LIST contains this speaker's cluster identifier (RFC 4456 §8).
+    ClusterLoop,
+    /// The next hop is an address of this speaker (RFC 4271 §6.3).
+    NextHopSelf,
+    /// The next hop is not a unicast host address (RFC 4271 §6.3).
+    NextHopMartian,
+    /// The import policy rejects it.
+    Policy,
+    /// An eBGP session without an import policy accepts nothing (RFC 8212).
+    NoImportPolicy,
+}
+
+impl fmt::Display for Rejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::AsLoop => "own AS in AS_PATH",
+            Self::OriginatorLoop => "own router ID is ORIGINATOR_ID",
+            Self::ClusterLoop => "own cluster ID in CLUSTER_LIST",
+            Self::NextHopSelf => "next hop is an own address",
+            Self::NextHopMartian => "next hop is not a unicast address",
+            Self::Policy => "rejected by import policy",
+            Self::NoImportPolicy => "eBGP without an import policy",
+        })
+    }
+}
+
+/// A stretch of a batch's keys that share what is said of them.
+#[derive(Debug, Clone)]
+pub struct Run {
+    /// The attributes announced; `None` withdraws.
+    pub attrs: Option<AttrRef>,
+    /// Why the paths are not usable, if they are not.
+    pub rejection: Option<Rejection>,
+    /// How many of the batch's keys belong to this run.
+    pub count: u32,
+}
+
+/// What one peer said in one read burst about one partition's prefixes. Runs consume keys in order;
+/// of a key that is there twice, the last word counts.
+pub struct Batch<N: Nlri> {
+    /// Who said it; [`PeerIndex::LOCAL`] for routes originated here.
+    pub peer: PeerIndex,
+    /// What is said.
+    pub runs: Vec<Run>,
+    /// Of which prefixes.
+    pub keys: Vec<PathKey<N::Key>>,
+}
+
+impl<N: Nlri> Batch<N> {
+    /// An empty batch of `peer`.
+    #[must_use]
+    pub fn new(peer: PeerIndex) -> Self {
+        Self { peer, runs: Vec::new(), keys: Vec::new() }
+    }
+
+    /// Appends one key; extends the last run where it says the same.
+    pub fn push(
+        &mut self,
+        attrs: Option<&AttrRef>,
+        rejection: Option<Rejection>,
+        key: PathKey<N::Key>,
+    ) {
+        self.keys.push(key);
+        match self.runs.last_mut() {
+            Some(run) if run.attrs.as_ref() == attrs && run.rejection == rejection => {
+                run.count += 1;
+            }
+            _ => self.runs.push(Run { attrs: attrs.cloned(), rejection, count: 1 }),
+        }
+    }
+}
+
+/// An event that must keep its place among a peer's batches. It goes to every partition.
+#[derive(Debug, Clone)]
+pub enum Fence {
+    /// The session is Established; batches of this peer may follow.
+    PeerUp {
+        /// Who it is.
+        source: Source,
+        /// Its address: the last tie-breaker (RFC 4271 §9.1.2.2(g)) and the name people know.
+        address: IpAddr,
+    },
+    /// The session ended: all its paths go.
+    PeerDown {
+        /// Whose session.
+        peer: PeerIndex,
+    },
+    /// BoRR (RFC 7313 §4): paths not announced again before the end are stale.
+    RefreshBegin {
+        /// Who refreshes.
+        peer: PeerIndex,
+        /// Which family.
+        family: Family,
+    },
+    /// EoRR (RFC 7313 §4): stale paths go.
+    RefreshEnd {
+        /// Who refreshed.
+        peer: PeerIndex,
+        /// Which family.
+        family: Family,
+    },
+    /// The peer has sent all it has (RFC 4724 §2).
+    EndOfRib {
+        /// Who.
+        peer: PeerIndex,
+        /// Which family.
+        family: Family,
+    },
+}
+
+/// One membership of a peer in a group. The incarnation differs each time the peer joins, so that
+/// what belongs to an earlier membership is recognized however late it comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Member {
+    /// The peer.
+    pub peer: PeerIndex,
+    /// Which of its memberships.
+    pub incarnation: u32,
+}
+
+/// What changed for one destination (or one path of it, with ADD-PATH) in a group's Adj-RIB-Out.
+pub struct Change<N: Nlri> {
+    /// The destination, with the path identifier that *we* send (0 without ADD-PATH).
+    pub key: PathKey<N::Key>,
+    /// Whose path the group was told before.
+    pub old_source: Option<PeerIndex>,
+    /// What it is to be told now; `None` withdraws.
+    pub new: Option<(AttrRef, Source)>,
+}
+
+impl<N: Nlri> Clone for Change<N> {
+    fn clone(&self) -> Self {
+        Self { key: self.key, old_source: self.old_source, new: self.new.clone() }
+    }
+}
+
+/// Who in the group an emission is for.
+#[derive(Debug, Clone)]
+pub enum Target {
+    /// Every member.
+    All,
+    /// These, where they are still the same incarnation.
+    Members(Arc<[Member]>),
+}
+
+/// What made a partition emit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// Routes changed.
+    Live,
+    /// The last emission of a walk slice: the group answers with a credit for the next one.
+    WalkSlice,
+    /// The whole answer to one refill request.
+    Refill,
+}
+
+/// Changes of one decision round for one group. A key occurs at most once.
+pub struct Emission<N: Nlri> {
+    /// The group.
+    pub group: GroupIndex,
+    /// The partition that emits.
+    pub partition: usize,
+    /// For whom.
+    pub target: Target,
+    /// Why.
+    pub cause: Cause,
+    /// What changed.
+    pub changes: Vec<Change<N>>,
+    /// Members whose walk of this partition is complete behind these changes.
+    pub end_of_rib: Vec<Member>,
+}
+
+/// The partition of `key` among `partitions`.
+#[must_use]
+pub fn partition_of<N: Nlri>(key: &N::Key, partitions: usize) -> usize {
+    if partitions <= 1 { 0 } else { (N::partition(key) % partitions as u64) as usize }
+}
+
+/// The source of routes originated here.
+#[must_use]
+pub const fn local_source(router_id: Ipv4Addr) -> Source {
+    Source { peer: PeerIndex::LOCAL, router_id, kind: SourceKind::Local }
+}
+
+/// A family that can be routed: how its messages are wrapped where families mix.
+pub trait Routed: Nlri {
+    /// Wraps a batch.
+    fn batch(batch: Batch<Self>) -> AnyBatch;
+    /// Wraps an emission.
+    fn emission(emission: Emission<Self>) -> AnyEmission;
+    /// Wraps keys.
+    fn keys(keys: Vec<PathKey<Self::Key>>) -> AnyKeys;
+}
+
+/// Calls `$callback!` with every family as `Type field`: a new family is a new line here.
+macro_rules! for_each_family {
+    ($callback:ident) => {
+        $callback! {
+            Ipv4Unicast ipv4_unicast,
+            Ipv6Unicast ipv6_unicast,
+        }
+    };
+}
+pub(crate) use for_each_family;
+
+macro_rules! any_messages {
+    ($($family:ident $field:ident,)*) => {
+        /// A batch of any family.
+        pub enum AnyBatch {
+            $(#[doc = concat!("Of `", stringify!($family), "`.")] $family(Batch<$family>),)*
+        }
+
+        /// An emission of any family.
+        pub enum AnyEmission {
+            $(#[doc = concat!("Of `", stringify!($family), "`.")] $family(Emission<$family>),)*
+        }
+
+        /// Keys of any family.
+        #[derive(Clone)]
+        pub enum AnyKeys {
+            $(#[doc = concat!("Of `", stringify!($family), "`.")]
+            $family(Vec<PathKey<<$family as Nlri>::Key>>),)*
+        }
+
+        impl AnyBatch {
+            /// The family.
+            #[must_use]
+            pub fn family(&self) -> Family {
+                match self { $(Self::$family(_) => <$family as Nlri>::FAMILY,)* }
+            }
+
+            /// Who said it.
+            #[must_use]
+            pub fn peer(&self) -> PeerIndex {
+                match self { $(Self::$family(batch) => batch.peer,)* }
+            }
+
+            /// Number of keys.
+            #[must_use]
+            pub fn len(&self) -> usize {
+                match self { $(Self::$family(batch) => batch.keys.len(),)* }
+            }
+
+            /// Whether there is nothing in it.
+            #[must_use]
+            pub fn is_empty(&self) -> bool {
+                self.len() == 0
+            }
+        }
+
+        impl AnyEmission {
+            /// The family.
+            #[must_use]
+            pub fn family(&self) -> Family {
+                match self { $(Self::$family(_) => <$family as Nlri>::FAMILY,)* }
+            }
+
+            /// The group it is for.
+            #[must_use]
+            pub fn group(&self) -> GroupIndex {
+                match self { $(Self::$family(emission) => emission.group,)* }
+            }
+
+            /// Number of changes.
+            #[must_use]
+            pub fn len(&self) -> usize {
+                match self { $(Self::$family(emission) => emission.changes.len(),)* }
+            }
+
+            /// Whether nothing changed (it may still end walks).
+            #[must_use]
+            pub fn is_empty(&self) -> bool {
+                self.len() == 0
+            }
+        }
+
+        impl AnyKeys {
+            /// The family.
+            #[must_use]
+            pub fn family(&self) -> Family {
+                match self { $(Self::$family(_) => <$family as Nlri>::FAMILY,)* }
+            }
+        }
+
+        $(impl Routed for $family {
+            fn batch(batch: Batch<Self>) -> AnyBatch {
+                AnyBatch::$family(batch)
+            }
+
+            fn emission(emission: Emission<Self>) -> AnyEmission {
+                AnyEmission::$family(emission)
+            }
+
+            fn keys(keys: Vec<PathKey<Self::Key>>) -> AnyKeys {
+                AnyKeys::$family(keys)
+            }
+        })*
+    };
+}
+for_each_family!(any_messages);

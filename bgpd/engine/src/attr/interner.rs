@@ -1,0 +1,173 @@
+//! The table in which every attribute set exists once.
+
+use std::hash::{BuildHasher, Hasher};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bgp_wire::attribute::AttributeBlock;
+use bgp_wire::update::NextHop;
+use foldhash::SharedSeed;
+use foldhash::fast::SeedableRandomState;
+use hashbrown::HashTable;
+
+use super::{AttrRef, AttrSet, Digest};
+
+const SHARDS: usize = 64;
+/// A shard is not worth sweeping below this many sets.
+const SWEEP_FLOOR: usize = 256;
+
+/// Hash-consing of attribute sets, shared by all threads: 64 stripes, each behind a leaf lock.
+pub struct Interner {
+    hasher: SeedableRandomState,
+    shards: Box<[Mutex<Shard>]>,
+}
+
+struct Shard {
+    sets: HashTable<AttrRef>,
+    sweep_at: usize,
+}
+
+impl Interner {
+    /// An empty interner whose hashes are keyed with `seed`.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        let shard = || Mutex::new(Shard { sets: HashTable::new(), sweep_at: SWEEP_FLOOR });
+        Self {
+            hasher: SeedableRandomState::with_seed(seed, SharedSeed::global_fixed()),
+            shards: (0..SHARDS).map(|_| shard()).collect(),
+        }
+    }
+
+    /// The set with this next hop and these canonical attributes. Allocates only when it is new.
+    #[must_use]
+    pub fn intern(&self, next_hop: NextHop, block: AttributeBlock<'_>) -> AttrRef {
+        let bytes = block.bytes();
+        let hash = self.hash(&next_hop, bytes);
+        let mut shard = self.shard(hash);
+        let same = |set: &AttrRef| {
+            set.hash == hash && set.next_hop == next_hop && *set.bytes == *bytes
+        };
+        if let Some(found) = shard.sets.find(hash, same) {
+            return found.clone();
+        }
+        if shard.sets.len() >= shard.sweep_at {
+            shard.sweep();
+        }
+        let set = AttrSet { next_hop, digest: Digest::of(block), hash, bytes: bytes.into() };
+        let new = AttrRef(Arc::new(set));
+        shard.sets.insert_unique(hash, new.clone(), |set| set.hash);
+        new
+    }
+
+    /// Drops every set that nobody else refers to. Happens by itself as the table grows; this is
+    /// for the moment after many routes went.
+    pub fn sweep(&self) {
+        for shard in &self.shards {
+            lock(shard).sweep();
+        }
+    }
+
+    /// Number of sets, dead ones included until they are swept.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.shards.iter().map(|shard| lock(shard).sets.len()).sum()
+    }
+
+    /// Whether there is no set.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn hash(&self, next_hop: &NextHop, bytes: &[u8]) -> u64 {
+        let mut hasher = self.hasher.build_hasher();
+        match next_hop {
+            NextHop::V4(address) => hasher.write_u32(u32::from(*address)),
+            NextHop::V6 { global, link_local } => {
+                hasher.write_u128(u128::from(*global));
+                hasher.write_u128(link_local.map_or(0, u128::from));
+            }
+        }
+        hasher.write(bytes);
+        hasher.finish()
+    }
+
+    fn shard(&self, hash: u64) -> MutexGuard<'_, Shard> {
+        // The table takes its position from the low bits and its tag from the high ones.
+        lock(&self.shards[(hash >> 40) as usize % SHARDS])
+    }
+}
+
+impl Shard {
+    /// A set that only the table refers to cannot be cloned by anybody else: references are made
+    /// from references, or here under the lock.
+    fn sweep(&mut self) {
+        self.sets.retain(|set| Arc::strong_count(&set.0) > 1);
+        self.sweep_at = (self.sets.len() * 2).max(SWEEP_FLOOR);
+        if self.sets.capacity() > 4 * self.sets.len() + SWEEP_FLOOR {
+            self.sets.shrink_to(self.sets.len() * 2, |set| set.hash);
+        }
+    }
+}
+
+fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
+    // A panic between two operations of a hash table leaves the table whole.
+    shard.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use bgp_wire::attribute::Attribute;
+
+    use super::*;
+
+    fn block(med: u32) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        Attribute::MultiExitDisc(med).encode(&mut bytes);
+        bytes
+    }
+
+    fn intern(interner: &Interner, med: u32) -> AttrRef {
+        let next_hop = NextHop::V4(Ipv4Addr::new(192, 0, 2, 1));
+        interner.intern(next_hop, AttributeBlock::from_canonical(&block(med)))
+    }
+
+    #[test]
+    fn equal_sets_are_one_set() {
+        let interner = Interner::new(1);
+        assert_eq!(intern(&interner, 7), intern(&interner, 7));
+        assert_ne!(intern(&interner, 7), intern(&interner, 8));
+        assert_eq!(interner.len(), 2);
+    }
+
+    #[test]
+    fn the_next_hop_tells_sets_apart() {
+        let interner = Interner::new(1);
+        let bytes = block(7);
+        let other = NextHop::V4(Ipv4Addr::new(192, 0, 2, 2));
+        let other = interner.intern(other, AttributeBlock::from_canonical(&bytes));
+        assert_ne!(intern(&interner, 7), other);
+    }
+
+    #[test]
+    fn sweep_keeps_what_is_referred_to() {
+        let interner = Interner::new(1);
+        let kept = intern(&interner, 7);
+        for med in 100..200 {
+            let _ = intern(&interner, med);
+        }
+        interner.sweep();
+        assert_eq!(interner.len(), 1);
+        assert_eq!(intern(&interner, 7), kept);
+    }
+
+    #[test]
+    fn dead_sets_do_not_pile_up() {
+        let interner = Interner::new(1);
+        for med in 0..200_000 {
+            let _ = intern(&interner, med);
+        }
+        assert!(interner.len() <= SHARDS * (SWEEP_FLOOR + 1), "{} sets", interner.len());
+    }
+}

@@ -1,0 +1,82 @@
+//! How attributes look on their way out (RFC 4271 §5, RFC 4456 §8).
+
+use bgp_wire::attribute::{as_path, code};
+use bgp_wire::update::NextHop;
+
+use crate::attr::AttrSet;
+use crate::attr::edit::{self, Edit};
+use crate::id::{Source, SourceKind};
+
+use super::ExportSpec;
+
+/// LOCAL_PREF where nobody said otherwise.
+const DEFAULT_LOCAL_PREF: u32 = 100;
+
+impl ExportSpec {
+    /// Appends the attributes of a route as this group's sessions see them, without the next hop,
+    /// and returns the next hop: `None` for a route that [`ExportSpec::evaluate`] withholds for
+    /// want of one.
+    pub fn outgoing(
+        &self,
+        attrs: &AttrSet,
+        source: &Source,
+        out: &mut Vec<u8>,
+    ) -> Option<NextHop> {
+        let next_hop = self.next_hop(&attrs.next_hop, source)?;
+        match self.key.external_as {
+            Some(asn) => to_external(attrs, source, asn, out),
+            None => self.to_internal(attrs, source, out),
+        }
+        Some(next_hop)
+    }
+
+    /// RFC 4271 §5.1.5: LOCAL_PREF is in every UPDATE to an internal peer. RFC 4456 §8: reflected
+    /// routes have ORIGINATOR_ID, set by the first reflector, and this cluster first in
+    /// CLUSTER_LIST.
+    fn to_internal(&self, attrs: &AttrSet, source: &Source, out: &mut Vec<u8>) {
+        let local_pref = match attrs.digest.local_pref {
+            Some(_) => Edit::Keep,
+            None => Edit::set_u32(DEFAULT_LOCAL_PREF),
+        };
+        let reflected = matches!(source.kind, SourceKind::Client | SourceKind::NonClient);
+        if !reflected {
+            edit::rewrite(attrs.bytes(), &[(code::LOCAL_PREF, local_pref)], out);
+            return;
+        }
+        let originator = match attrs.digest.originator_id {
+            Some(_) => Edit::Keep,
+            None => Edit::set_u32(source.router_id.into()),
+        };
+        let edits = [
+            (code::LOCAL_PREF, local_pref),
+            (code::ORIGINATOR_ID, originator),
+            (code::CLUSTER_LIST, Edit::prefix_u32(self.key.cluster_id.into())),
+        ];
+        edit::rewrite(attrs.bytes(), &edits, out);
+    }
+}
+
+/// RFC 4271 §5.1.2: the own AS goes in front. LOCAL_PREF (§5.1.5), ORIGINATOR_ID, CLUSTER_LIST
+/// (RFC 4456 §8) and AIGP (RFC 7311 §3.4) stay in the AS, and so does MED that came from inside
+/// (RFC 4271 §5.1.4), and non-transitive extended communities (RFC 4360 §6).
+fn to_external(attrs: &AttrSet, source: &Source, asn: u32, out: &mut Vec<u8>) {
+    let med = if source.kind == SourceKind::Local { Edit::Keep } else { Edit::Remove };
+    let prepend = |value: &[u8], out: &mut Vec<u8>| as_path::prepend(value, asn, 1, out);
+    let edits = [
+        (code::AS_PATH, Edit::Map(&prepend)),
+        (code::MULTI_EXIT_DISC, med),
+        (code::LOCAL_PREF, Edit::Remove),
+        (code::ORIGINATOR_ID, Edit::Remove),
+        (code::CLUSTER_LIST, Edit::Remove),
+        (code::EXTENDED_COMMUNITIES, Edit::Map(&transitive_communities)),
+        (code::AIGP, Edit::Remove),
+    ];
+    edit::rewrite(attrs.bytes(), &edits, out);
+}
+
+/// Bit 6 of the type says non-transitive across ASes (RFC 4360 §2).
+fn transitive_communities(value: &[u8], out: &mut Vec<u8>) {
+    for community in value.chunks_exact(8).filter(|community| community[0] & 0x40 == 0) {
+        out.extend_from_slice(community);
+    }
+}

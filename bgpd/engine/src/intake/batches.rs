@@ -1,0 +1,95 @@
+//! Keys of one read burst, sorted by partition.
+
+use bgp_wire::nlri::{Ipv4Unicast, Ipv6Unicast};
+use bgp_wire::update::NlriBlock;
+use bgp_wire::{Family, Nlri};
+
+use crate::attr::AttrRef;
+use crate::id::PeerIndex;
+use crate::stage::{AnyBatch, Batch, Rejection, Routed, for_each_family, partition_of};
+
+/// The batches of one family, one per partition.
+struct Sorted<N: Nlri> {
+    peer: PeerIndex,
+    partitions: Vec<Batch<N>>,
+}
+
+impl<N: Routed> Sorted<N> {
+    fn new(peer: PeerIndex, partitions: usize) -> Self {
+        Self { peer, partitions: (0..partitions.max(1)).map(|_| Batch::new(peer)).collect() }
+    }
+
+    fn push(
+        &mut self,
+        block: &NlriBlock<'_>,
+        attrs: Option<&AttrRef>,
+        rejection: Option<Rejection>,
+    ) -> u64 {
+        let count = self.partitions.len();
+        let mut pushed = 0;
+        for key in block.iter::<N>() {
+            pushed += 1;
+            self.partitions[partition_of::<N>(&key.key, count)].push(attrs, rejection, key);
+        }
+        pushed
+    }
+
+    fn drain(&mut self, out: &mut Vec<(usize, AnyBatch)>) {
+        for (partition, batch) in self.partitions.iter_mut().enumerate() {
+            if !batch.keys.is_empty() {
+                let empty = Batch::new(self.peer);
+                out.push((partition, N::batch(std::mem::replace(batch, empty))));
+            }
+        }
+    }
+}
+
+macro_rules! batches {
+    ($($family:ident $field:ident,)*) => {
+        /// The batches of all families.
+        pub(super) struct Batches {
+            pending: u64,
+            $($field: Sorted<$family>,)*
+        }
+
+        impl Batches {
+            pub(super) fn new(peer: PeerIndex, partitions: usize) -> Self {
+                Self { pending: 0, $($field: Sorted::new(peer, partitions),)* }
+            }
+
+            /// Appends a block of NLRI; returns how many there were.
+            pub(super) fn push(
+                &mut self,
+                block: &NlriBlock<'_>,
+                attrs: Option<&AttrRef>,
+                rejection: Option<Rejection>,
+            ) -> u64 {
+                let family: Family = block.family();
+                let mut pushed = 0;
+                $(if family == <$family as Nlri>::FAMILY {
+                    pushed = self.$field.push(block, attrs, rejection);
+                })*
+                self.pending += pushed;
+                pushed
+            }
+
+            /// Takes all batches that are not empty.
+            pub(super) fn drain(&mut self) -> Vec<(usize, AnyBatch)> {
+                let mut out = Vec::new();
+                if self.pending > 0 {
+                    self.pending = 0;
+                    $(self.$field.drain(&mut out);)*
+                }
+                out
+            }
+        }
+    };
+}
+for_each_family!(batches);
+
+impl Batches {
+    /// Keys that wait to be drained.
+    pub(super) fn pending(&self) -> usize {
+        self.pending as usize
+    }
+}
