@@ -12,9 +12,7 @@ use std::sync::Arc;
 
 use bgp_wire::Family;
 use bgp_wire::attribute::{Attribute, AttributeBlock, Community, LargeCommunity, Origin};
-use bgp_wire::update::{
-    DecodeContext, Decoder, Fault, FaultAction, NextHop, NlriBlock, ResetFault, Update,
-};
+use bgp_wire::update::{DecodeContext, Decoder, Fault, FaultAction, NextHop, NlriBlock, ResetFault, Update};
 use ipnet::IpNet;
 
 use crate::attr::{AttrRef, Interner, edit};
@@ -237,10 +235,8 @@ fn note_faults(new: &[Fault], statistics: &mut IntakeStatistics, kept: &mut Vec<
 /// session's own address.
 #[must_use]
 pub fn originated(interner: &Interner, route: &Originate) -> AttrRef {
-    let mut attributes = vec![
-        Attribute::Origin(Origin::Igp),
-        Attribute::AsPath(bgp_wire::attribute::AsPath { segments: Vec::new() }),
-    ];
+    let mut attributes =
+        vec![Attribute::Origin(Origin::Igp), Attribute::AsPath(bgp_wire::attribute::AsPath { segments: Vec::new() })];
     attributes.extend(route.local_pref.map(Attribute::LocalPref));
     attributes.extend(route.med.map(Attribute::MultiExitDisc));
     if !route.communities.is_empty() {
@@ -256,9 +252,7 @@ pub fn originated(interner: &Interner, route: &Originate) -> AttrRef {
         (Some(IpAddr::V4(address)), _) => NextHop::V4(address),
         (Some(IpAddr::V6(global)), _) => NextHop::V6 { global, link_local: None },
         (None, IpNet::V4(_)) => NextHop::V4(Ipv4Addr::UNSPECIFIED),
-        (None, IpNet::V6(_)) => {
-            NextHop::V6 { global: std::net::Ipv6Addr::UNSPECIFIED, link_local: None }
-        }
+        (None, IpNet::V6(_)) => NextHop::V6 { global: std::net::Ipv6Addr::UNSPECIFIED, link_local: None },
     };
     interner.intern(next_hop, AttributeBlock::from_canonical(&edit::build(&attributes)))
 }

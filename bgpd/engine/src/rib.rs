@@ -1,1 +1,253 @@
 //! Adj-RIB-In, Loc-RIB and Adj-RIB-Out, in partitions.
+//!
+//! A [`Partition`] is everything one thread owns: for each family a table of destinations, each
+//! with its Adj-RIB-In paths and, per update group, what that group was last told. A batch is
+//! applied, every destination it touched is decided once (RFC 4271 §9.1), and what differs from the
+//! groups' columns leaves as one [`Emission`](crate::stage::Emission) per group. Long work (the
+//! paths of a lost peer, walks for members that join) is done in slices by [`Partition::work`].
+//!
+//! Implements RFC 4271 §3.2, §9.1; RFC 4456 §9; RFC 5004; RFC 7313 §4; RFC 7911 §3.
+
+mod apply;
+mod column;
+pub mod decision;
+mod destination;
+mod explain;
+mod peers;
+mod query;
+mod sweep;
+mod table;
+mod walk;
+
+use std::net::Ipv4Addr;
+
+use bgp_wire::nlri::{Ipv4Unicast, Ipv6Unicast};
+use bgp_wire::{Family, Nlri};
+use ipnet::IpNet;
+
+use crate::export::ExportSpec;
+use crate::id::{GroupIndex, PeerIndex};
+use crate::stage::{AnyBatch, AnyEmission, AnyKeys, Fence, Member, for_each_family};
+
+pub use explain::{CandidateView, Explanation, ExportVerdict, ExportView, Verdict};
+pub use peers::PeerCounters;
+pub use query::{Cursor, RouteQuery, RouteView, Scope, Slice};
+
+use peers::Peers;
+use table::{FamilyTable, Table};
+
+/// What a partition is made with.
+#[derive(Debug, Clone, Copy)]
+pub struct PartitionSettings {
+    /// Which partition it is.
+    pub index: usize,
+    /// Seed of the tables' hashes.
+    pub seed: u64,
+    /// Own BGP identifier: the router ID of routes originated here.
+    pub router_id: Ipv4Addr,
+    /// How paths are compared.
+    pub decision: decision::Options,
+}
+
+/// One thread's share of the routing state, all families.
+pub struct Partition {
+    settings: PartitionSettings,
+    peers: Peers,
+    tables: Tables,
+}
+
+/// What table operations need of the partition around them.
+pub(crate) struct Context<'a> {
+    partition: usize,
+    decision: decision::Options,
+    peers: &'a Peers,
+    out: &'a mut Vec<AnyEmission>,
+}
+
+macro_rules! tables {
+    ($($family:ident $field:ident,)*) => {
+        struct Tables {
+            $($field: Table<$family>,)*
+        }
+
+        impl Tables {
+            fn new(seed: u64) -> Self {
+                Self { $($field: Table::new(seed),)* }
+            }
+
+            fn batch(&mut self, batch: AnyBatch, now: u32, context: &mut Context<'_>) {
+                match batch {
+                    $(AnyBatch::$family(batch) => self.$field.batch(&batch, now, context),)*
+                }
+            }
+
+            fn refill(
+                &mut self,
+                group: GroupIndex,
+                to: Member,
+                keys: &AnyKeys,
+                context: &mut Context<'_>,
+            ) {
+                match keys {
+                    $(AnyKeys::$family(keys) => self.$field.refill(group, to, keys, context),)*
+                }
+            }
+
+            fn of(&self, family: Family) -> Option<&dyn FamilyTable> {
+                match family {
+                    $(<$family as Nlri>::FAMILY => Some(&self.$field),)*
+                    _ => None,
+                }
+            }
+
+            fn of_mut(&mut self, family: Family) -> Option<&mut dyn FamilyTable> {
+                match family {
+                    $(<$family as Nlri>::FAMILY => Some(&mut self.$field),)*
+                    _ => None,
+                }
+            }
+
+            fn each(&mut self, mut with: impl FnMut(&mut dyn FamilyTable)) {
+                $(with(&mut self.$field);)*
+            }
+
+            /// Whether any table says yes. All are asked.
+            fn any(&self, mut is: impl FnMut(&dyn FamilyTable) -> bool) -> bool {
+                $(if is(&self.$field) { return true; })*
+                false
+            }
+        }
+    };
+}
+for_each_family!(tables);
+
+impl Partition {
+    /// An empty partition.
+    #[must_use]
+    pub fn new(settings: PartitionSettings) -> Self {
+        Self { settings, peers: Peers::new(settings.router_id), tables: Tables::new(settings.seed) }
+    }
+
+    /// Applies a batch, decides what it touched and appends the groups' changes to `out`.
+    /// `now_seconds` counts from the start of the speaker and becomes the age of new paths.
+    /// A batch of a peer that is not up is dropped: it was under way when the session ended.
+    pub fn batch(&mut self, batch: AnyBatch, now_seconds: u32, out: &mut Vec<AnyEmission>) {
+        let (tables, mut context) = self.split(out);
+        tables.batch(batch, now_seconds, &mut context);
+    }
+
+    /// Takes note of an event among a peer's batches. What it costs is done in [`Partition::work`].
+    pub fn fence(&mut self, fence: &Fence, out: &mut Vec<AnyEmission>) {
+        match *fence {
+            Fence::PeerUp { source, address } => self.peers.up(source, address),
+            Fence::PeerDown { peer } => {
+                self.peers.down(peer);
+                let (tables, mut context) = self.split(out);
+                tables.each(|table| table.peer_down(peer, &mut context));
+            }
+            Fence::RefreshBegin { peer, family } => {
+                self.tables.of_mut(family).into_iter().for_each(|table| table.refresh_begin(peer));
+            }
+            Fence::RefreshEnd { peer, family } => {
+                self.tables.of_mut(family).into_iter().for_each(|table| table.refresh_end(peer));
+            }
+            // Nothing waits for it yet: routes are told as they come.
+            Fence::EndOfRib { .. } => {}
+        }
+    }
+
+    /// Goes on with pending work, visiting about `budget` destinations; says whether there is more
+    /// that can be done now. Walks that wait for a credit are not.
+    pub fn work(&mut self, budget: usize, out: &mut Vec<AnyEmission>) -> bool {
+        let (tables, mut context) = self.split(out);
+        let mut budget = budget.max(1);
+        tables.each(|table| {
+            if budget > 0 {
+                budget = budget.saturating_sub(table.work(budget, &mut context));
+            }
+        });
+        tables.any(|table| table.has_work())
+    }
+
+    /// Adds a group of the key's family. Its column fills when the first member joins.
+    pub fn add_group(&mut self, group: GroupIndex, spec: ExportSpec) {
+        if let Some(table) = self.tables.of_mut(spec.key().family) {
+            table.add_group(group, spec);
+        }
+    }
+
+    /// Removes a group; what is under way to it is to be dropped by whoever receives it. Group
+    /// indexes are not used again.
+    pub fn remove_group(&mut self, group: GroupIndex) {
+        self.tables.each(|table| table.remove_group(group));
+    }
+
+    /// Gives a group new export rules and tells its members, in walk slices, what differs.
+    pub fn replace_export(&mut self, group: GroupIndex, spec: &ExportSpec) {
+        self.tables.each(|table| table.replace_export(group, spec));
+    }
+
+    /// Starts a walk over the group's column for a member, which the group must know already. The
+    /// first slice needs no credit. When the walk comes round, the member is in `end_of_rib`.
+    pub fn join(&mut self, group: GroupIndex, member: Member) {
+        self.tables.each(|table| table.join(group, member));
+    }
+
+    /// Ends a member's walk.
+    pub fn leave(&mut self, group: GroupIndex, member: Member) {
+        self.tables.each(|table| table.leave(group, member));
+    }
+
+    /// Allows the group's walk one more slice.
+    pub fn walk_credit(&mut self, group: GroupIndex) {
+        self.tables.each(|table| table.walk_credit(group));
+    }
+
+    /// Tells one member the present state of `keys`, in one emission.
+    pub fn refill(&mut self, group: GroupIndex, member: Member, keys: &AnyKeys, out: &mut Vec<AnyEmission>) {
+        let (tables, mut context) = self.split(out);
+        tables.refill(group, member, keys, &mut context);
+    }
+
+    /// Routes that match, one slice at a time: visits at most `limit` destinations from `cursor`
+    /// on. The order is the table's own and stable as long as nothing changes.
+    #[must_use]
+    pub fn query(&self, query: &RouteQuery, cursor: Cursor, limit: usize) -> Slice {
+        match self.tables.of(query.family) {
+            Some(table) => table.query(query, cursor, limit, &self.peers, self.settings.decision),
+            None => Slice::default(),
+        }
+    }
+
+    /// Why the best path to `prefix` is the best, and whom it is told to. `None` if there is no
+    /// such destination.
+    #[must_use]
+    pub fn explain(&self, family: Family, prefix: IpNet) -> Option<Explanation> {
+        let table = self.tables.of(family)?;
+        table.explain(prefix, &self.peers, self.settings.decision)
+    }
+
+    /// How many paths a peer has in a family.
+    #[must_use]
+    pub fn counters(&self, family: Family, peer: PeerIndex) -> PeerCounters {
+        self.tables.of(family).map(|table| table.counters(peer)).unwrap_or_default()
+    }
+
+    /// How many routes a member of `group` has been told: the column without its own routes.
+    #[must_use]
+    pub fn advertised(&self, family: Family, group: GroupIndex, peer: PeerIndex) -> usize {
+        self.tables.of(family).map_or(0, |table| table.advertised(group, peer))
+    }
+
+    /// Number of destinations in a family.
+    #[must_use]
+    pub fn destinations(&self, family: Family) -> usize {
+        self.tables.of(family).map_or(0, FamilyTable::destinations)
+    }
+
+    fn split<'a>(&'a mut self, out: &'a mut Vec<AnyEmission>) -> (&'a mut Tables, Context<'a>) {
+        let context =
+            Context { partition: self.settings.index, decision: self.settings.decision, peers: &self.peers, out };
+        (&mut self.tables, context)
+    }
+}

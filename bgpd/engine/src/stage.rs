@@ -83,12 +83,7 @@ impl<N: Nlri> Batch<N> {
     }
 
     /// Appends one key; extends the last run where it says the same.
-    pub fn push(
-        &mut self,
-        attrs: Option<&AttrRef>,
-        rejection: Option<Rejection>,
-        key: PathKey<N::Key>,
-    ) {
+    pub fn push(&mut self, attrs: Option<&AttrRef>, rejection: Option<Rejection>, key: PathKey<N::Key>) {
         self.keys.push(key);
         match self.runs.last_mut() {
             Some(run) if run.attrs.as_ref() == attrs && run.rejection == rejection => {

@@ -43,9 +43,7 @@ impl Interner {
         let bytes = block.bytes();
         let hash = self.hash(&next_hop, bytes);
         let mut shard = self.shard(hash);
-        let same = |set: &AttrRef| {
-            set.hash == hash && set.next_hop == next_hop && *set.bytes == *bytes
-        };
+        let same = |set: &AttrRef| set.hash == hash && set.next_hop == next_hop && *set.bytes == *bytes;
         if let Some(found) = shard.sets.find(hash, same) {
             return found.clone();
         }

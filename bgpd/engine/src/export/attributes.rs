@@ -16,12 +16,7 @@ impl ExportSpec {
     /// Appends the attributes of a route as this group's sessions see them, without the next hop,
     /// and returns the next hop: `None` for a route that [`ExportSpec::evaluate`] withholds for
     /// want of one.
-    pub fn outgoing(
-        &self,
-        attrs: &AttrSet,
-        source: &Source,
-        out: &mut Vec<u8>,
-    ) -> Option<NextHop> {
+    pub fn outgoing(&self, attrs: &AttrSet, source: &Source, out: &mut Vec<u8>) -> Option<NextHop> {
         let next_hop = self.next_hop(&attrs.next_hop, source)?;
         match self.key.external_as {
             Some(asn) => to_external(attrs, source, asn, out),

@@ -26,9 +26,7 @@ impl LocalAddresses {
     pub fn of(address: IpAddr) -> Self {
         match address {
             IpAddr::V4(v4) => Self { v4: Some(v4), ..Self::default() },
-            IpAddr::V6(v6) if v6.is_unicast_link_local() => {
-                Self { v6_link_local: Some(v6), ..Self::default() }
-            }
+            IpAddr::V6(v6) if v6.is_unicast_link_local() => Self { v6_link_local: Some(v6), ..Self::default() },
             IpAddr::V6(v6) => match v6.to_ipv4_mapped() {
                 Some(v4) => Self { v4: Some(v4), ..Self::default() },
                 None => Self { v6: Some(v6), ..Self::default() },
@@ -87,12 +85,7 @@ impl ExportKey {
     /// The key of a session. `settings` is taken apart completely, so that a new setting does not
     /// compile until somebody decides whether it splits groups.
     #[must_use]
-    pub fn new(
-        global: &Global,
-        settings: &NeighborSettings,
-        family: Family,
-        facts: &SessionFacts,
-    ) -> Self {
+    pub fn new(global: &Global, settings: &NeighborSettings, family: Family, facts: &SessionFacts) -> Self {
         let NeighborSettings {
             local_asn,
             route_reflector_client,

@@ -45,9 +45,7 @@ impl ExportSpec {
             NextHop::V4(_) if self.key.family == Family::IPV4_UNICAST => Some(*received),
             // An IPv4 next hop of an IPv6 route cannot be encoded (RFC 4760 §3).
             NextHop::V4(_) => None,
-            NextHop::V6 { .. }
-                if self.key.family == Family::IPV4_UNICAST && !self.key.extended_next_hop =>
-            {
+            NextHop::V6 { .. } if self.key.family == Family::IPV4_UNICAST && !self.key.extended_next_hop => {
                 None // RFC 8950 §4
             }
             NextHop::V6 { global, .. } => Some(NextHop::V6 { global, link_local: None }),

@@ -19,12 +19,7 @@ impl<N: Routed> Sorted<N> {
         Self { peer, partitions: (0..partitions.max(1)).map(|_| Batch::new(peer)).collect() }
     }
 
-    fn push(
-        &mut self,
-        block: &NlriBlock<'_>,
-        attrs: Option<&AttrRef>,
-        rejection: Option<Rejection>,
-    ) -> u64 {
+    fn push(&mut self, block: &NlriBlock<'_>, attrs: Option<&AttrRef>, rejection: Option<Rejection>) -> u64 {
         let count = self.partitions.len();
         let mut pushed = 0;
         for key in block.iter::<N>() {

@@ -1,0 +1,134 @@
+//! Chunks go to members; what a member cannot take is noted.
+
+use std::collections::BTreeMap;
+
+use bgp_wire::update::PathKey;
+use bytes::Bytes;
+
+use super::{Chunk, Closed, Group, Outlet, Push, current};
+use crate::id::PeerIndex;
+use crate::stage::{Change, Member, Routed};
+
+impl<N: Routed> Group<N> {
+    /// Sends what is encoded and waits for more to share its chunk.
+    pub fn flush(&mut self, outlet: &mut impl Outlet) {
+        if self.open.is_empty() {
+            return;
+        }
+        let closed = self.open.close();
+        for (peer, state) in &mut self.members {
+            self.statistics.chunks += 1;
+            self.statistics.slow += u64::from(offer(*peer, state, &closed, outlet));
+        }
+        self.open.reuse(closed);
+    }
+
+    /// Changes for all members. What a member loses because its own path is the best now, it is
+    /// told by itself, behind everything before.
+    pub(super) fn deliver_to_all(&mut self, changes: &[Change<N>], outlet: &mut impl Outlet) {
+        let mut live = self.members.iter().filter(|(_, state)| !state.slow);
+        let (first, second) = (live.next(), live.next());
+        let only = first.filter(|_| second.is_none()).map(|(peer, _)| *peer);
+        if first.is_none() {
+            self.note_for_slow(changes);
+            return;
+        }
+        if only.is_some() && self.members.len() > 1 {
+            // Members that are slow note the keys of chunks, so a chunk must have all of them.
+            self.encode(changes, None, |group| group.flush(outlet));
+        } else {
+            self.encode(changes, only, |group| group.flush(outlet));
+        }
+        let private = self.private_withdrawals(changes);
+        if !private.is_empty() {
+            self.flush(outlet);
+            self.withdraw_privately(private, outlet);
+        }
+    }
+
+    /// Nobody can be sent anything: only keys are noted.
+    fn note_for_slow(&mut self, changes: &[Change<N>]) {
+        for state in self.members.values_mut() {
+            state.miss(changes.iter().map(|change| change.key));
+        }
+    }
+
+    fn private_withdrawals(&self, changes: &[Change<N>]) -> BTreeMap<PeerIndex, Vec<PathKey<N::Key>>> {
+        let mut private = BTreeMap::<_, Vec<_>>::new();
+        for change in changes {
+            let (Some(old), Some((_, source))) = (change.old_source, &change.new) else { continue };
+            if old != source.peer && self.members.contains_key(&source.peer) {
+                private.entry(source.peer).or_default().push(change.key);
+            }
+        }
+        private
+    }
+
+    fn withdraw_privately(&mut self, private: BTreeMap<PeerIndex, Vec<PathKey<N::Key>>>, outlet: &mut impl Outlet) {
+        for (peer, keys) in private {
+            self.statistics.private_withdrawals += keys.len() as u64;
+            let bytes = self.withdrawal(&keys);
+            let closed = Closed::private(bytes, keys);
+            if let Some(state) = self.members.get_mut(&peer) {
+                self.statistics.chunks += 1;
+                self.statistics.slow += u64::from(offer(peer, state, &closed, outlet));
+            }
+        }
+    }
+
+    /// Changes for some members, where they are still the same membership.
+    pub(super) fn deliver_to(&mut self, targets: &[Member], changes: &[Change<N>], outlet: &mut impl Outlet) {
+        self.flush(outlet);
+        let there = targets.iter().filter(|member| current(&mut self.members, **member).is_some());
+        let there: Vec<Member> = there.copied().collect();
+        if there.is_empty() || changes.is_empty() {
+            return;
+        }
+        self.encode(changes, None, |group| group.flush_to(&there, outlet));
+        self.flush_to(&there, outlet);
+    }
+
+    fn flush_to(&mut self, targets: &[Member], outlet: &mut impl Outlet) {
+        if self.open.is_empty() {
+            return;
+        }
+        let closed = self.open.close();
+        for member in targets {
+            if let Some(state) = self.members.get_mut(&member.peer) {
+                self.statistics.chunks += 1;
+                self.statistics.slow += u64::from(offer(member.peer, state, &closed, outlet));
+            }
+        }
+        self.open.reuse(closed);
+    }
+
+    /// Sends the marker behind a member's walk; a full queue gets it later.
+    pub(super) fn push_end(&mut self, peer: PeerIndex, end: Bytes, outlet: &mut impl Outlet) {
+        let chunk = Chunk { bytes: end.clone(), skip: [].into() };
+        let Some(state) = self.members.get_mut(&peer) else { return };
+        if outlet.push(peer, chunk) == Push::Full {
+            state.slow = true;
+            state.end = Some(end);
+        }
+    }
+}
+
+/// Offers a chunk to a member. What it cannot take, it has missed; says whether its queue was found
+/// full now.
+fn offer<N: Routed>(
+    peer: PeerIndex,
+    state: &mut super::MemberState<N>,
+    closed: &Closed<PathKey<N::Key>>,
+    outlet: &mut impl Outlet,
+) -> bool {
+    if closed.chunk.len_for(peer) == 0 {
+        return false;
+    }
+    if !state.slow && outlet.push(peer, closed.chunk.clone()) == Push::Taken {
+        return false;
+    }
+    let found = !state.slow;
+    state.slow = true;
+    state.miss(closed.keys_for(peer));
+    found
+}

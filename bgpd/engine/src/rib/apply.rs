@@ -1,0 +1,167 @@
+//! What a peer said becomes paths; destinations it touched are decided once each.
+
+use bgp_wire::update::PathKey;
+
+use super::Context;
+use super::decision::{Candidate, Options, select};
+use super::destination::{Destination, Path};
+use super::peers::{Journal, Peers};
+use super::table::{Scratch, Table};
+use crate::attr::AttrRef;
+use crate::id::PeerIndex;
+use crate::stage::{Batch, Rejection, Routed};
+
+/// What is said of a path.
+struct Announcement<'a> {
+    peer: PeerIndex,
+    attrs: &'a AttrRef,
+    rejection: Option<Rejection>,
+    now: u32,
+    generation: u8,
+}
+
+impl<N: Routed> Table<N> {
+    /// Applies a batch to the Adj-RIB-In, then decides.
+    pub(super) fn batch(&mut self, batch: &Batch<N>, now: u32, context: &mut Context<'_>) {
+        if !context.peers.is_up(batch.peer) {
+            return;
+        }
+        let generation = self.paths_of(batch.peer).generation;
+        let mut rest = batch.keys.as_slice();
+        for run in &batch.runs {
+            let (keys, after) = rest.split_at(rest.len().min(run.count as usize));
+            rest = after;
+            let Some(attrs) = &run.attrs else {
+                keys.iter().for_each(|key| self.withdraw(batch.peer, key));
+                continue;
+            };
+            let said = Announcement { peer: batch.peer, attrs, rejection: run.rejection, now, generation };
+            keys.iter().for_each(|key| self.announce(&said, key));
+        }
+        self.settle(context);
+    }
+
+    fn announce(&mut self, said: &Announcement<'_>, key: &PathKey<N::Key>) {
+        let position = self.destinations.find_or_insert(key.key);
+        let destination = self.destinations.at_mut(position);
+        let usable = said.rejection.is_none();
+        let Some(at) = destination.paths.find(said.peer, key.path_id) else {
+            destination.paths.push(Path {
+                attrs: said.attrs.clone(),
+                peer: said.peer,
+                path_id: key.path_id,
+                since: said.now,
+                local_id: destination.paths.free_local_id(),
+                generation: said.generation,
+                rejection: said.rejection,
+            });
+            self.mark(position);
+            self.count_new(said.peer, position, usable);
+            return;
+        };
+        let path = &mut destination.paths.as_mut_slice()[at];
+        path.generation = said.generation;
+        if path.attrs == *said.attrs && path.rejection == said.rejection {
+            return; // RFC 4271 §9.1: nothing new to decide
+        }
+        let was_usable = path.rejection.is_none();
+        path.attrs = said.attrs.clone();
+        path.rejection = said.rejection;
+        path.since = said.now;
+        self.mark(position);
+        let counters = &mut self.paths_of(said.peer).counters;
+        counters.accepted = counters.accepted + usize::from(usable) - usize::from(was_usable);
+    }
+
+    fn withdraw(&mut self, peer: PeerIndex, key: &PathKey<N::Key>) {
+        let Some(position) = self.destinations.find(&key.key) else { return };
+        if let Some(at) = self.destinations.at(position).paths.find(peer, key.path_id) {
+            self.remove_path(position, at);
+        }
+    }
+
+    /// Takes a path off a destination that is decided later.
+    pub(super) fn remove_path(&mut self, position: u32, at: usize) {
+        let path = self.destinations.at_mut(position).remove_path(at);
+        self.mark(position);
+        let counters = &mut self.paths_of(path.peer).counters;
+        counters.received -= 1;
+        counters.accepted -= usize::from(path.rejection.is_none());
+    }
+
+    fn count_new(&mut self, peer: PeerIndex, position: u32, usable: bool) {
+        let Self { destinations, paths_of, .. } = self;
+        let paths = &mut paths_of[super::peers::position(peer)];
+        paths.counters.received += 1;
+        paths.counters.accepted += usize::from(usable);
+        if let journal @ Journal::Destinations(_) = &mut paths.journal {
+            let of_peer = |path: &Path| path.peer == peer;
+            journal.note(position, |at| destinations.at(at).paths.as_slice().iter().any(of_peer));
+        }
+    }
+
+    fn mark(&mut self, position: u32) {
+        let destination = self.destinations.at_mut(position);
+        if !destination.dirty {
+            destination.dirty = true;
+            self.dirty.push(position);
+        }
+    }
+
+    /// Decides every marked destination and emits what changed, one emission per group.
+    pub(super) fn settle(&mut self, context: &mut Context<'_>) {
+        let mut dirty = std::mem::take(&mut self.dirty);
+        for &position in &dirty {
+            self.decide(position, context);
+        }
+        dirty.clear();
+        self.dirty = dirty;
+        for column in self.columns.iter_mut().flatten() {
+            column.emit_live(context);
+        }
+    }
+
+    fn decide(&mut self, position: u32, context: &Context<'_>) {
+        let destination = self.destinations.at_mut(position);
+        destination.dirty = false;
+        elect(destination, context.peers, context.decision, &mut self.scratch);
+        for column in self.columns.iter_mut().flatten() {
+            column.update(destination, context.peers);
+        }
+        if destination.is_vacant() {
+            self.destinations.remove(position);
+        }
+    }
+}
+
+/// Puts the best usable path first.
+fn elect<K>(destination: &mut Destination<K>, peers: &Peers, options: Options, scratch: &mut Scratch) {
+    let best = match destination.paths.as_slice() {
+        [] => None,
+        [only] => only.rejection.is_none().then_some(0),
+        _ => {
+            let incumbent = line_up(destination, peers, scratch);
+            let Scratch { candidates, positions, left } = scratch;
+            select(candidates, incumbent, options, left, |_, _| {}).map(|selection| positions[selection.best])
+        }
+    };
+    destination.has_best = best.is_some();
+    if let Some(best) = best {
+        destination.paths.as_mut_slice().swap(0, best);
+    }
+}
+
+/// Fills `scratch` with the usable paths as candidates and their positions among all paths.
+/// Returns which candidate is the incumbent.
+pub(super) fn line_up<K>(destination: &Destination<K>, peers: &Peers, scratch: &mut Scratch) -> Option<usize> {
+    scratch.candidates.clear();
+    scratch.positions.clear();
+    for (at, path) in destination.paths.as_slice().iter().enumerate() {
+        if path.rejection.is_none() {
+            let peer = peers.get(path.peer);
+            scratch.positions.push(at);
+            scratch.candidates.push(Candidate::new(&path.attrs.digest, &peer.source, peer.address, path.path_id));
+        }
+    }
+    (destination.has_best && scratch.positions.first() == Some(&0)).then_some(0)
+}

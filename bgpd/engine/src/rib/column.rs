@@ -1,0 +1,229 @@
+//! A group's Adj-RIB-Out (RFC 4271 §3.2): one column through the destinations of a table.
+
+use bgp_wire::update::PathKey;
+
+use super::Context;
+use super::destination::{Destination, Path, Slot, Told};
+use super::peers::{Peers, position};
+use super::table::Table;
+use super::walk::Walk;
+use crate::attr::AttrRef;
+use crate::export::ExportSpec;
+use crate::id::{GroupIndex, PeerIndex, Source};
+use crate::stage::{Cause, Change, Emission, Member, Routed, Target};
+
+/// A group as a table knows it.
+pub(super) struct Column<N: Routed> {
+    pub(super) group: GroupIndex,
+    pub(super) slot: Slot,
+    pub(super) spec: ExportSpec,
+    /// The group was removed; what destinations hold for it is swept.
+    pub(super) removed: bool,
+    pub(super) walk: Walk,
+    /// Changes of the present decision round.
+    changes: Vec<Change<N>>,
+    /// How many routes the group was told, in all and by source.
+    told: usize,
+    told_from: Vec<u32>,
+}
+
+impl<N: Routed> Column<N> {
+    fn new(group: GroupIndex, slot: Slot, spec: ExportSpec) -> Self {
+        Self {
+            group,
+            slot,
+            spec,
+            removed: false,
+            walk: Walk::default(),
+            changes: Vec::new(),
+            told: 0,
+            told_from: Vec::new(),
+        }
+    }
+
+    /// Compares what the group was told of a destination with what it should be told now.
+    /// Says whether anything changed.
+    pub(super) fn update(&mut self, destination: &mut Destination<N::Key>, peers: &Peers) -> bool {
+        let before = self.changes.len();
+        if self.removed {
+            return false;
+        }
+        if self.spec.add_path() {
+            self.update_all(destination, peers);
+        } else {
+            let new = destination.best().and_then(|path| self.exported(path, peers));
+            self.tell(destination, 0, new);
+        }
+        self.changes.len() > before
+    }
+
+    /// ADD-PATH (RFC 7911): every usable path is told under its local identifier.
+    fn update_all(&mut self, destination: &mut Destination<N::Key>, peers: &Peers) {
+        let usable = |path: &&Path| path.rejection.is_none();
+        let exported = destination.paths.as_slice().iter().filter(usable);
+        let exported = exported.filter_map(|path| Some((path.local_id, self.exported(path, peers)?)));
+        let exported: Vec<_> = exported.collect();
+        let gone = destination.told.of(self.slot).map(|told| told.path_id);
+        let gone = gone.filter(|id| exported.iter().all(|(local_id, _)| local_id != id));
+        let gone: Vec<_> = gone.collect();
+        for path_id in gone {
+            self.tell(destination, path_id, None);
+        }
+        for (local_id, new) in exported {
+            self.tell(destination, local_id, Some(new));
+        }
+    }
+
+    fn exported(&self, path: &Path, peers: &Peers) -> Option<(AttrRef, Source)> {
+        let source = peers.get(path.peer).source;
+        self.spec.evaluate(&path.attrs, &source).ok().map(|attrs| (attrs, source))
+    }
+
+    /// Notes what the group is told now under one path identifier, and the change if it is one.
+    fn tell(&mut self, destination: &mut Destination<N::Key>, path_id: u16, new: Option<(AttrRef, Source)>) {
+        let old = destination.told.get(self.slot, path_id);
+        let same = match (old, &new) {
+            (None, None) => true,
+            (Some(told), Some((attrs, source))) => told.attrs == *attrs && told.peer == source.peer,
+            _ => false,
+        };
+        if same {
+            return;
+        }
+        let old_source = old.map(|told| told.peer);
+        self.count(old_source, new.as_ref().map(|(_, source)| source.peer));
+        match &new {
+            Some((attrs, source)) => {
+                destination.told.set(Told { attrs: attrs.clone(), peer: source.peer, path_id, slot: self.slot })
+            }
+            None => {
+                destination.told.retain(|told| told.slot != self.slot || told.path_id != path_id);
+            }
+        }
+        let key = PathKey { key: destination.key, path_id: path_id.into() };
+        self.changes.push(Change { key, old_source, new });
+    }
+
+    fn count(&mut self, old: Option<PeerIndex>, new: Option<PeerIndex>) {
+        if old == new {
+            return;
+        }
+        if let Some(old) = old {
+            self.told -= 1;
+            self.told_from[position(old)] -= 1;
+        }
+        if let Some(new) = new {
+            self.told += 1;
+            let position = position(new);
+            if self.told_from.len() <= position {
+                self.told_from.resize(position + 1, 0);
+            }
+            self.told_from[position] += 1;
+        }
+    }
+
+    /// Emits the changes of the round to all members.
+    pub(super) fn emit_live(&mut self, context: &mut Context<'_>) {
+        if !self.changes.is_empty() {
+            let changes = std::mem::take(&mut self.changes);
+            self.emit(Target::All, Cause::Live, changes, Vec::new(), context);
+        }
+    }
+
+    pub(super) fn emit(
+        &self,
+        target: Target,
+        cause: Cause,
+        changes: Vec<Change<N>>,
+        end_of_rib: Vec<Member>,
+        context: &mut Context<'_>,
+    ) {
+        context.out.push(N::emission(Emission {
+            group: self.group,
+            partition: context.partition,
+            target,
+            cause,
+            changes,
+            end_of_rib,
+        }));
+    }
+
+    /// How many routes `peer` was told as a member: it is not told its own.
+    fn advertised(&self, peer: PeerIndex) -> usize {
+        let own = self.told_from.get(position(peer)).copied().unwrap_or(0);
+        self.told - own as usize
+    }
+}
+
+/// The announcement of something a group was told already.
+pub(super) fn repeat<N: Routed>(key: N::Key, told: &Told, peers: &Peers) -> Change<N> {
+    Change {
+        key: PathKey { key, path_id: told.path_id.into() },
+        old_source: None,
+        new: Some((told.attrs.clone(), peers.get(told.peer).source)),
+    }
+}
+
+impl<N: Routed> Table<N> {
+    pub(super) fn new_column(&mut self, group: GroupIndex, spec: ExportSpec) {
+        let free = self.columns.iter().position(Option::is_none).unwrap_or(self.columns.len());
+        let number = u16::try_from(free + 1).ok().and_then(Slot::new);
+        let slot = number.expect("a speaker has far fewer than 65535 update groups");
+        if free == self.columns.len() {
+            self.columns.push(None);
+        }
+        self.columns[free] = Some(Column::new(group, slot, spec));
+    }
+
+    /// The column of a group.
+    pub(super) fn column(&self, group: GroupIndex) -> Option<&Column<N>> {
+        self.columns.iter().flatten().find(|column| column.group == group && !column.removed)
+    }
+
+    /// As [`Table::column`].
+    pub(super) fn column_mut(&mut self, group: GroupIndex) -> Option<&mut Column<N>> {
+        self.columns.iter_mut().flatten().find(|column| column.group == group && !column.removed)
+    }
+
+    /// Takes a group's column away; the sweep clears the destinations.
+    pub(super) fn remove_column(&mut self, group: GroupIndex) {
+        let Some(column) = self.column_mut(group) else { return };
+        column.removed = true;
+        column.walk = Walk::default();
+        match self.destinations.positions() {
+            0 => self.columns.iter_mut().for_each(|column| {
+                column.take_if(|column| column.removed);
+            }),
+            positions => self.sweep.start(positions),
+        }
+    }
+
+    pub(super) fn told_to(&self, group: GroupIndex, peer: PeerIndex) -> usize {
+        self.column(group).map_or(0, |column| column.advertised(peer))
+    }
+
+    /// Emits the present state of some keys for one member.
+    pub(super) fn refill(
+        &mut self,
+        group: GroupIndex,
+        to: Member,
+        keys: &[PathKey<N::Key>],
+        context: &mut Context<'_>,
+    ) {
+        let Some(column) = self.column(group) else { return };
+        let state = |key: &PathKey<N::Key>| {
+            let told = self.destinations.find(&key.key).and_then(|position| {
+                let path_id = u16::try_from(key.path_id).ok()?;
+                self.destinations.at(position).told.get(column.slot, path_id)
+            });
+            // What a member may have been told before is not known, so its own route, which it is
+            // not told, is a withdraw.
+            match told.filter(|told| told.peer != to.peer) {
+                Some(told) => repeat::<N>(key.key, told, context.peers),
+                None => Change { key: *key, old_source: None, new: None },
+            }
+        };
+        let changes: Vec<_> = keys.iter().map(state).collect();
+        column.emit(Target::Members([to].into()), Cause::Refill, changes, Vec::new(), context);
+    }
+}

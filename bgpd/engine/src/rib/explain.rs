@@ -1,0 +1,156 @@
+//! Why a path won and whom it is told to: the real decision and export rules, written down while
+//! they run.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use super::apply::line_up;
+use super::decision::{Options, Reason, select};
+use super::peers::Peers;
+use super::query::{RouteView, view_path};
+use super::table::{Scratch, Table};
+use crate::export::Withheld;
+use crate::id::{GroupIndex, PeerIndex};
+use crate::stage::{Rejection, Routed};
+
+/// What became of a destination, and why.
+#[derive(Debug, Clone)]
+pub struct Explanation {
+    /// The destination.
+    pub prefix: IpNet,
+    /// Every path to it, the best first.
+    pub candidates: Vec<CandidateView>,
+    /// What each group is told, in the order in which groups were added.
+    pub exports: Vec<ExportView>,
+}
+
+/// One path and how it fared.
+#[derive(Debug, Clone)]
+pub struct CandidateView {
+    /// The path.
+    pub route: RouteView,
+    /// How it fared.
+    pub verdict: Verdict,
+}
+
+/// How a path fared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is the best path; the rule left no other.
+    Best(Reason),
+    /// A rule prefers another path.
+    Loses {
+        /// The address of the peer whose path is the best.
+        to: IpAddr,
+        /// The rule.
+        reason: Reason,
+    },
+    /// It did not take part.
+    Unusable(Rejection),
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Best(reason) => write!(f, "best: {reason}"),
+            Self::Loses { to, reason } => write!(f, "loses to {to}: {reason}"),
+            Self::Unusable(rejection) => write!(f, "not usable: {rejection}"),
+        }
+    }
+}
+
+/// What a group is told of the destination.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ExportView {
+    /// The group.
+    pub group: GroupIndex,
+    /// Why, or why not.
+    pub verdict: ExportVerdict,
+}
+
+/// Whether a group is told the best path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ExportVerdict {
+    /// All members but the peer whose path it is are told.
+    Advertised {
+        /// Whose path it is.
+        source: PeerIndex,
+    },
+    /// A rule keeps it back.
+    Withheld(Withheld),
+    /// There is no best path.
+    NoBestPath,
+}
+
+impl ExportVerdict {
+    /// Whether `member` of the group is told.
+    #[must_use]
+    pub fn reaches(&self, member: PeerIndex) -> bool {
+        matches!(self, Self::Advertised { source } if *source != member)
+    }
+}
+
+impl fmt::Display for ExportVerdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Advertised { .. } => f.write_str("advertised, except to the peer it came from"),
+            Self::Withheld(withheld) => write!(f, "not advertised: {withheld}"),
+            Self::NoBestPath => f.write_str("not advertised: no usable path"),
+        }
+    }
+}
+
+impl<N: Routed> Table<N> {
+    /// Runs decision and export of one destination again, and says what happened.
+    pub(super) fn explain_prefix(&self, prefix: IpNet, peers: &Peers, options: Options) -> Option<Explanation> {
+        let destination = self.destinations.at(self.find_prefix(prefix)?);
+        let paths = destination.paths.as_slice();
+        let mut scratch = Scratch::default();
+        let incumbent = line_up(destination, peers, &mut scratch);
+        let mut lost = vec![None; scratch.candidates.len()];
+        let selection = select(&scratch.candidates, incumbent, options, &mut scratch.left, |at, reason| {
+            lost[at] = Some(reason);
+        });
+        let best = selection.map(|selection| scratch.positions[selection.best]);
+        let fared = |at: usize| {
+            let path = &paths[at];
+            let Some(selection) = selection else {
+                return path.rejection.map(Verdict::Unusable);
+            };
+            let candidate = scratch.positions.iter().position(|&position| position == at);
+            match (candidate, path.rejection) {
+                (_, Some(rejection)) => Some(Verdict::Unusable(rejection)),
+                (Some(candidate), None) if candidate == selection.best => Some(Verdict::Best(selection.reason)),
+                (Some(candidate), None) => {
+                    Some(Verdict::Loses { to: peers.get(paths[best?].peer).address, reason: lost[candidate]? })
+                }
+                (None, None) => None,
+            }
+        };
+        let candidate = |at: usize| {
+            let is_best = best == Some(at);
+            let reason = selection.filter(|_| is_best).map(|selection| selection.reason);
+            let route = view_path::<N>(destination, &paths[at], is_best, reason, peers);
+            Some(CandidateView { route, verdict: fared(at)? })
+        };
+        Some(Explanation {
+            prefix: N::prefix(&destination.key),
+            candidates: (0..paths.len()).filter_map(candidate).collect(),
+            exports: self.explain_exports(best.map(|at| &paths[at]), peers),
+        })
+    }
+
+    fn explain_exports(&self, best: Option<&super::destination::Path>, peers: &Peers) -> Vec<ExportView> {
+        let columns = self.columns.iter().flatten().filter(|column| !column.removed);
+        let verdict = |spec: &crate::export::ExportSpec| match best {
+            None => ExportVerdict::NoBestPath,
+            Some(path) => match spec.evaluate(&path.attrs, &peers.get(path.peer).source) {
+                Ok(_) => ExportVerdict::Advertised { source: path.peer },
+                Err(withheld) => ExportVerdict::Withheld(withheld),
+            },
+        };
+        columns.map(|column| ExportView { group: column.group, verdict: verdict(&column.spec) }).collect()
+    }
+}

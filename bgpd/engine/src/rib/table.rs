@@ -1,0 +1,251 @@
+//! The destinations of one family: a slab in chunks, found through a hash index.
+//!
+//! Positions in the slab are stable: walks are cursors over positions, and a destination that goes
+//! leaves its position to a later one.
+
+use std::hash::BuildHasher;
+
+use bgp_wire::Nlri;
+use foldhash::SharedSeed;
+use foldhash::fast::SeedableRandomState;
+use hashbrown::HashTable;
+use ipnet::IpNet;
+
+use super::Context;
+use super::column::Column;
+use super::decision::{Candidate, Options};
+use super::destination::Destination;
+use super::explain::Explanation;
+use super::peers::{PeerCounters, PeerPaths, Peers, position};
+use super::query::{Cursor, RouteQuery, Slice};
+use super::sweep::Sweep;
+use crate::export::ExportSpec;
+use crate::id::{GroupIndex, PeerIndex};
+use crate::stage::{Member, Routed};
+
+/// Destinations in a chunk: the slab grows by chunks, so that nothing large is ever moved.
+const CHUNK: usize = 4096;
+
+/// Destinations by position, and by key.
+pub(super) struct Destinations<K> {
+    chunks: Vec<Vec<Destination<K>>>,
+    free: Vec<u32>,
+    index: HashTable<u32>,
+    hasher: SeedableRandomState,
+}
+
+/// The routes of one family in one partition.
+pub(super) struct Table<N: Routed> {
+    pub(super) destinations: Destinations<N::Key>,
+    /// Positions of the destinations to be decided.
+    pub(super) dirty: Vec<u32>,
+    pub(super) paths_of: Vec<PeerPaths>,
+    /// Columns by slot, the first slot being 1.
+    pub(super) columns: Vec<Option<Column<N>>>,
+    pub(super) sweep: Sweep,
+    pub(super) scratch: Scratch,
+}
+
+/// Memory for the decision of destinations with several paths.
+#[derive(Default)]
+pub(super) struct Scratch {
+    pub(super) candidates: Vec<Candidate>,
+    pub(super) positions: Vec<usize>,
+    pub(super) left: Vec<usize>,
+}
+
+/// What a partition does with a table without knowing its family.
+pub(super) trait FamilyTable {
+    fn peer_down(&mut self, peer: PeerIndex, context: &mut Context<'_>);
+    fn refresh_begin(&mut self, peer: PeerIndex);
+    fn refresh_end(&mut self, peer: PeerIndex);
+    /// Returns how many destinations it visited.
+    fn work(&mut self, budget: usize, context: &mut Context<'_>) -> usize;
+    fn has_work(&self) -> bool;
+    fn add_group(&mut self, group: GroupIndex, spec: ExportSpec);
+    fn remove_group(&mut self, group: GroupIndex);
+    fn replace_export(&mut self, group: GroupIndex, spec: &ExportSpec);
+    fn join(&mut self, group: GroupIndex, member: Member);
+    fn leave(&mut self, group: GroupIndex, member: Member);
+    fn walk_credit(&mut self, group: GroupIndex);
+    fn query(&self, query: &RouteQuery, cursor: Cursor, limit: usize, peers: &Peers, options: Options) -> Slice;
+    fn explain(&self, prefix: IpNet, peers: &Peers, options: Options) -> Option<Explanation>;
+    fn counters(&self, peer: PeerIndex) -> PeerCounters;
+    fn advertised(&self, group: GroupIndex, peer: PeerIndex) -> usize;
+    fn destinations(&self) -> usize;
+}
+
+impl<K: Copy + Eq + std::hash::Hash> Destinations<K> {
+    fn new(seed: u64) -> Self {
+        Self {
+            chunks: Vec::new(),
+            free: Vec::new(),
+            index: HashTable::new(),
+            hasher: SeedableRandomState::with_seed(seed, SharedSeed::global_fixed()),
+        }
+    }
+
+    /// Number of positions, free ones included.
+    pub(super) fn positions(&self) -> u32 {
+        match self.chunks.split_last() {
+            Some((last, full)) => (full.len() * CHUNK + last.len()) as u32,
+            None => 0,
+        }
+    }
+
+    /// Number of destinations.
+    pub(super) fn len(&self) -> usize {
+        self.index.len()
+    }
+
+    /// What is at a position: a destination, or the vacant rest of one.
+    pub(super) fn at(&self, position: u32) -> &Destination<K> {
+        &self.chunks[position as usize / CHUNK][position as usize % CHUNK]
+    }
+
+    /// As [`Destinations::at`].
+    pub(super) fn at_mut(&mut self, position: u32) -> &mut Destination<K> {
+        &mut self.chunks[position as usize / CHUNK][position as usize % CHUNK]
+    }
+
+    /// Position of a key.
+    pub(super) fn find(&self, key: &K) -> Option<u32> {
+        let hash = self.hasher.hash_one(key);
+        self.index.find(hash, |&position| self.at(position).key == *key).copied()
+    }
+
+    /// Position of a key, which is made if it is not there.
+    pub(super) fn find_or_insert(&mut self, key: K) -> u32 {
+        let Self { chunks, free, index, hasher } = self;
+        let hash = hasher.hash_one(key);
+        let at = |position: u32| &chunks[position as usize / CHUNK][position as usize % CHUNK];
+        let same = |&position: &u32| at(position).key == key;
+        let rehash = |&position: &u32| hasher.hash_one(at(position).key);
+        let entry = match index.entry(hash, same, rehash) {
+            hashbrown::hash_table::Entry::Occupied(found) => return *found.get(),
+            hashbrown::hash_table::Entry::Vacant(entry) => entry,
+        };
+        if let Some(position) = free.pop() {
+            entry.insert(position);
+            *self.at_mut(position) = Destination::new(key);
+            return position;
+        }
+        let full = chunks.last().is_none_or(|chunk| chunk.len() == CHUNK);
+        let position = match chunks.len() {
+            0 => 0,
+            count => ((count - 1) * CHUNK + chunks[count - 1].len()) as u32,
+        };
+        entry.insert(position);
+        if full {
+            // The first chunk grows with the table, so that a small table is small.
+            chunks.push(Vec::with_capacity(if chunks.is_empty() { 0 } else { CHUNK }));
+        }
+        if let Some(chunk) = chunks.last_mut() {
+            chunk.push(Destination::new(key));
+        }
+        position
+    }
+
+    /// Takes a vacant destination out of the index and frees its position.
+    pub(super) fn remove(&mut self, position: u32) {
+        let key = self.at(position).key;
+        let hash = self.hasher.hash_one(key);
+        if let Ok(entry) = self.index.find_entry(hash, |&found| found == position) {
+            entry.remove();
+            self.free.push(position);
+        }
+    }
+}
+
+impl<N: Routed> Table<N> {
+    pub(super) fn new(seed: u64) -> Self {
+        Self {
+            destinations: Destinations::new(seed),
+            dirty: Vec::new(),
+            paths_of: Vec::new(),
+            columns: Vec::new(),
+            sweep: Sweep::default(),
+            scratch: Scratch::default(),
+        }
+    }
+
+    /// What the table knows of a peer's paths, made when first asked for.
+    pub(super) fn paths_of(&mut self, peer: PeerIndex) -> &mut PeerPaths {
+        let position = position(peer);
+        if self.paths_of.len() <= position {
+            self.paths_of.resize_with(position + 1, PeerPaths::default);
+        }
+        &mut self.paths_of[position]
+    }
+
+    /// Position of the destination of an IP prefix.
+    pub(super) fn find_prefix(&self, prefix: IpNet) -> Option<u32> {
+        self.destinations.find(&<N as Nlri>::from_prefix(prefix.trunc())?)
+    }
+}
+
+impl<N: Routed> FamilyTable for Table<N> {
+    fn peer_down(&mut self, peer: PeerIndex, context: &mut Context<'_>) {
+        self.end_of_session(peer, context);
+    }
+
+    fn refresh_begin(&mut self, peer: PeerIndex) {
+        self.paths_of(peer).refresh_begin();
+    }
+
+    fn refresh_end(&mut self, peer: PeerIndex) {
+        self.end_of_refresh(peer);
+    }
+
+    fn work(&mut self, budget: usize, context: &mut Context<'_>) -> usize {
+        if self.sweep.has_work() { self.sweep_slice(budget, context) } else { self.walk_slice(budget, context) }
+    }
+
+    fn has_work(&self) -> bool {
+        self.sweep.has_work() || self.has_walk()
+    }
+
+    fn add_group(&mut self, group: GroupIndex, spec: ExportSpec) {
+        self.new_column(group, spec);
+    }
+
+    fn remove_group(&mut self, group: GroupIndex) {
+        self.remove_column(group);
+    }
+
+    fn replace_export(&mut self, group: GroupIndex, spec: &ExportSpec) {
+        self.replace_spec(group, spec);
+    }
+
+    fn join(&mut self, group: GroupIndex, member: Member) {
+        self.add_walker(group, member);
+    }
+
+    fn leave(&mut self, group: GroupIndex, member: Member) {
+        self.remove_walker(group, member);
+    }
+
+    fn walk_credit(&mut self, group: GroupIndex) {
+        self.add_credit(group);
+    }
+
+    fn query(&self, query: &RouteQuery, cursor: Cursor, limit: usize, peers: &Peers, options: Options) -> Slice {
+        self.answer(query, cursor, limit, peers, options)
+    }
+
+    fn explain(&self, prefix: IpNet, peers: &Peers, options: Options) -> Option<Explanation> {
+        self.explain_prefix(prefix, peers, options)
+    }
+
+    fn counters(&self, peer: PeerIndex) -> PeerCounters {
+        self.paths_of.get(position(peer)).map(|paths| paths.counters).unwrap_or_default()
+    }
+
+    fn advertised(&self, group: GroupIndex, peer: PeerIndex) -> usize {
+        self.told_to(group, peer)
+    }
+
+    fn destinations(&self) -> usize {
+        self.destinations.len()
+    }
+}
