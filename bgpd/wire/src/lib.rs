@@ -15,6 +15,7 @@
 pub mod attribute;
 pub mod capability;
 pub mod cursor;
+pub mod encode;
 pub mod family;
 pub mod frame;
 pub mod nlri;

@@ -13,6 +13,25 @@ use crate::Family;
 use crate::cursor::Cursor;
 pub use prefix::{Prefix, Unicast};
 
+/// What differs between IPv4 and IPv6 prefixes.
+mod sealed {
+    use std::net::IpAddr;
+
+    use crate::Family;
+
+    /// The octets of an address.
+    pub trait Address: Sized + Copy + Send + Sync + 'static {
+        /// The unicast family of these addresses.
+        const FAMILY: Family;
+        /// Prefixes with this many leading bits in common share a partition.
+        const SHARED: u8;
+        /// As an address.
+        fn ip(self) -> IpAddr;
+        /// From an address of this family.
+        fn from_ip(ip: IpAddr) -> Option<Self>;
+    }
+}
+
 /// IPv4 unicast (AFI 1, SAFI 1).
 pub type Ipv4Unicast = Unicast<4>;
 /// IPv6 unicast (AFI 2, SAFI 1).

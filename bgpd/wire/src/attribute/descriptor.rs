@@ -1,0 +1,274 @@
+//! The table of attributes: what each is called, how it is flagged, how its value is checked, and what RFC 7606 says
+//! to do when it is wrong.
+
+use super::{AsPath, Attribute, Community, ExtendedCommunity, Ipv6ExtendedCommunity, LargeCommunity, Origin};
+use super::{SegmentKind, code, flag};
+use crate::cursor::Cursor;
+use crate::update::FaultReason;
+
+const WELL_KNOWN: u8 = flag::TRANSITIVE;
+const OPTIONAL_TRANSITIVE: u8 = flag::OPTIONAL | flag::TRANSITIVE;
+const OPTIONAL_NON_TRANSITIVE: u8 = flag::OPTIONAL;
+
+/// What becomes of the routes of an UPDATE in which an attribute's value is wrong (RFC 7606 §2). Session reset is not
+/// among them: only MP_REACH_NLRI and MP_UNREACH_NLRI lead to it, and they are not values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fallback {
+    TreatAsWithdraw,
+    Discard,
+}
+
+/// What a check depends on besides the value.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Check {
+    /// AS numbers in AS_PATH and AGGREGATOR have four octets.
+    pub(crate) four_octet_as: bool,
+    /// AS_SET is a fault (RFC 9774).
+    pub(crate) reject_as_sets: bool,
+}
+
+type CheckValue = fn(&[u8], Check) -> Result<(), FaultReason>;
+/// Only called for values that passed the check; a short value gives `None`.
+type Typed = fn(&[u8]) -> Option<Attribute>;
+
+/// One known attribute.
+pub(crate) struct Descriptor {
+    pub(crate) code: u8,
+    pub(crate) name: &'static str,
+    /// Optional and Transitive bits that it must have.
+    pub(crate) flags: u8,
+    pub(crate) fallback: Fallback,
+    /// Discarded when an eBGP peer sends it (RFC 7606 §7.5, §7.9, §7.10; RFC 7311 §3.3).
+    pub(crate) internal_only: bool,
+    pub(crate) check: CheckValue,
+    pub(super) typed: Typed,
+}
+
+const fn entry(code: u8, name: &'static str, flags: u8, check: CheckValue, typed: Typed) -> Descriptor {
+    Descriptor { code, name, flags, fallback: Fallback::TreatAsWithdraw, internal_only: false, check, typed }
+}
+
+impl Descriptor {
+    const fn discarded_if_wrong(self) -> Self {
+        Self { fallback: Fallback::Discard, ..self }
+    }
+
+    const fn internal(self) -> Self {
+        Self { internal_only: true, ..self }
+    }
+}
+
+static TABLE: [Descriptor; 18] = [
+    entry(code::ORIGIN, "ORIGIN", WELL_KNOWN, origin, |v| Origin::from_code(*v.first()?).map(Attribute::Origin)),
+    entry(code::AS_PATH, "AS_PATH", WELL_KNOWN, as_path, |v| Some(Attribute::AsPath(AsPath::decode(v)))),
+    entry(code::NEXT_HOP, "NEXT_HOP", WELL_KNOWN, four, |v| Cursor::new(v).ipv4().ok().map(Attribute::NextHop)),
+    entry(code::MULTI_EXIT_DISC, "MULTI_EXIT_DISC", OPTIONAL_NON_TRANSITIVE, four, |v| {
+        Cursor::new(v).u32().ok().map(Attribute::MultiExitDisc)
+    }),
+    entry(code::LOCAL_PREF, "LOCAL_PREF", WELL_KNOWN, four, |v| Cursor::new(v).u32().ok().map(Attribute::LocalPref))
+        .internal(),
+    entry(code::ATOMIC_AGGREGATE, "ATOMIC_AGGREGATE", WELL_KNOWN, empty, |_| Some(Attribute::AtomicAggregate))
+        .discarded_if_wrong(),
+    entry(code::AGGREGATOR, "AGGREGATOR", OPTIONAL_TRANSITIVE, aggregator, typed_aggregator).discarded_if_wrong(),
+    entry(code::COMMUNITIES, "COMMUNITIES", OPTIONAL_TRANSITIVE, fours, |v| {
+        each(v, |cursor| cursor.u32().ok().map(Community)).map(Attribute::Communities)
+    }),
+    entry(code::ORIGINATOR_ID, "ORIGINATOR_ID", OPTIONAL_NON_TRANSITIVE, four, |v| {
+        Cursor::new(v).ipv4().ok().map(Attribute::OriginatorId)
+    })
+    .internal(),
+    entry(code::CLUSTER_LIST, "CLUSTER_LIST", OPTIONAL_NON_TRANSITIVE, fours, |v| {
+        each(v, |cursor| cursor.ipv4().ok()).map(Attribute::ClusterList)
+    })
+    .internal(),
+    entry(code::EXTENDED_COMMUNITIES, "EXTENDED_COMMUNITIES", OPTIONAL_TRANSITIVE, eights, |v| {
+        each(v, |cursor| cursor.take(8).ok()?.try_into().ok().map(ExtendedCommunity))
+            .map(Attribute::ExtendedCommunities)
+    }),
+    // RFC 6793 §6: what is wrong in AS4_PATH and AS4_AGGREGATOR is discarded, the route is used without.
+    entry(code::AS4_PATH, "AS4_PATH", OPTIONAL_TRANSITIVE, as4_path, |v| Some(Attribute::AsPath(AsPath::decode(v))))
+        .discarded_if_wrong(),
+    entry(code::AS4_AGGREGATOR, "AS4_AGGREGATOR", OPTIONAL_TRANSITIVE, eight, typed_aggregator).discarded_if_wrong(),
+    entry(code::IPV6_EXTENDED_COMMUNITIES, "IPV6_EXTENDED_COMMUNITIES", OPTIONAL_TRANSITIVE, twenties, |v| {
+        each(v, |cursor| cursor.take(20).ok()?.try_into().ok().map(Ipv6ExtendedCommunity))
+            .map(Attribute::Ipv6ExtendedCommunities)
+    }),
+    entry(code::AIGP, "AIGP", OPTIONAL_NON_TRANSITIVE, aigp, |v| aigp_metric(v).map(Attribute::Aigp))
+        .discarded_if_wrong()
+        .internal(),
+    entry(code::LARGE_COMMUNITIES, "LARGE_COMMUNITIES", OPTIONAL_TRANSITIVE, twelves, |v| {
+        each(v, large_community).map(Attribute::LargeCommunities)
+    }),
+    entry(code::ONLY_TO_CUSTOMER, "ONLY_TO_CUSTOMER", OPTIONAL_TRANSITIVE, four, |v| {
+        Cursor::new(v).u32().ok().map(Attribute::OnlyToCustomer)
+    }),
+    // RFC 6514 §5: flags, tunnel type, label.
+    entry(code::PMSI_TUNNEL, "PMSI_TUNNEL", OPTIONAL_TRANSITIVE, at_least_five, |_| None),
+];
+
+/// Names of attributes that are passed on without being looked into.
+const OTHER_NAMES: [(u8, &str); 4] = [
+    (code::MP_REACH_NLRI, "MP_REACH_NLRI"),
+    (code::MP_UNREACH_NLRI, "MP_UNREACH_NLRI"),
+    (code::TUNNEL_ENCAPSULATION, "TUNNEL_ENCAPSULATION"),
+    (code::PREFIX_SID, "PREFIX_SID"),
+];
+
+/// Position in the table by type code; 255 is not known.
+static POSITION: [u8; 256] = {
+    let mut position = [255; 256];
+    let mut at = 0;
+    while at < TABLE.len() {
+        position[TABLE[at].code as usize] = at as u8;
+        at += 1;
+    }
+    position
+};
+
+/// The descriptor of a known attribute.
+pub(crate) fn descriptor(code: u8) -> Option<&'static Descriptor> {
+    TABLE.get(usize::from(*POSITION.get(usize::from(code))?))
+}
+
+/// What an attribute is called.
+#[must_use]
+pub fn name(code: u8) -> Option<&'static str> {
+    let other = || OTHER_NAMES.iter().find(|(known, _)| *known == code).map(|(_, name)| *name);
+    descriptor(code).map(|descriptor| descriptor.name).or_else(other)
+}
+
+fn exactly(value: &[u8], len: usize) -> Result<(), FaultReason> {
+    if value.len() == len { Ok(()) } else { Err(FaultReason::Length(value.len())) }
+}
+
+fn multiple(value: &[u8], of: usize) -> Result<(), FaultReason> {
+    let whole = !value.is_empty() && value.len().is_multiple_of(of);
+    if whole { Ok(()) } else { Err(FaultReason::Length(value.len())) }
+}
+
+fn empty(value: &[u8], _: Check) -> Result<(), FaultReason> {
+    exactly(value, 0)
+}
+
+fn four(value: &[u8], _: Check) -> Result<(), FaultReason> {
+    exactly(value, 4)
+}
+
+fn eight(value: &[u8], _: Check) -> Result<(), FaultReason> {
+    exactly(value, 8)
+}
+
+fn fours(value: &[u8], _: Check) -> Result<(), FaultReason> {
+    multiple(value, 4)
+}
+
+fn eights(value: &[u8], _: Check) -> Result<(), FaultReason> {
+    multiple(value, 8)
+}
+
+fn twelves(value: &[u8], _: Check) -> Result<(), FaultReason> {
+    multiple(value, 12)
+}
+
+fn twenties(value: &[u8], _: Check) -> Result<(), FaultReason> {
+    multiple(value, 20)
+}
+
+fn at_least_five(value: &[u8], _: Check) -> Result<(), FaultReason> {
+    if value.len() >= 5 { Ok(()) } else { Err(FaultReason::Length(value.len())) }
+}
+
+fn origin(value: &[u8], _: Check) -> Result<(), FaultReason> {
+    match value {
+        [0..=2] => Ok(()),
+        [other] => Err(FaultReason::UndefinedOrigin(*other)),
+        _ => Err(FaultReason::Length(value.len())),
+    }
+}
+
+fn aggregator(value: &[u8], check: Check) -> Result<(), FaultReason> {
+    exactly(value, if check.four_octet_as { 8 } else { 6 })
+}
+
+fn typed_aggregator(value: &[u8]) -> Option<Attribute> {
+    let mut cursor = Cursor::new(value);
+    Some(Attribute::Aggregator { asn: cursor.u32().ok()?, address: cursor.ipv4().ok()? })
+}
+
+fn as4_path(value: &[u8], check: Check) -> Result<(), FaultReason> {
+    // RFC 6793 §3: confederation segments cannot be in AS4_PATH; what is left of it is used by the merge.
+    segments(value, Check { four_octet_as: true, ..check }, |_| Ok(()))
+}
+
+/// RFC 7606 §7.2; RFC 5065 §5.3 (confederation segments from outside); RFC 9774 §3.
+fn as_path(value: &[u8], check: Check) -> Result<(), FaultReason> {
+    segments(value, check, |kind| match kind {
+        SegmentKind::ConfedSequence | SegmentKind::ConfedSet => Err(FaultReason::ConfederationSegment),
+        SegmentKind::Set if check.reject_as_sets => Err(FaultReason::AsSet),
+        SegmentKind::Set | SegmentKind::Sequence => Ok(()),
+    })
+}
+
+fn segments(
+    value: &[u8],
+    check: Check,
+    kind_is_good: impl Fn(SegmentKind) -> Result<(), FaultReason>,
+) -> Result<(), FaultReason> {
+    let width = if check.four_octet_as { 4 } else { 2 };
+    let mut cursor = Cursor::new(value);
+    while let Ok(kind) = cursor.u8() {
+        let kind = SegmentKind::from_code(kind).ok_or(FaultReason::SegmentType(kind))?;
+        let count = usize::from(cursor.u8().map_err(|_| FaultReason::SegmentOverrun)?);
+        let asns = cursor.take(count * width).map_err(|_| FaultReason::SegmentOverrun)?;
+        if count == 0 {
+            return Err(FaultReason::EmptySegment);
+        }
+        // RFC 7607 §2: AS 0 is not an AS.
+        if asns.chunks_exact(width).any(|asn| asn.iter().all(|octet| *octet == 0)) {
+            return Err(FaultReason::AsZero);
+        }
+        kind_is_good(kind)?;
+    }
+    Ok(())
+}
+
+/// RFC 7311 §3: TLVs of type (1), length (2, header included), value; the AIGP TLV has type 1 and eleven octets.
+fn aigp(value: &[u8], _: Check) -> Result<(), FaultReason> {
+    let mut cursor = Cursor::new(value);
+    while !cursor.is_empty() {
+        let malformed = |_| FaultReason::Length(value.len());
+        let kind = cursor.u8().map_err(malformed)?;
+        let len = usize::from(cursor.u16().map_err(malformed)?);
+        let body = len.checked_sub(3).ok_or(FaultReason::Length(value.len()))?;
+        cursor.take(body).map_err(malformed)?;
+        if kind == 1 && len != 11 {
+            return Err(FaultReason::Length(value.len()));
+        }
+    }
+    Ok(())
+}
+
+/// The first AIGP TLV counts (RFC 7311 §3).
+fn aigp_metric(value: &[u8]) -> Option<u64> {
+    let mut cursor = Cursor::new(value);
+    loop {
+        let (kind, len) = (cursor.u8().ok()?, cursor.u16().ok()?);
+        let body = cursor.take(usize::from(len).checked_sub(3)?).ok()?;
+        if kind == 1 {
+            return body.try_into().ok().map(u64::from_be_bytes);
+        }
+    }
+}
+
+fn large_community(cursor: &mut Cursor<'_>) -> Option<LargeCommunity> {
+    Some(LargeCommunity { global: cursor.u32().ok()?, local1: cursor.u32().ok()?, local2: cursor.u32().ok()? })
+}
+
+fn each<T>(value: &[u8], mut one: impl FnMut(&mut Cursor<'_>) -> Option<T>) -> Option<Vec<T>> {
+    let mut cursor = Cursor::new(value);
+    let mut all = Vec::new();
+    while !cursor.is_empty() {
+        all.push(one(&mut cursor)?);
+    }
+    Some(all)
+}

@@ -1,0 +1,397 @@
+//! Decoding, with a verdict on everything that is wrong (RFC 7606).
+
+use std::net::Ipv6Addr;
+
+use super::{DecodeContext, Fault, FaultAction, FaultReason, MpReach, NextHop, NlriBlock, ResetFault, Update, merge};
+use crate::attribute::{AttributeBlock, Check, Descriptor, Fallback, code, descriptor, flag, put, put_header};
+use crate::cursor::Cursor;
+use crate::nlri::{Ipv4Unicast, Ipv6Unicast, NlriFault};
+use crate::notification::UpdateSubcode;
+use crate::{Family, Nlri, Notification};
+
+/// One attribute of the message at hand.
+#[derive(Debug, Clone, Copy)]
+struct Found {
+    code: u8,
+    flags: u8,
+    /// Where its value stands in the body.
+    start: usize,
+    end: usize,
+}
+
+/// Reusable buffers for decoding UPDATEs.
+#[derive(Debug, Default)]
+pub struct Decoder {
+    found: Vec<Found>,
+    canonical: Vec<u8>,
+    faults: Vec<Fault>,
+}
+
+/// The message at hand, while its attributes are gone through.
+struct Work<'a, 'd> {
+    body: &'a [u8],
+    context: &'d DecodeContext,
+    decoder: &'d mut Decoder,
+    next_hop: Option<NextHop>,
+    mp_reach: Option<MpReach<'a>>,
+    mp_unreach: Option<NlriBlock<'a>>,
+    treat_as_withdraw: bool,
+    disable: Option<Family>,
+    /// MP_REACH_NLRI and MP_UNREACH_NLRI that were there, usable or not.
+    mp_seen: [bool; 2],
+}
+
+impl Decoder {
+    /// A decoder with cold buffers.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Decodes the body of an UPDATE.
+    ///
+    /// # Errors
+    /// What ends the session by RFC 4271 §6.3 or RFC 7606, with its NOTIFICATION.
+    pub fn decode<'a>(&'a mut self, body: &'a [u8], context: &DecodeContext) -> Result<Update<'a>, ResetFault> {
+        self.found.clear();
+        self.canonical.clear();
+        self.faults.clear();
+        let (withdrawn, attributes, nlri) = fields(body)
+            .ok_or_else(|| reset(None, FaultReason::MessageLengths, 0, UpdateSubcode::MalformedAttributeList, &[]))?;
+        let withdrawn = ipv4_field(body, withdrawn, context)?;
+        let nlri = ipv4_field(body, nlri, context)?;
+        let mut work = Work {
+            body,
+            context,
+            decoder: self,
+            next_hop: None,
+            mp_reach: None,
+            mp_unreach: None,
+            treat_as_withdraw: false,
+            disable: None,
+            mp_seen: [false; 2],
+        };
+        work.attributes(attributes)?;
+        work.check_mandatory(&nlri);
+        work.canonical();
+        let Work { next_hop, mp_reach, mp_unreach, treat_as_withdraw, disable, .. } = work;
+        Ok(Update {
+            withdrawn,
+            nlri,
+            mp_reach,
+            mp_unreach,
+            next_hop,
+            attributes: AttributeBlock::from_canonical(&self.canonical),
+            treat_as_withdraw,
+            disable,
+            faults: &self.faults,
+        })
+    }
+}
+
+/// The three fields of the body; `None` when a length runs over the end.
+fn fields(body: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
+    let mut cursor = Cursor::new(body);
+    let len = cursor.u16().ok()?;
+    let withdrawn = cursor.take(len.into()).ok()?;
+    let len = cursor.u16().ok()?;
+    let attributes = cursor.take(len.into()).ok()?;
+    Some((withdrawn, attributes, cursor.rest()))
+}
+
+/// RFC 7606 §5.3: routes that cannot be told apart leave nothing but a reset (RFC 4271 §6.3, Invalid Network Field).
+fn ipv4_field<'a>(body: &[u8], field: &'a [u8], context: &DecodeContext) -> Result<NlriBlock<'a>, ResetFault> {
+    let add_path = context.add_path.contains(&Family::IPV4_UNICAST);
+    NlriBlock::checked::<Ipv4Unicast>(field, add_path).map_err(|fault| {
+        let offset = offset_in(body, field);
+        reset(None, FaultReason::Nlri(fault), offset, UpdateSubcode::InvalidNetworkField, &[])
+    })
+}
+
+fn offset_in(body: &[u8], part: &[u8]) -> usize {
+    (part.as_ptr() as usize).saturating_sub(body.as_ptr() as usize)
+}
+
+fn reset(attribute: Option<u8>, reason: FaultReason, offset: usize, subcode: UpdateSubcode, data: &[u8]) -> ResetFault {
+    let fault = Fault { attribute, action: FaultAction::SessionReset, reason, offset };
+    ResetFault { notification: Notification::update(subcode, data), fault }
+}
+
+impl<'a> Work<'a, '_> {
+    fn attributes(&mut self, block: &'a [u8]) -> Result<(), ResetFault> {
+        let base = offset_in(self.body, block);
+        let mut cursor = Cursor::new(block);
+        while !cursor.is_empty() {
+            let start = base + cursor.offset();
+            let Some((flags, code, value)) = header(&mut cursor) else {
+                return self.overrun(start, block.get(start - base + 1).copied());
+            };
+            let end = base + cursor.offset();
+            let found = Found { code, flags: flags & !flag::EXTENDED_LENGTH, start: end - value.len(), end };
+            self.attribute(found, value)?;
+        }
+        Ok(())
+    }
+
+    /// RFC 7606 §4: an attribute that runs over the end of all attributes. The routes are known all the same, unless
+    /// it is the one that carries them.
+    fn overrun(&mut self, offset: usize, code: Option<u8>) -> Result<(), ResetFault> {
+        if matches!(code, Some(code::MP_REACH_NLRI | code::MP_UNREACH_NLRI)) {
+            let subcode = UpdateSubcode::MalformedAttributeList;
+            return Err(reset(code, FaultReason::Overrun, offset, subcode, &[]));
+        }
+        self.fault(code, FaultReason::Overrun, FaultAction::TreatAsWithdraw, offset);
+        Ok(())
+    }
+
+    fn attribute(&mut self, found: Found, value: &'a [u8]) -> Result<(), ResetFault> {
+        match found.code {
+            code::MP_REACH_NLRI => return self.mp_reach(found, value),
+            code::MP_UNREACH_NLRI => return self.mp_unreach(found, value),
+            _ => {}
+        }
+        // RFC 7606 §3(g): the first counts.
+        if self.decoder.found.iter().any(|other| other.code == found.code) {
+            self.fault_of(&found, FaultReason::Duplicate, FaultAction::AttributeDiscard);
+            return Ok(());
+        }
+        match descriptor(found.code) {
+            Some(known) => self.known(found, value, known),
+            None => return self.unknown(found),
+        }
+        Ok(())
+    }
+
+    fn known(&mut self, found: Found, value: &[u8], known: &Descriptor) {
+        // RFC 7606 §7.5, §7.9, §7.10 discard before anything else is looked at.
+        if known.internal_only && self.context.external {
+            self.fault_of(&found, FaultReason::NotFromExternal, FaultAction::AttributeDiscard);
+            return;
+        }
+        let is_as4 = matches!(found.code, code::AS4_PATH | code::AS4_AGGREGATOR);
+        if is_as4 && self.context.four_octet_as {
+            self.fault_of(&found, FaultReason::NotFromFourOctetPeer, FaultAction::AttributeDiscard);
+            return;
+        }
+        let checked =
+            flags_of(found.flags, known).map_err(|reason| (reason, Fallback::TreatAsWithdraw)).and_then(|()| {
+                let context = self.context;
+                let check = Check { four_octet_as: context.four_octet_as, reject_as_sets: context.reject_as_sets };
+                (known.check)(value, check).map_err(|reason| (reason, known.fallback))
+            });
+        match checked {
+            Ok(()) => self.decoder.found.push(found),
+            Err((reason, Fallback::TreatAsWithdraw)) => {
+                self.decoder.found.push(found);
+                self.fault_of(&found, reason, FaultAction::TreatAsWithdraw);
+            }
+            Err((reason, Fallback::Discard)) => self.fault_of(&found, reason, FaultAction::AttributeDiscard),
+        }
+    }
+
+    /// RFC 4271 §5, §9: unknown transitive attributes are passed on, others are not.
+    fn unknown(&mut self, found: Found) -> Result<(), ResetFault> {
+        if found.flags & flag::OPTIONAL == 0 {
+            let mut data = Vec::new();
+            put(&mut data, found.flags, found.code, self.body.get(found.start..found.end).unwrap_or_default());
+            let (reason, subcode) = (FaultReason::UnrecognizedWellKnown, UpdateSubcode::UnrecognizedWellKnown);
+            return Err(reset(Some(found.code), reason, found.start, subcode, &data));
+        }
+        if found.flags & flag::TRANSITIVE != 0 {
+            self.decoder.found.push(Found { flags: found.flags | flag::PARTIAL, ..found });
+        }
+        Ok(())
+    }
+
+    /// RFC 7606 §3(g): these two must not be there twice.
+    fn once(&mut self, found: &Found, which: usize) -> Result<(), ResetFault> {
+        let seen = self.mp_seen.get_mut(which).map(|seen| std::mem::replace(seen, true));
+        if seen == Some(true) {
+            let subcode = UpdateSubcode::MalformedAttributeList;
+            return Err(reset(Some(found.code), FaultReason::Duplicate, found.start, subcode, &[]));
+        }
+        if found.flags & (flag::OPTIONAL | flag::TRANSITIVE) != flag::OPTIONAL {
+            self.fault_of(found, FaultReason::Flags(found.flags), FaultAction::TreatAsWithdraw);
+        }
+        Ok(())
+    }
+
+    fn mp_reach(&mut self, found: Found, value: &'a [u8]) -> Result<(), ResetFault> {
+        self.once(&found, 0)?;
+        let mut cursor = Cursor::new(value);
+        let Some((family, next_hop)) = reach_head(&mut cursor) else {
+            let (reason, subcode) = (FaultReason::Length(value.len()), UpdateSubcode::OptionalAttribute);
+            return Err(reset(Some(found.code), reason, found.start, subcode, &[]));
+        };
+        if !self.is_negotiated(&found, family) {
+            return Ok(());
+        }
+        let Some(next_hop) = self.next_hop_of(family, next_hop) else {
+            return self.unusable(&found, family, FaultReason::NextHopLength(next_hop.len() as u8));
+        };
+        match self.block(family, cursor.rest()) {
+            Ok(nlri) => self.mp_reach = Some(MpReach { next_hop, nlri }),
+            Err(fault) => return self.unusable(&found, family, FaultReason::Nlri(fault)),
+        }
+        Ok(())
+    }
+
+    fn mp_unreach(&mut self, found: Found, value: &'a [u8]) -> Result<(), ResetFault> {
+        self.once(&found, 1)?;
+        let mut cursor = Cursor::new(value);
+        let Some(family) = family(&mut cursor) else {
+            let (reason, subcode) = (FaultReason::Length(value.len()), UpdateSubcode::OptionalAttribute);
+            return Err(reset(Some(found.code), reason, found.start, subcode, &[]));
+        };
+        if !self.is_negotiated(&found, family) {
+            return Ok(());
+        }
+        match self.block(family, cursor.rest()) {
+            Ok(nlri) => self.mp_unreach = Some(nlri),
+            Err(fault) => return self.unusable(&found, family, FaultReason::Nlri(fault)),
+        }
+        Ok(())
+    }
+
+    /// RFC 7606 §7.11, §5.3: routes that cannot be told apart. If the session has other families, only this one ends.
+    fn unusable(&mut self, found: &Found, family: Family, reason: FaultReason) -> Result<(), ResetFault> {
+        if self.context.families.iter().any(|other| *other != family) {
+            self.disable = Some(family);
+            self.fault_of(found, reason, FaultAction::AfiSafiDisable);
+            return Ok(());
+        }
+        Err(reset(Some(found.code), reason, found.start, UpdateSubcode::OptionalAttribute, &[]))
+    }
+
+    /// RFC 4760 §7 lets a speaker ignore a family that it did not negotiate; the session has done nothing wrong that
+    /// would make its other routes suspect.
+    fn is_negotiated(&mut self, found: &Found, family: Family) -> bool {
+        let negotiated = self.context.families.contains(&family);
+        if !negotiated {
+            self.fault_of(found, FaultReason::NotNegotiated(family), FaultAction::AttributeDiscard);
+        }
+        negotiated
+    }
+
+    fn block(&self, family: Family, bytes: &'a [u8]) -> Result<NlriBlock<'a>, NlriFault> {
+        let add_path = self.context.add_path.contains(&family);
+        match family {
+            Ipv4Unicast::FAMILY => NlriBlock::checked::<Ipv4Unicast>(bytes, add_path),
+            Ipv6Unicast::FAMILY => NlriBlock::checked::<Ipv6Unicast>(bytes, add_path),
+            // No other family is ever negotiated.
+            _ => Ok(NlriBlock::empty(family)),
+        }
+    }
+
+    /// RFC 2545 §3, RFC 8950 §3; IPv4 unicast in MP_REACH_NLRI may have an IPv4 next hop as well (RFC 4760 §3).
+    fn next_hop_of(&self, family: Family, octets: &[u8]) -> Option<NextHop> {
+        let ipv4 = family == Family::IPV4_UNICAST;
+        let ipv6_is_good = !ipv4 || self.context.extended_next_hop.contains(&family);
+        let mut cursor = Cursor::new(octets);
+        match octets.len() {
+            4 if ipv4 => cursor.ipv4().ok().map(NextHop::V4),
+            16 if ipv6_is_good => cursor.ipv6().ok().map(|global| NextHop::V6 { global, link_local: None }),
+            32 if ipv6_is_good => {
+                let global = cursor.ipv6().ok()?;
+                // What is not link-local in the second place means nothing.
+                let link_local = cursor.ipv6().ok().filter(Ipv6Addr::is_unicast_link_local);
+                Some(NextHop::V6 { global, link_local })
+            }
+            _ => None,
+        }
+    }
+
+    /// RFC 7606 §3(d), §3(e): what every announcement must have.
+    fn check_mandatory(&mut self, nlri: &NlriBlock<'_>) {
+        let announces = !nlri.is_empty() || self.mp_reach.is_some_and(|reach| !reach.nlri.is_empty());
+        if !announces {
+            return;
+        }
+        let mandatory = [code::ORIGIN, code::AS_PATH, code::NEXT_HOP];
+        let needed = if nlri.is_empty() { &mandatory[..2] } else { &mandatory[..] };
+        for code in needed {
+            let there = self.decoder.found.iter().any(|found| found.code == *code);
+            if !there {
+                self.fault(Some(*code), FaultReason::Missing, FaultAction::TreatAsWithdraw, 0);
+            }
+        }
+        if let Some(octets) = self.value_of(code::NEXT_HOP) {
+            self.next_hop = Cursor::new(octets).ipv4().ok().map(NextHop::V4);
+        }
+    }
+
+    fn value_of(&self, code: u8) -> Option<&'a [u8]> {
+        let found = self.decoder.found.iter().find(|found| found.code == code)?;
+        self.body.get(found.start..found.end)
+    }
+
+    /// Writes the canonical form; nothing where the routes are withdrawn anyway.
+    fn canonical(&mut self) {
+        if self.treat_as_withdraw {
+            return;
+        }
+        let (as4_path, four_octets) = (self.value_of(code::AS4_PATH), self.context.four_octet_as);
+        let as4_aggregator = self.value_of(code::AS4_AGGREGATOR);
+        let stale = merge::is_stale(self.value_of(code::AGGREGATOR), as4_aggregator);
+        let Decoder { found, canonical, .. } = &mut *self.decoder;
+        if !found.is_sorted_by_key(|found| found.code) {
+            found.sort_unstable_by_key(|found| found.code);
+        }
+        for attribute in found.iter() {
+            let value = self.body.get(attribute.start..attribute.end).unwrap_or_default();
+            match attribute.code {
+                code::NEXT_HOP | code::AS4_PATH | code::AS4_AGGREGATOR => {}
+                code::AS_PATH if !four_octets => {
+                    let mut merged = Vec::new();
+                    merge::path(value, as4_path.filter(|_| !stale), &mut merged);
+                    put(canonical, attribute.flags, attribute.code, &merged);
+                }
+                code::AGGREGATOR if !four_octets => match as4_aggregator.filter(|_| !stale) {
+                    Some(new) => put(canonical, attribute.flags, attribute.code, new),
+                    None => {
+                        put_header(canonical, attribute.flags, attribute.code, 8);
+                        merge::aggregator(value, canonical);
+                    }
+                },
+                _ => put(canonical, attribute.flags, attribute.code, value),
+            }
+        }
+    }
+
+    fn fault_of(&mut self, found: &Found, reason: FaultReason, action: FaultAction) {
+        self.fault(Some(found.code), reason, action, found.start);
+    }
+
+    fn fault(&mut self, attribute: Option<u8>, reason: FaultReason, action: FaultAction, offset: usize) {
+        self.treat_as_withdraw |= action == FaultAction::TreatAsWithdraw;
+        self.decoder.faults.push(Fault { attribute, action, reason, offset });
+    }
+}
+
+fn header<'a>(cursor: &mut Cursor<'a>) -> Option<(u8, u8, &'a [u8])> {
+    let (flags, code) = (cursor.u8().ok()?, cursor.u8().ok()?);
+    let len = match flags & flag::EXTENDED_LENGTH {
+        0 => cursor.u8().ok()?.into(),
+        _ => cursor.u16().ok()?.into(),
+    };
+    Some((flags, code, cursor.take(len).ok()?))
+}
+
+/// RFC 7606 §3(c). Partial is only meaningful on optional transitive attributes (RFC 4271 §4.3).
+fn flags_of(flags: u8, known: &Descriptor) -> Result<(), FaultReason> {
+    let defining = flag::OPTIONAL | flag::TRANSITIVE;
+    if flags & defining == known.flags { Ok(()) } else { Err(FaultReason::Flags(flags)) }
+}
+
+fn family(cursor: &mut Cursor<'_>) -> Option<Family> {
+    Some(Family { afi: cursor.u16().ok()?, safi: cursor.u8().ok()? })
+}
+
+/// Family and next hop of MP_REACH_NLRI; the cursor is then at the NLRI.
+fn reach_head<'a>(cursor: &mut Cursor<'a>) -> Option<(Family, &'a [u8])> {
+    let family = family(cursor)?;
+    let len = cursor.u8().ok()?;
+    let next_hop = cursor.take(len.into()).ok()?;
+    cursor.u8().ok()?;
+    Some((family, next_hop))
+}
