@@ -1,0 +1,68 @@
+//! Connection collision (RFC 4271 §6.8, RFC 6286 §2.3).
+
+use std::net::Ipv4Addr;
+use std::time::{Duration, Instant};
+
+use bgp_wire::Notification;
+use bgp_wire::notification::CeaseSubcode;
+
+use super::connection::Phase;
+use super::{Action, ConnectionId, Session, SessionSettings};
+
+/// The connection that stays: the one opened by the speaker with the higher BGP identifier, or with the higher AS
+/// number if the identifiers are equal (RFC 6286 §2.3).
+pub(super) fn winner(settings: &SessionSettings, peer_router_id: Ipv4Addr) -> ConnectionId {
+    let ours = (u32::from(settings.router_id), settings.local_asn);
+    let theirs = (u32::from(peer_router_id), settings.remote_asn);
+    if ours > theirs { ConnectionId::Outgoing } else { ConnectionId::Incoming }
+}
+
+/// After a collision that left no connection the next attempt comes soon: nothing is wrong with the peer.
+const RETRY: Duration = Duration::from_secs(1);
+
+impl Session {
+    /// The peer has decided against a connection (Cease / Connection Collision Resolution).
+    pub(super) fn lost_collision(&mut self, conn: ConnectionId, now: Instant, actions: &mut Vec<Action>) {
+        let was_established = self.receives_updates(conn);
+        *self.slot(conn) = None;
+        actions.push(Action::Close { conn });
+        if was_established {
+            actions.push(Action::Down { reason: "the peer decided for another connection".to_owned() });
+        }
+        if self.is_alone() && !self.connecting && !self.settings.passive {
+            self.connect_retry = Some(now + self.jitter.of(RETRY));
+        }
+    }
+
+    /// An OPEN came on `conn`: decides between it and the other connection. A connection in OpenSent counts as well,
+    /// so that both ends choose the same one however the messages on the two connections interleave. False when
+    /// `conn` has lost and is closed.
+    pub(super) fn resolve_collision(
+        &mut self,
+        conn: ConnectionId,
+        peer_router_id: Ipv4Addr,
+        now: Instant,
+        actions: &mut Vec<Action>,
+    ) -> bool {
+        let other = conn.other();
+        let cease = Notification::cease(CeaseSubcode::ConnectionCollision);
+        match self.connection(other).map(|connection| &connection.phase) {
+            None => true,
+            Some(Phase::OpenSent | Phase::OpenConfirm { .. }) if winner(&self.settings, peer_router_id) == conn => {
+                self.drop_connection(other, &cease, actions);
+                true
+            }
+            Some(Phase::OpenSent | Phase::OpenConfirm { .. }) => {
+                self.drop_connection(conn, &cease, actions);
+                false
+            }
+            Some(Phase::Established { .. }) => {
+                self.drop_connection(conn, &cease, actions);
+                // A peer that opens a second connection may have lost the first: its TCP answers this at once with a
+                // reset if so, which frees the way without waiting for the hold timer.
+                self.send_keepalive(other, now, actions);
+                false
+            }
+        }
+    }
+}

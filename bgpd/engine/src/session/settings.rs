@@ -1,0 +1,91 @@
+//! What a session needs of a neighbor's settings.
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use bgp_wire::capability::{AddPathMode, Capability};
+use bgp_wire::open::{AS_TRANS, Open};
+
+use crate::config::{Global, NeighborSettings};
+
+/// AFI of IPv6, as the next hop of IPv4 routes (RFC 8950 §4).
+const AFI_IPV6: u16 = 2;
+/// AFI of IPv4.
+const AFI_IPV4: u16 = 1;
+
+/// Settings of one session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionSettings {
+    /// AS number shown to the peer.
+    pub local_asn: u32,
+    /// BGP identifier.
+    pub router_id: Ipv4Addr,
+    /// AS number that the peer must have.
+    pub remote_asn: u32,
+    /// Hold time offered, in seconds.
+    pub hold_seconds: u16,
+    /// Wait after an error, doubling to a minute while errors repeat; zero for none.
+    pub idle_hold: Duration,
+    /// Wait between attempts to connect.
+    pub connect_retry: Duration,
+    /// Wait for the peer to connect.
+    pub passive: bool,
+    /// What OPEN offers.
+    pub capabilities: Vec<Capability>,
+    /// Seed of the timers' jitter.
+    pub jitter_seed: u64,
+}
+
+impl SessionSettings {
+    /// The session's part of a neighbor's settings.
+    #[must_use]
+    pub fn new(neighbor: &NeighborSettings, global: &Global, jitter_seed: u64) -> Self {
+        Self {
+            local_asn: neighbor.local_asn.unwrap_or(global.asn),
+            router_id: global.router_id,
+            remote_asn: neighbor.remote_asn,
+            hold_seconds: neighbor.hold_seconds,
+            idle_hold: neighbor.idle_hold,
+            connect_retry: neighbor.connect_retry,
+            passive: neighbor.passive,
+            capabilities: offered_capabilities(neighbor, global),
+            jitter_seed,
+        }
+    }
+
+    /// The OPEN to send.
+    pub(super) fn open(&self) -> Open {
+        Open {
+            my_as: u16::try_from(self.local_asn).unwrap_or(AS_TRANS),
+            hold_seconds: self.hold_seconds,
+            router_id: self.router_id,
+            capabilities: self.capabilities.clone(),
+        }
+    }
+
+    pub(super) fn is_external(&self) -> bool {
+        self.local_asn != self.remote_asn
+    }
+}
+
+/// What a neighbor is offered.
+#[must_use]
+pub fn offered_capabilities(neighbor: &NeighborSettings, global: &Global) -> Vec<Capability> {
+    let families = &neighbor.families;
+    let mut offered: Vec<_> = families.iter().copied().map(Capability::Multiprotocol).collect();
+    offered.push(Capability::RouteRefresh);
+    offered.push(Capability::EnhancedRouteRefresh);
+    offered.push(Capability::FourOctetAs(neighbor.local_asn.unwrap_or(global.asn)));
+    if neighbor.extended_messages {
+        offered.push(Capability::ExtendedMessage);
+    }
+    let mode = AddPathMode { receive: neighbor.add_path.receive, send: neighbor.add_path.send };
+    if mode.receive || mode.send {
+        offered.push(Capability::AddPath(families.iter().map(|family| (*family, mode)).collect()));
+    }
+    let ipv4: Vec<_> = families.iter().filter(|family| family.afi == AFI_IPV4).map(|f| (*f, AFI_IPV6)).collect();
+    if neighbor.extended_next_hop && !ipv4.is_empty() {
+        offered.push(Capability::ExtendedNextHop(ipv4));
+    }
+    offered
+}
