@@ -22,9 +22,6 @@ use crate::policy::{Policy, Verdict};
 use crate::stage::{AnyBatch, Rejection};
 use batches::Batches;
 
-/// How many of the latest faults are kept for people.
-const FAULTS_KEPT: usize = 8;
-
 /// What intake needs to know of this speaker and of the session.
 #[derive(Debug, Clone)]
 pub struct IntakeSettings {
@@ -148,13 +145,18 @@ impl Intake {
         self.last = None;
     }
 
+    /// Ignores a family from now on (RFC 7606 §2, "AFI/SAFI disable").
+    pub fn disable(&mut self, family: Family) {
+        self.settings.decode.families.retain(|other| *other != family);
+    }
+
     /// What came in so far.
     #[must_use]
     pub fn statistics(&self) -> &IntakeStatistics {
         &self.statistics
     }
 
-    /// The latest faults, oldest first.
+    /// What was wrong with the latest UPDATE.
     #[must_use]
     pub fn last_faults(&self) -> &[Fault] {
         &self.faults
@@ -220,14 +222,12 @@ impl Work<'_> {
 }
 
 fn note_faults(new: &[Fault], statistics: &mut IntakeStatistics, kept: &mut Vec<Fault>) {
+    kept.clear();
+    kept.extend_from_slice(new);
     for fault in new {
         if fault.action == FaultAction::AttributeDiscard {
             statistics.attributes_discarded += 1;
         }
-        if kept.len() == FAULTS_KEPT {
-            kept.remove(0);
-        }
-        kept.push(fault.clone());
     }
 }
 

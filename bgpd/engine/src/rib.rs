@@ -239,6 +239,21 @@ impl Partition {
         self.tables.of(family).map_or(0, |table| table.advertised(group, peer))
     }
 
+    /// Takes over new settings of the speaker and decides everything again.
+    pub fn reconfigure(&mut self, router_id: Ipv4Addr, options: decision::Options, out: &mut Vec<AnyEmission>) {
+        self.settings.router_id = router_id;
+        self.settings.decision = options;
+        self.peers.set_local(router_id);
+        let (tables, mut context) = self.split(out);
+        tables.each(|table| table.decide_all(&mut context));
+    }
+
+    /// Number of paths in a family, usable or not.
+    #[must_use]
+    pub fn paths(&self, family: Family) -> usize {
+        self.tables.of(family).map_or(0, FamilyTable::paths)
+    }
+
     /// Number of destinations in a family.
     #[must_use]
     pub fn destinations(&self, family: Family) -> usize {

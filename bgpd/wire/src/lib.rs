@@ -15,7 +15,6 @@
 pub mod attribute;
 pub mod capability;
 pub mod cursor;
-pub mod encode;
 pub mod family;
 pub mod frame;
 pub mod nlri;

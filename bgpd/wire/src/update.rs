@@ -1,14 +1,14 @@
-//! UPDATE messages, received (RFC 4271 §4.3, RFC 4760, RFC 7606).
+//! UPDATE messages (RFC 4271 §4.3, RFC 4760, RFC 7606).
 //!
 //! ```text
 //!  withdrawn length (2) | withdrawn NLRI | attributes length (2) | attributes | NLRI
 //! ```
 //!
 //! A [`Decoder`] checks a whole message in one pass, says by RFC 7606 what is to be done about what is wrong, and
-//! gives the attributes in canonical form; nothing is allocated once its buffers are warm. For writing see
-//! [`crate::encode`].
+//! gives the attributes in canonical form; nothing is allocated once its buffers are warm. An [`UpdateEncoder`] writes.
 
 mod decode;
+mod encode;
 mod fault;
 mod merge;
 
@@ -22,6 +22,7 @@ use crate::nlri::NlriFault;
 use crate::{Family, Nlri};
 
 pub use decode::Decoder;
+pub use encode::{TooLarge, UpdateEncoder};
 pub use fault::{Fault, FaultAction, FaultReason, ResetFault};
 
 /// A destination and, with ADD-PATH, which of the peer's paths to it (RFC 7911 §3).

@@ -108,6 +108,13 @@ impl<N: Routed> Table<N> {
         }
     }
 
+    /// As [`Table::mark`], for a position that may be free.
+    pub(super) fn mark_occupied(&mut self, position: u32) {
+        if !self.destinations.at(position).is_vacant() {
+            self.mark(position);
+        }
+    }
+
     /// Decides every marked destination and emits what changed, one emission per group.
     pub(super) fn settle(&mut self, context: &mut Context<'_>) {
         let mut dirty = std::mem::take(&mut self.dirty);

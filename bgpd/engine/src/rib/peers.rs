@@ -36,6 +36,12 @@ impl Peers {
         Self(vec![Some(Peer { source, address: IpAddr::V4(router_id), up: true })])
     }
 
+    /// This speaker's own identifier, which its routes have as their router ID.
+    pub(super) fn set_local(&mut self, router_id: Ipv4Addr) {
+        let source = local_source(router_id);
+        self.0[position(PeerIndex::LOCAL)] = Some(Peer { source, address: IpAddr::V4(router_id), up: true });
+    }
+
     pub(super) fn up(&mut self, source: Source, address: IpAddr) {
         let position = position(source.peer);
         if self.0.len() <= position {

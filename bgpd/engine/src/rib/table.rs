@@ -71,6 +71,9 @@ pub(super) trait FamilyTable {
     fn query(&self, query: &RouteQuery, cursor: Cursor, limit: usize, peers: &Peers, options: Options) -> Slice;
     fn explain(&self, prefix: IpNet, peers: &Peers, options: Options) -> Option<Explanation>;
     fn counters(&self, peer: PeerIndex) -> PeerCounters;
+    fn paths(&self) -> usize;
+    /// Decides every destination again.
+    fn decide_all(&mut self, context: &mut Context<'_>);
     fn advertised(&self, group: GroupIndex, peer: PeerIndex) -> usize;
     fn destinations(&self) -> usize;
 }
@@ -235,6 +238,15 @@ impl<N: Routed> FamilyTable for Table<N> {
 
     fn explain(&self, prefix: IpNet, peers: &Peers, options: Options) -> Option<Explanation> {
         self.explain_prefix(prefix, peers, options)
+    }
+
+    fn paths(&self) -> usize {
+        self.paths_of.iter().map(|paths| paths.counters.received).sum()
+    }
+
+    fn decide_all(&mut self, context: &mut Context<'_>) {
+        (0..self.destinations.positions()).for_each(|position| self.mark_occupied(position));
+        self.settle(context);
     }
 
     fn counters(&self, peer: PeerIndex) -> PeerCounters {

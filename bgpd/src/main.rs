@@ -1,0 +1,148 @@
+//! `bgpd`: BGP route reflector and speaker.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use bgpd::config::{self, Document};
+use bgpd::runtime::handle::Handle;
+use bgpd::{api, observe, runtime};
+use clap::Parser;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tracing::{error, info, warn};
+
+/// BGP route reflector and speaker (RFC 4271, RFC 4456).
+#[derive(Parser)]
+#[command(
+    version,
+    after_help = "Signals: HUP reloads the configuration, TERM and INT end all sessions and stop.\n\
+    Exit codes: 0 stopped as asked or configuration valid, 1 configuration not valid or start failed, 2 usage."
+)]
+struct Arguments {
+    /// Configuration file
+    #[arg(long, value_name = "FILE", default_value = "/etc/bgpd/bgpd.toml")]
+    config: PathBuf,
+    /// Check a configuration file and exit: 0 if it is valid, else 1 and a diagnosis
+    #[arg(long, value_name = "FILE", conflicts_with = "config")]
+    check: Option<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match &arguments.check {
+        Some(file) => check(file),
+        None => run(&arguments.config),
+    }
+}
+
+fn check(file: &std::path::Path) -> ExitCode {
+    match config::load(file) {
+        Ok(document) => {
+            document.warnings.iter().for_each(|warning| eprintln!("{warning}"));
+            let desired = &document.desired;
+            println!(
+                "{}: valid: AS {}, router ID {}, {} neighbors, {} dynamic ranges, {} originated routes",
+                file.display(),
+                desired.global.asn,
+                desired.global.router_id,
+                desired.neighbors.len(),
+                desired.dynamic.len(),
+                desired.originate.len(),
+            );
+            ExitCode::SUCCESS
+        }
+        Err(diagnosis) => {
+            eprintln!("{diagnosis}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(file: &std::path::Path) -> ExitCode {
+    let document = match config::load(file) {
+        Ok(document) => document,
+        Err(diagnosis) => {
+            eprintln!("{diagnosis}");
+            return ExitCode::FAILURE;
+        }
+    };
+    observe::log::start(&document.log);
+    document.warnings.iter().for_each(|warning| warn!("{warning}"));
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            error!(%error, "cannot start the runtime");
+            return ExitCode::FAILURE;
+        }
+    };
+    runtime.block_on(serve(document, file.to_owned()))
+}
+
+async fn serve(document: Document, file: PathBuf) -> ExitCode {
+    let Document { desired, api: api_settings, .. } = document;
+    info!(version = env!("CARGO_PKG_VERSION"), asn = desired.global.asn, router_id = %desired.global.router_id, "bgpd starts");
+    let handle = match runtime::start(desired) {
+        Ok(handle) => handle,
+        Err(error) => {
+            error!(%error, "cannot start");
+            return ExitCode::FAILURE;
+        }
+    };
+    let (stop, stopped) = watch::channel(false);
+    let mut api = tokio::spawn(api::serve(handle.clone(), api_settings, wait_for(stopped)));
+    tokio::select! {
+        () = signals(&handle, &file) => {}
+        result = &mut api => {
+            match result {
+                Ok(Err(error)) => error!(%error, "the API cannot be served"),
+                other => error!(?other, "the API ended"),
+            }
+            handle.shutdown().await;
+            return ExitCode::FAILURE;
+        }
+    }
+    handle.shutdown().await;
+    // The API task may have ended already; it is waited for either way.
+    let _ = stop.send(true);
+    let _ = api.await;
+    info!("bgpd stops");
+    ExitCode::SUCCESS
+}
+
+async fn wait_for(mut stopped: watch::Receiver<bool>) {
+    // An error means that the sender is gone, which is a stop as well.
+    let _ = stopped.wait_for(|stopped| *stopped).await;
+}
+
+/// Handles signals until one of them says stop.
+async fn signals(handle: &Handle, file: &std::path::Path) {
+    let (Ok(mut hangup), Ok(mut terminate), Ok(mut interrupt)) =
+        (signal(SignalKind::hangup()), signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        error!("cannot listen to signals");
+        return;
+    };
+    loop {
+        tokio::select! {
+            _ = hangup.recv() => reload(handle, file).await,
+            _ = terminate.recv() => return,
+            _ = interrupt.recv() => return,
+        }
+    }
+}
+
+async fn reload(handle: &Handle, file: &std::path::Path) {
+    let document = match config::load(file) {
+        Ok(document) => document,
+        Err(diagnosis) => {
+            error!("configuration not reloaded, what runs goes on\n{diagnosis}");
+            return;
+        }
+    };
+    document.warnings.iter().for_each(|warning| warn!("{warning}"));
+    match handle.apply(document.desired).await {
+        Ok(steps) if steps.is_empty() => info!("configuration reloaded: nothing has changed"),
+        Ok(steps) => steps.iter().for_each(|step| info!(%step, "configuration reloaded")),
+        Err(error) => error!(%error, "configuration not reloaded, what runs goes on"),
+    }
+}

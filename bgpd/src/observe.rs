@@ -1,0 +1,3 @@
+//! What the daemon says of itself while it runs.
+
+pub mod log;

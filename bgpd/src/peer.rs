@@ -1,0 +1,15 @@
+//! One neighbor at the edge: its connections, the task that drives its session, and the task that writes to it.
+
+mod cell;
+mod connection;
+mod driver;
+mod establish;
+mod intake;
+pub(crate) mod listener;
+mod local;
+pub(crate) mod queue;
+pub(crate) mod socket;
+mod writer;
+
+pub(crate) use cell::{NeighborCell, SessionView};
+pub(crate) use driver::{Driver, PeerCommand, PeerEvent, PeerEventKind, PeerSetup};

@@ -1,0 +1,177 @@
+//! What a driver says of its neighbor: written by the driver, read by the API at any time.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Instant, SystemTime};
+
+use bgp_engine::config::NeighborSettings;
+use bgp_engine::id::{GroupIndex, PeerIndex};
+use bgp_engine::session::{Negotiated, State};
+use bgp_wire::Family;
+use bgp_wire::capability::Capability;
+use bgp_wire::frame::MessageType;
+use ipnet::IpNet;
+
+use super::queue::OutQueue;
+use crate::runtime::status::{Malformed, MessageCounts};
+
+/// Counters of messages in one direction.
+#[derive(Default)]
+pub(crate) struct MessageCounters {
+    open: AtomicU64,
+    update: AtomicU64,
+    notification: AtomicU64,
+    keepalive: AtomicU64,
+    route_refresh: AtomicU64,
+    bytes: AtomicU64,
+}
+
+impl MessageCounters {
+    pub(crate) fn count(&self, kind: MessageType, octets: usize) {
+        self.of(kind).fetch_add(1, Ordering::Relaxed);
+        self.bytes.fetch_add(octets as u64, Ordering::Relaxed);
+    }
+
+    /// Accounts for many UPDATEs at once.
+    pub(crate) fn count_updates(&self, messages: u64, octets: u64) {
+        self.update.fetch_add(messages, Ordering::Relaxed);
+        self.bytes.fetch_add(octets, Ordering::Relaxed);
+    }
+
+    fn of(&self, kind: MessageType) -> &AtomicU64 {
+        match kind {
+            MessageType::Open => &self.open,
+            MessageType::Update => &self.update,
+            MessageType::Notification => &self.notification,
+            MessageType::Keepalive => &self.keepalive,
+            MessageType::RouteRefresh => &self.route_refresh,
+        }
+    }
+
+    pub(crate) fn read(&self) -> MessageCounts {
+        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        MessageCounts {
+            open: load(&self.open),
+            update: load(&self.update),
+            notification: load(&self.notification),
+            keepalive: load(&self.keepalive),
+            route_refresh: load(&self.route_refresh),
+            bytes: load(&self.bytes),
+        }
+    }
+}
+
+/// The part that changes with the session's state.
+pub(crate) struct SessionView {
+    pub(crate) settings: NeighborSettings,
+    pub(crate) description: Option<String>,
+    pub(crate) peer_group: Option<String>,
+    pub(crate) state: State,
+    pub(crate) since: SystemTime,
+    pub(crate) established_count: u64,
+    pub(crate) flaps: u64,
+    pub(crate) last_error: Option<(String, SystemTime)>,
+    pub(crate) notification_sent: Option<String>,
+    pub(crate) notification_received: Option<String>,
+    pub(crate) local: Option<SocketAddr>,
+    pub(crate) remote: Option<SocketAddr>,
+    pub(crate) capabilities_offered: Vec<Capability>,
+    pub(crate) negotiated: Option<Arc<Negotiated>>,
+    pub(crate) queue: Option<Arc<OutQueue>>,
+    pub(crate) next_retry: Option<Instant>,
+    pub(crate) last_heard: Option<Instant>,
+    pub(crate) malformed: Malformed,
+}
+
+/// A neighbor as others see it.
+pub(crate) struct NeighborCell {
+    pub(crate) index: PeerIndex,
+    pub(crate) address: IpAddr,
+    pub(crate) local_asn: u32,
+    pub(crate) own_router_id: Ipv4Addr,
+    /// The range that let it in.
+    pub(crate) dynamic: Option<IpNet>,
+    pub(crate) received: MessageCounters,
+    pub(crate) sent: MessageCounters,
+    connected: AtomicBool,
+    memberships: Mutex<Vec<(Family, GroupIndex)>>,
+    view: Mutex<SessionView>,
+}
+
+impl NeighborCell {
+    pub(crate) fn new(
+        index: PeerIndex,
+        address: IpAddr,
+        (local_asn, own_router_id): (u32, Ipv4Addr),
+        dynamic: Option<IpNet>,
+        view: SessionView,
+    ) -> Self {
+        Self {
+            index,
+            address,
+            local_asn,
+            own_router_id,
+            dynamic,
+            received: MessageCounters::default(),
+            sent: MessageCounters::default(),
+            connected: AtomicBool::new(true),
+            memberships: Mutex::new(Vec::new()),
+            view: Mutex::new(view),
+        }
+    }
+
+    /// Whether there is a TCP connection, or one has just been let in.
+    pub(crate) fn is_connected(&self) -> bool {
+        self.connected.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_connected(&self, connected: bool) {
+        self.connected.store(connected, Ordering::Relaxed);
+    }
+
+    /// The update groups that the session is in.
+    pub(crate) fn memberships(&self) -> Vec<(Family, GroupIndex)> {
+        self.memberships.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Sets the update groups; gives back those from before.
+    pub(crate) fn replace_memberships(&self, new: Vec<(Family, GroupIndex)>) -> Vec<(Family, GroupIndex)> {
+        std::mem::replace(&mut *self.memberships.lock().unwrap_or_else(PoisonError::into_inner), new)
+    }
+
+    pub(crate) fn view(&self) -> MutexGuard<'_, SessionView> {
+        // A panic while the view was held leaves at worst an old value in it.
+        self.view.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl SessionView {
+    pub(crate) fn new(
+        settings: NeighborSettings,
+        description: Option<String>,
+        peer_group: Option<String>,
+        capabilities_offered: Vec<Capability>,
+    ) -> Self {
+        Self {
+            settings,
+            description,
+            peer_group,
+            state: State::Idle,
+            since: SystemTime::now(),
+            established_count: 0,
+            flaps: 0,
+            last_error: None,
+            notification_sent: None,
+            notification_received: None,
+            local: None,
+            remote: None,
+            capabilities_offered,
+            negotiated: None,
+            queue: None,
+            next_retry: None,
+            last_heard: None,
+            malformed: Malformed::default(),
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! One TCP connection of a session: what was read and not yet split, and the queue of its writer.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bgp_engine::id::PeerIndex;
+use bytes::{Bytes, BytesMut};
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
+use tokio::net::tcp::OwnedReadHalf;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use super::queue::OutQueue;
+use super::writer::{self, WriterEvent};
+
+/// Octets read at a time (at least the largest message, RFC 8654).
+const READ_SIZE: usize = 128 << 10;
+/// A closing connection is given up after this.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
+
+pub(super) struct Connection {
+    read: OwnedReadHalf,
+    /// Octets received and not yet taken.
+    pub(super) buffer: BytesMut,
+    pub(super) queue: Arc<OutQueue>,
+    pub(super) local: SocketAddr,
+    pub(super) remote: SocketAddr,
+    writer: JoinHandle<()>,
+    events: mpsc::UnboundedReceiver<WriterEvent>,
+}
+
+/// What happened on a connection.
+pub(super) enum ConnectionEvent {
+    /// Octets are in the buffer.
+    Read,
+    /// The other end is gone; with the error if it was not an orderly close.
+    Closed(Option<String>),
+    /// From the writer.
+    Drained,
+    /// From the writer (RFC 9687).
+    SendHoldExpired,
+}
+
+impl Connection {
+    pub(super) fn new(stream: TcpStream, member: PeerIndex, hold_seconds: u16) -> io::Result<Self> {
+        let (local, remote) = (stream.local_addr()?, stream.peer_addr()?);
+        let (read, write) = stream.into_split();
+        let queue = Arc::new(OutQueue::default());
+        let (sender, events) = mpsc::unbounded_channel();
+        let send_hold = writer::send_hold_time(hold_seconds);
+        let writer = tokio::spawn(writer::run(write, Arc::clone(&queue), member, send_hold, sender));
+        Ok(Self { read, buffer: BytesMut::new(), queue, local, remote, writer, events })
+    }
+
+    /// Waits for the next event. Cancellation loses nothing.
+    pub(super) async fn next(&mut self) -> ConnectionEvent {
+        self.buffer.reserve(READ_SIZE);
+        tokio::select! {
+            read = self.read.read_buf(&mut self.buffer) => match read {
+                Ok(0) => ConnectionEvent::Closed(None),
+                Ok(_) => ConnectionEvent::Read,
+                Err(error) => ConnectionEvent::Closed(Some(error.to_string())),
+            },
+            Some(event) = self.events.recv() => match event {
+                WriterEvent::Drained => ConnectionEvent::Drained,
+                WriterEvent::SendHoldExpired => ConnectionEvent::SendHoldExpired,
+                WriterEvent::Failed(error) => ConnectionEvent::Closed(Some(error.to_string())),
+            },
+        }
+    }
+
+    pub(super) fn send(&self, message: Bytes) {
+        self.queue.send(message);
+    }
+
+    /// Closes in the background: what was sent before goes out first, and the peer gets time to read it. A close with
+    /// octets unread would make the kernel send RST, which can destroy a NOTIFICATION under way.
+    pub(super) fn close(self) -> JoinHandle<()> {
+        self.queue.finish();
+        tokio::spawn(async move {
+            let Self { mut read, mut writer, .. } = self;
+            let drain = async {
+                let _ = (&mut writer).await;
+                let mut sink = vec![0; 4096];
+                while matches!(read.read(&mut sink).await, Ok(count) if count > 0) {}
+            };
+            // Both outcomes are the end of this connection.
+            let _ = timeout(CLOSE_TIMEOUT, drain).await;
+            writer.abort();
+        })
+    }
+}

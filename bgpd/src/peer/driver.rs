@@ -1,0 +1,445 @@
+//! The task that drives one neighbor's session: bytes, time and commands in, the session's actions out.
+
+use std::collections::VecDeque;
+use std::future::pending;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bgp_engine::config::{Global, Neighbor, NeighborSettings};
+use bgp_engine::export::LocalAddresses;
+use bgp_engine::session::{Action, ConnectionId, Input, Negotiated, Session, SessionSettings};
+use bgp_engine::stage::Fence;
+use bgp_wire::Notification;
+use bgp_wire::frame::{self, MessageType};
+use bgp_wire::route_refresh::{RefreshSubtype, RouteRefresh};
+use bytes::{Buf, Bytes};
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tokio::time::sleep_until;
+use tracing::{debug, info};
+
+use super::cell::NeighborCell;
+use super::connection::{Connection, ConnectionEvent};
+use super::establish::Established;
+use super::queue::OutQueue;
+use super::socket::{self, Transport, Ttl};
+use crate::runtime::fabric::Fabric;
+
+/// A dynamic neighbor without a connection is forgotten after this, so that its last error can be read for a while.
+const LINGER: Duration = Duration::from_secs(60);
+
+/// From the controller to a driver.
+pub(crate) enum PeerCommand {
+    /// Start the session.
+    Start,
+    /// End the session and keep it down.
+    Stop(Notification),
+    /// End the session and start it again at once.
+    Reset(Notification),
+    /// New settings; they hold from the next session on, unless a reset follows.
+    Settings(Box<Neighbor>, Global),
+    /// Ask the peer for its routes again.
+    RefreshIn,
+    /// End the session and the task.
+    Remove(Notification),
+}
+
+/// From a driver to the controller.
+pub(crate) struct PeerEvent {
+    pub(crate) cell: Arc<NeighborCell>,
+    pub(crate) kind: PeerEventKind,
+}
+
+pub(crate) enum PeerEventKind {
+    /// The session is up: join the update groups.
+    Established { negotiated: Arc<Negotiated>, local: LocalAddresses, queue: Arc<OutQueue> },
+    /// The session is down: leave them.
+    Down,
+    /// The peer asked for our routes (RFC 2918); `end` is what it is to be told behind them (RFC 7313 §4).
+    RefreshOut { refresh: RouteRefresh, end: Option<Bytes> },
+    /// The writer has drained after it had been slow.
+    Drained,
+    /// The session's state changed.
+    State,
+    /// The task has ended.
+    Ended,
+}
+
+/// What a driver is made of.
+pub(crate) struct PeerSetup {
+    pub(crate) cell: Arc<NeighborCell>,
+    pub(crate) neighbor: Neighbor,
+    pub(crate) global: Global,
+    pub(crate) fabric: Arc<Fabric>,
+    pub(crate) events: mpsc::UnboundedSender<PeerEvent>,
+    pub(crate) commands: mpsc::UnboundedReceiver<PeerCommand>,
+    pub(crate) incoming: mpsc::Receiver<TcpStream>,
+}
+
+type Connecting = Pin<Box<dyn Future<Output = io::Result<TcpStream>> + Send>>;
+
+pub(crate) struct Driver {
+    pub(super) cell: Arc<NeighborCell>,
+    pub(super) neighbor: Neighbor,
+    pub(super) global: Global,
+    pub(super) fabric: Arc<Fabric>,
+    events: mpsc::UnboundedSender<PeerEvent>,
+    commands: mpsc::UnboundedReceiver<PeerCommand>,
+    incoming: mpsc::Receiver<TcpStream>,
+    pub(super) session: Session,
+    pub(super) actions: VecDeque<Action>,
+    outgoing: Option<Connection>,
+    accepted: Option<Connection>,
+    connecting: Option<Connecting>,
+    pub(super) established: Option<Established>,
+    /// What is to be said to all partitions behind the routes that the intake holds.
+    pub(super) fences: Vec<Fence>,
+    idle_since: Instant,
+    removed: bool,
+    closing: Vec<tokio::task::JoinHandle<()>>,
+}
+
+/// What woke the driver.
+enum Wake {
+    Command(Option<PeerCommand>),
+    Incoming(TcpStream),
+    Connected(io::Result<TcpStream>),
+    Connection(ConnectionId, ConnectionEvent),
+    Deadline,
+}
+
+impl Driver {
+    pub(crate) fn new(setup: PeerSetup) -> Self {
+        let PeerSetup { cell, neighbor, global, fabric, events, commands, incoming } = setup;
+        let session = Session::new(SessionSettings::new(&neighbor.settings, &global, fabric.next_seed()));
+        Self {
+            cell,
+            neighbor,
+            global,
+            fabric,
+            events,
+            commands,
+            incoming,
+            session,
+            actions: VecDeque::new(),
+            outgoing: None,
+            accepted: None,
+            connecting: None,
+            established: None,
+            fences: Vec::new(),
+            idle_since: Instant::now(),
+            removed: false,
+            closing: Vec::new(),
+        }
+    }
+
+    /// Runs until the neighbor is removed, or, for a dynamic one, until it has been without a connection for a while.
+    pub(crate) async fn run(mut self) {
+        while !self.finished() {
+            let wake = self.wake().await;
+            self.wake_up(wake).await;
+            self.perform().await;
+            self.publish();
+        }
+        for task in self.closing {
+            // The task only waits for the peer to read the NOTIFICATION.
+            let _ = task.await;
+        }
+        Self::tell(&self.events, &self.cell, PeerEventKind::Ended);
+    }
+
+    fn finished(&self) -> bool {
+        self.removed || (self.cell.dynamic.is_some() && self.is_alone() && self.idle_since.elapsed() >= LINGER)
+    }
+
+    pub(super) fn is_alone(&self) -> bool {
+        self.outgoing.is_none() && self.accepted.is_none()
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        let linger = (self.cell.dynamic.is_some() && self.is_alone()).then(|| self.idle_since + LINGER);
+        self.session.next_deadline().into_iter().chain(linger).min()
+    }
+
+    async fn wake(&mut self) -> Wake {
+        let deadline = self.deadline();
+        tokio::select! {
+            command = self.commands.recv() => Wake::Command(command),
+            Some(stream) = self.incoming.recv() => Wake::Incoming(stream),
+            result = connected(&mut self.connecting) => Wake::Connected(result),
+            event = next(&mut self.outgoing) => Wake::Connection(ConnectionId::Outgoing, event),
+            event = next(&mut self.accepted) => Wake::Connection(ConnectionId::Incoming, event),
+            () = sleep_to(deadline) => Wake::Deadline,
+        }
+    }
+
+    async fn wake_up(&mut self, wake: Wake) {
+        match wake {
+            Wake::Command(command) => self.command(command),
+            Wake::Incoming(stream) => self.accept(stream),
+            Wake::Connected(result) => self.connected(result),
+            Wake::Connection(conn, ConnectionEvent::Read) => self.read(conn).await,
+            Wake::Connection(conn, ConnectionEvent::Closed(error)) => {
+                self.take(conn);
+                self.input(Input::Closed { conn, error });
+            }
+            Wake::Connection(_, ConnectionEvent::Drained) => {
+                Self::tell(&self.events, &self.cell, PeerEventKind::Drained);
+            }
+            Wake::Connection(conn, ConnectionEvent::SendHoldExpired) => self.input(Input::SendHoldExpired { conn }),
+            Wake::Deadline => self.input(Input::Tick),
+        }
+    }
+
+    /// Feeds the session and queues what it wants done.
+    pub(super) fn input(&mut self, input: Input<'_>) {
+        let mut actions = Vec::new();
+        self.session.handle(input, Instant::now(), &mut actions);
+        self.actions.extend(actions);
+    }
+
+    fn command(&mut self, command: Option<PeerCommand>) {
+        match command {
+            Some(PeerCommand::Start) => self.input(Input::Start),
+            Some(PeerCommand::Stop(notification)) => self.input(Input::Stop { notification }),
+            Some(PeerCommand::Reset(notification)) => self.input(Input::Reset { notification, hold_down: false }),
+            Some(PeerCommand::Settings(neighbor, global)) => self.replace_settings(*neighbor, global),
+            Some(PeerCommand::RefreshIn) => self.refresh_in(),
+            Some(PeerCommand::Remove(notification)) => self.remove(notification),
+            None => self.remove(Notification::admin_shutdown("")),
+        }
+    }
+
+    fn remove(&mut self, notification: Notification) {
+        self.input(Input::Stop { notification });
+        self.removed = true;
+    }
+
+    fn replace_settings(&mut self, neighbor: Neighbor, global: Global) {
+        self.session.replace_settings(SessionSettings::new(&neighbor.settings, &global, self.fabric.next_seed()));
+        {
+            let mut view = self.cell.view();
+            view.settings = neighbor.settings.clone();
+            view.description.clone_from(&neighbor.description);
+            view.peer_group.clone_from(&neighbor.peer_group);
+            view.capabilities_offered = bgp_engine::session::offered_capabilities(&neighbor.settings, &global);
+        }
+        self.neighbor = neighbor;
+        self.global = global;
+    }
+
+    fn refresh_in(&mut self) {
+        let Some((conn, negotiated)) = self.session.established() else { return };
+        let families = if negotiated.route_refresh { negotiated.families.clone() } else { Vec::new() };
+        for family in families {
+            let mut message = Vec::new();
+            RouteRefresh { family, subtype: RefreshSubtype::Request }.encode(&mut message);
+            self.send(conn, message);
+        }
+    }
+
+    fn accept(&mut self, stream: TcpStream) {
+        // The socket may have died already; then there is nothing to accept.
+        let Ok(remote) = stream.peer_addr() else { return };
+        if let Err(error) = socket::accepted(&stream, &self.transport(remote)) {
+            debug!(peer = %self.cell.address, %error, "socket options refused");
+            return;
+        }
+        if self.accepted.is_some() {
+            debug!(peer = %self.cell.address, "a second incoming connection replaces the first");
+            self.take(ConnectionId::Incoming);
+            self.input(Input::Closed { conn: ConnectionId::Incoming, error: None });
+        }
+        self.open(ConnectionId::Incoming, stream);
+    }
+
+    fn connected(&mut self, result: io::Result<TcpStream>) {
+        self.connecting = None;
+        match result {
+            Ok(stream) => self.open(ConnectionId::Outgoing, stream),
+            Err(error) => {
+                debug!(peer = %self.cell.address, %error, "connection attempt failed");
+                self.input(Input::ConnectFailed { error: describe(&error) });
+            }
+        }
+    }
+
+    fn open(&mut self, conn: ConnectionId, stream: TcpStream) {
+        match Connection::new(stream, self.cell.index, self.neighbor.settings.hold_seconds) {
+            Ok(connection) => {
+                *self.slot(conn) = Some(connection);
+                self.input(Input::Connected { conn });
+            }
+            Err(error) => {
+                debug!(peer = %self.cell.address, %error, "connection lost at once");
+                if conn == ConnectionId::Outgoing {
+                    self.input(Input::ConnectFailed { error: describe(&error) });
+                }
+            }
+        }
+    }
+
+    fn transport(&self, remote: SocketAddr) -> Transport {
+        let settings: &NeighborSettings = &self.neighbor.settings;
+        let external = settings.remote_asn != settings.local_asn.unwrap_or(self.global.asn);
+        Transport {
+            remote,
+            local: settings.local_address,
+            md5: settings.md5_password.clone(),
+            ttl: Ttl::new(settings, external),
+        }
+    }
+
+    /// Takes every whole message from a connection's buffer.
+    async fn read(&mut self, conn: ConnectionId) {
+        let Some(mut buffer) = self.slot(conn).as_mut().map(|connection| std::mem::take(&mut connection.buffer)) else {
+            return;
+        };
+        self.cell.view().last_heard = Some(Instant::now());
+        let mut taken = 0;
+        while self.slot(conn).is_some() {
+            match frame::split(&buffer[taken..], self.session.max_message_len(conn)) {
+                Ok(None) => break,
+                Ok(Some(frame)) => {
+                    taken += frame.raw.len();
+                    self.frame(conn, frame);
+                }
+                Err(notification) => {
+                    let error = "what the peer sends is not BGP".to_owned();
+                    self.input(Input::Fault { conn, notification, error });
+                    taken = buffer.len();
+                }
+            }
+            // A message can end the connection or establish the session: both must happen before the next message.
+            if !self.actions.is_empty() {
+                self.perform().await;
+            }
+        }
+        buffer.advance(taken.min(buffer.len()));
+        if let Some(connection) = self.slot(conn) {
+            connection.buffer = buffer;
+        }
+        self.deliver().await;
+    }
+
+    fn frame(&mut self, conn: ConnectionId, frame: frame::Frame<'_>) {
+        self.cell.received.count(frame.kind, frame.raw.len());
+        let is_update = frame.kind == MessageType::Update && self.session.receives_updates(conn);
+        let body = frame.body;
+        self.input(Input::Frame { conn, frame });
+        if is_update {
+            self.update(conn, body);
+        }
+    }
+
+    /// Does what the session wants, until it wants nothing more.
+    pub(super) async fn perform(&mut self) {
+        while let Some(action) = self.actions.pop_front() {
+            match action {
+                Action::Connect => self.connect(),
+                Action::AbortConnect => self.connecting = None,
+                Action::Send { conn, bytes } => self.send(conn, bytes),
+                Action::Close { conn } => self.close(conn),
+                Action::Established { conn, negotiated } => self.establish(conn, negotiated).await,
+                Action::Down { reason } => {
+                    info!(peer = %self.cell.address, reason, "session down");
+                    self.tear_down().await;
+                }
+                Action::Failed { error } => self.failed(error),
+                Action::RouteRefresh(refresh) => self.route_refresh(refresh).await,
+                Action::Transition { from, to } => self.transition(from, to),
+            }
+        }
+    }
+
+    fn connect(&mut self) {
+        if self.connecting.is_none() && self.outgoing.is_none() {
+            let remote = SocketAddr::new(self.cell.address, self.neighbor.port);
+            self.connecting = Some(Box::pin(socket::connect(self.transport(remote))));
+        }
+    }
+
+    pub(super) fn send(&mut self, conn: ConnectionId, bytes: Vec<u8>) {
+        if let Ok(Some(frame)) = frame::split(&bytes, frame::MAX_EXTENDED_LEN) {
+            self.cell.sent.count(frame.kind, bytes.len());
+        }
+        if let Some(connection) = self.slot(conn) {
+            connection.send(Bytes::from(bytes));
+        }
+    }
+
+    fn close(&mut self, conn: ConnectionId) {
+        self.closing.retain(|task| !task.is_finished());
+        if let Some(connection) = self.take(conn) {
+            self.closing.push(connection.close());
+        }
+    }
+
+    fn take(&mut self, conn: ConnectionId) -> Option<Connection> {
+        let connection = self.slot(conn).take();
+        if self.is_alone() {
+            self.idle_since = Instant::now();
+        }
+        connection
+    }
+
+    pub(super) fn slot(&mut self, conn: ConnectionId) -> &mut Option<Connection> {
+        match conn {
+            ConnectionId::Outgoing => &mut self.outgoing,
+            ConnectionId::Incoming => &mut self.accepted,
+        }
+    }
+
+    pub(super) fn connection(&self, conn: ConnectionId) -> Option<&Connection> {
+        match conn {
+            ConnectionId::Outgoing => self.outgoing.as_ref(),
+            ConnectionId::Incoming => self.accepted.as_ref(),
+        }
+    }
+
+    pub(super) fn event(&self, kind: PeerEventKind) {
+        Self::tell(&self.events, &self.cell, kind);
+    }
+
+    fn tell(events: &mpsc::UnboundedSender<PeerEvent>, cell: &Arc<NeighborCell>, kind: PeerEventKind) {
+        // Without a controller the daemon is stopping and nobody needs to know.
+        let _ = events.send(PeerEvent { cell: Arc::clone(cell), kind });
+    }
+}
+
+/// A failed attempt to connect, in words.
+fn describe(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => {
+            "connection refused: nothing listens there, or a firewall refuses".to_owned()
+        }
+        io::ErrorKind::TimedOut => "connection attempt timed out: no answer, or a wrong TCP-MD5 key".to_owned(),
+        io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => format!("no route to the peer: {error}"),
+        io::ErrorKind::AddrNotAvailable => format!("cannot use the local address: {error}"),
+        _ => error.to_string(),
+    }
+}
+
+async fn next(connection: &mut Option<Connection>) -> ConnectionEvent {
+    match connection {
+        Some(connection) => connection.next().await,
+        None => pending().await,
+    }
+}
+
+async fn connected(connecting: &mut Option<Connecting>) -> io::Result<TcpStream> {
+    match connecting {
+        Some(connecting) => connecting.await,
+        None => pending().await,
+    }
+}
+
+pub(super) async fn sleep_to(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline.into()).await,
+        None => pending().await,
+    }
+}

@@ -1,0 +1,172 @@
+//! What begins and ends with the Established state: the intake, the fences around the peer's routes, and what the
+//! neighbor's cell shows.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use bgp_engine::export::LocalAddresses;
+use bgp_engine::id::{Source, SourceKind};
+use bgp_engine::intake::{Intake, IntakeSettings};
+use bgp_engine::policy::Policy;
+use bgp_engine::session::{ConnectionId, Negotiated, State};
+use bgp_engine::stage::Fence;
+use bgp_wire::route_refresh::{RefreshSubtype, RouteRefresh};
+use bgp_wire::update::DecodeContext;
+use bytes::Bytes;
+use tracing::{error, info, warn};
+
+use super::driver::{Driver, PeerEventKind};
+use super::local::addresses_beside;
+
+/// The state of a driver that exists only while the session is Established.
+pub(super) struct Established {
+    pub(super) conn: ConnectionId,
+    pub(super) intake: Intake,
+}
+
+impl Driver {
+    pub(super) async fn establish(&mut self, conn: ConnectionId, negotiated: Arc<Negotiated>) {
+        let Some(connection) = self.connection(conn) else { return };
+        let (queue, local) = (Arc::clone(&connection.queue), addresses_beside(connection.local.ip()));
+        let source = self.source(&negotiated);
+        info!(
+            peer = %self.cell.address,
+            asn = negotiated.peer_asn,
+            router_id = %negotiated.peer_router_id,
+            hold_seconds = negotiated.hold_seconds,
+            "session established"
+        );
+        let intake = match self.intake(&negotiated, local) {
+            Ok(intake) => intake,
+            Err(reason) => {
+                // Policies are resolved when the configuration is applied; see there for what a person is told.
+                error!(peer = %self.cell.address, reason, "policy not found, all routes are rejected");
+                return;
+            }
+        };
+        let fence = Fence::PeerUp { source, address: self.cell.address };
+        self.established = Some(Established { conn, intake });
+        self.fence(&fence).await;
+        self.event(PeerEventKind::Established { negotiated, local, queue });
+    }
+
+    fn source(&self, negotiated: &Negotiated) -> Source {
+        let kind = match (negotiated.external, self.neighbor.settings.route_reflector_client) {
+            (true, _) => SourceKind::External,
+            (false, true) => SourceKind::Client,
+            (false, false) => SourceKind::NonClient,
+        };
+        Source { peer: self.cell.index, router_id: negotiated.peer_router_id, kind }
+    }
+
+    fn intake(&self, negotiated: &Negotiated, local: LocalAddresses) -> Result<Intake, String> {
+        let settings = &self.neighbor.settings;
+        let import = Policy::resolve(settings.import_policy.as_deref(), negotiated.external)
+            .map_err(|unknown| unknown.to_string())?;
+        let decode = DecodeContext {
+            external: negotiated.external,
+            four_octet_as: negotiated.four_octet_as,
+            families: negotiated.families.clone(),
+            add_path: negotiated.add_path_receive.clone(),
+            extended_next_hop: negotiated.extended_next_hop.clone(),
+            reject_as_sets: settings.reject_as_sets.unwrap_or(negotiated.external),
+        };
+        let own_addresses = local.v4.map(IpAddr::V4).into_iter().chain(local.v6.map(IpAddr::V6)).collect();
+        let settings = IntakeSettings {
+            own_asn: settings.local_asn.unwrap_or(self.global.asn),
+            router_id: self.global.router_id,
+            cluster_id: self.global.cluster_id,
+            external: negotiated.external,
+            own_addresses,
+            partitions: self.fabric.partitions.len(),
+            import,
+            decode,
+        };
+        Ok(Intake::new(self.cell.index, settings, Arc::clone(&self.fabric.interner)))
+    }
+
+    pub(super) async fn tear_down(&mut self) {
+        if self.established.take().is_some() {
+            let fence = Fence::PeerDown { peer: self.cell.index };
+            self.event(PeerEventKind::Down);
+            self.fence(&fence).await;
+        }
+    }
+
+    pub(super) async fn route_refresh(&mut self, refresh: RouteRefresh) {
+        let (peer, family) = (self.cell.index, refresh.family);
+        match refresh.subtype {
+            RefreshSubtype::Request => self.refresh_out(refresh),
+            RefreshSubtype::Begin => self.fence(&Fence::RefreshBegin { peer, family }).await,
+            RefreshSubtype::End => self.fence(&Fence::RefreshEnd { peer, family }).await,
+            // RFC 7313 §5: an unknown subtype is ignored.
+            RefreshSubtype::Unknown(_) => {}
+        }
+    }
+
+    /// The peer wants our routes again. With enhanced route refresh they stand between BoRR and EoRR (RFC 7313 §4).
+    fn refresh_out(&mut self, refresh: RouteRefresh) {
+        let Some((conn, negotiated)) = self.session.established() else { return };
+        let marker = |subtype| {
+            let mut message = Vec::new();
+            RouteRefresh { family: refresh.family, subtype }.encode(&mut message);
+            message
+        };
+        let end = negotiated.enhanced_route_refresh.then(|| Bytes::from(marker(RefreshSubtype::End)));
+        if end.is_some() {
+            self.send(conn, marker(RefreshSubtype::Begin));
+        }
+        self.event(PeerEventKind::RefreshOut { refresh, end });
+    }
+
+    /// A session or an attempt at one ended in an error.
+    pub(super) fn failed(&mut self, error: String) {
+        let mut view = self.cell.view();
+        // The same failure again and again is one line in the log.
+        if view.last_error.as_ref().map(|(text, _)| text) != Some(&error) {
+            warn!(peer = %self.cell.address, error, "session failed");
+        }
+        view.last_error = Some((error, SystemTime::now()));
+    }
+
+    /// Sends a fence to every partition, behind everything that was sent before.
+    pub(super) async fn fence(&mut self, fence: &Fence) {
+        self.deliver().await;
+        self.push_all(fence).await;
+    }
+
+    pub(super) fn transition(&mut self, from: State, to: State) {
+        let mut view = self.cell.view();
+        view.state = to;
+        if from == State::Established || to == State::Established {
+            view.since = SystemTime::now();
+        }
+        if to == State::Established {
+            view.established_count += 1;
+        }
+        if from == State::Established {
+            view.flaps += 1;
+        }
+        drop(view);
+        self.event(PeerEventKind::State);
+    }
+
+    /// Copies what the session knows to where the API reads it.
+    pub(super) fn publish(&mut self) {
+        let established = self.session.established().map(|(conn, negotiated)| (conn, Arc::clone(negotiated)));
+        let conn = established.as_ref().map(|(conn, _)| *conn);
+        self.cell.set_connected(!self.is_alone());
+        let connection = conn.and_then(|conn| self.connection(conn));
+        let ends = connection.map(|connection| (connection.local, connection.remote, Arc::clone(&connection.queue)));
+        let mut view = self.cell.view();
+        (view.local, view.remote, view.queue) = match ends {
+            Some((local, remote, queue)) => (Some(local), Some(remote), Some(queue)),
+            None => (None, None, None),
+        };
+        view.negotiated = established.map(|(_, negotiated)| negotiated);
+        view.next_retry = if view.state == State::Established { None } else { self.session.next_deadline() };
+        view.notification_sent = self.session.last_sent().map(ToString::to_string);
+        view.notification_received = self.session.last_received().map(ToString::to_string);
+    }
+}

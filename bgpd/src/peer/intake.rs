@@ -1,0 +1,129 @@
+//! From UPDATE bytes to the partitions, with back-pressure.
+
+use std::time::Instant;
+
+use bgp_engine::intake::Received;
+use bgp_engine::session::{Action, ConnectionId, Input};
+use bgp_engine::stage::Fence;
+use bgp_wire::update::{Fault, FaultAction};
+use tokio::sync::mpsc::error::TrySendError;
+use tracing::warn;
+
+use super::driver::{Driver, sleep_to};
+use crate::runtime::fabric::RibMessage;
+use crate::runtime::status::Malformed;
+
+/// Octets of a malformed message that are kept for people.
+const EXCERPT: usize = 256;
+
+impl Driver {
+    /// One UPDATE of an Established session.
+    pub(super) fn update(&mut self, conn: ConnectionId, body: &[u8]) {
+        let Some(established) = self.established.as_mut() else { return };
+        match established.intake.update(body) {
+            Ok(received) => {
+                let faults = established.intake.last_faults();
+                if !faults.is_empty() {
+                    report(&self.cell.address, &mut self.cell.view().malformed, faults, body);
+                }
+                self.after_update(received);
+            }
+            Err(reset) => {
+                report(&self.cell.address, &mut self.cell.view().malformed, &[reset.fault], body);
+                self.input(Input::Fault { conn, notification: reset.notification, error: reset.fault.to_string() });
+            }
+        }
+    }
+
+    /// Fences for what an UPDATE said besides routes. They go behind the routes that came before.
+    fn after_update(&mut self, received: Received) {
+        let peer = self.cell.index;
+        if let Some(family) = received.end_of_rib {
+            self.fences.push(Fence::EndOfRib { peer, family });
+        }
+        if let Some(family) = received.disable {
+            // RFC 7606 §2: all routes of the family go and no more are accepted. A refresh in which nothing comes
+            // does just that.
+            self.fences.push(Fence::RefreshBegin { peer, family });
+            self.fences.push(Fence::RefreshEnd { peer, family });
+            if let Some(established) = self.established.as_mut() {
+                established.intake.disable(family);
+            }
+        }
+    }
+
+    /// Sends what the intake has gathered to the partitions.
+    pub(super) async fn deliver(&mut self) {
+        let Some(established) = self.established.as_mut() else { return };
+        for (partition, batch) in established.intake.drain() {
+            self.push(partition, RibMessage::Batch(batch)).await;
+        }
+        for fence in std::mem::take(&mut self.fences) {
+            self.push_all(&fence).await;
+        }
+    }
+
+    /// Hands a fence to every partition.
+    pub(super) async fn push_all(&mut self, fence: &Fence) {
+        for partition in 0..self.fabric.partitions.len() {
+            self.push(partition, RibMessage::Fence(fence.clone())).await;
+        }
+    }
+
+    /// Hands a message to a partition. While the partition is full we do not read, so the hold timer stands still;
+    /// KEEPALIVEs go out all the same.
+    pub(super) async fn push(&mut self, partition: usize, message: RibMessage) {
+        let port = self.fabric.partitions[partition].data.clone();
+        let message = match port.try_send(message) {
+            Ok(()) | Err(TrySendError::Closed(_)) => return,
+            Err(TrySendError::Full(message)) => message,
+        };
+        self.input(Input::ReadPaused);
+        loop {
+            let deadline = self.session.next_deadline();
+            tokio::select! {
+                permit = port.reserve() => {
+                    if let Ok(permit) = permit {
+                        permit.send(message);
+                    }
+                    break;
+                }
+                () = sleep_to(deadline) => self.tick_while_parked(),
+            }
+        }
+        self.input(Input::ReadResumed);
+    }
+
+    fn tick_while_parked(&mut self) {
+        let mut actions = Vec::new();
+        self.session.handle(Input::Tick, Instant::now(), &mut actions);
+        for action in actions {
+            match action {
+                Action::Send { conn, bytes } => self.send(conn, bytes),
+                // All else waits until the partition has taken what came before it.
+                other => self.actions.push_back(other),
+            }
+        }
+    }
+}
+
+/// Counts, logs and keeps what was wrong with an UPDATE.
+fn report(peer: &std::net::IpAddr, malformed: &mut Malformed, faults: &[Fault], body: &[u8]) {
+    for fault in faults {
+        let counter = match fault.action {
+            FaultAction::SessionReset => &mut malformed.session_reset,
+            FaultAction::AfiSafiDisable => &mut malformed.afi_safi_disable,
+            FaultAction::TreatAsWithdraw => &mut malformed.treat_as_withdraw,
+            FaultAction::AttributeDiscard => &mut malformed.attribute_discard,
+        };
+        *counter += 1;
+    }
+    let reason = faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+    let hex: String = body.iter().take(EXCERPT).map(|octet| format!("{octet:02x}")).collect();
+    // The same peer is told of once; repetitions are counted and can be read with `show neighbors`.
+    if malformed.last.as_ref() != Some(&reason) {
+        warn!(%peer, reason, update = hex, "malformed UPDATE");
+    }
+    malformed.last = Some(reason);
+    malformed.last_hex = Some(hex);
+}

@@ -1,0 +1,64 @@
+//! Accepts connections and hands each to its neighbor.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tracing::{debug, warn};
+
+/// Connections that may wait for one driver. A peer that opens more at once is refused the rest.
+pub(crate) const INCOMING_QUEUE: usize = 4;
+/// Connections from unknown addresses that may wait for the controller to look at them.
+pub(crate) const STRANGER_QUEUE: usize = 1024;
+
+/// Where connections from each known address go.
+#[derive(Clone, Default)]
+pub(crate) struct Doors(Arc<RwLock<HashMap<IpAddr, mpsc::Sender<TcpStream>>>>);
+
+impl Doors {
+    pub(crate) fn open(&self, address: IpAddr, door: mpsc::Sender<TcpStream>) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(address, door);
+    }
+
+    pub(crate) fn close(&self, address: IpAddr) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).remove(&address);
+    }
+
+    /// Hands a connection to the neighbor with `address`; closes it if that has too many waiting.
+    pub(crate) fn hand_over(&self, stream: TcpStream, address: IpAddr) {
+        let taken = self.of(address).is_some_and(|door| door.try_send(stream).is_ok());
+        if !taken {
+            debug!(peer = %address, "connection refused: too many wait already");
+        }
+    }
+
+    fn of(&self, address: IpAddr) -> Option<mpsc::Sender<TcpStream>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).get(&address).cloned()
+    }
+}
+
+/// Accepts for ever.
+pub(crate) async fn run(listener: Arc<TcpListener>, doors: Doors, strangers: mpsc::Sender<(TcpStream, SocketAddr)>) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, remote)) => admit(stream, remote, &doors, &strangers),
+            Err(error) => {
+                // Out of descriptors, most likely: what is open goes on, and accepting again at once would only spin.
+                warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+fn admit(stream: TcpStream, remote: SocketAddr, doors: &Doors, strangers: &mpsc::Sender<(TcpStream, SocketAddr)>) {
+    // Dropping a stream closes it: that is the answer when a queue is full.
+    if doors.of(remote.ip()).is_some() {
+        doors.hand_over(stream, remote.ip());
+    } else if strangers.try_send((stream, remote)).is_err() {
+        debug!(peer = %remote.ip(), "connection refused: too many strangers wait already");
+    }
+}

@@ -1,0 +1,116 @@
+//! TCP sockets as BGP needs them: listeners, outgoing connections, TTL, TCP-MD5.
+
+mod option;
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use bgp_engine::config::{NeighborSettings, Secret};
+use ipnet::IpNet;
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use tokio::net::{TcpListener, TcpStream};
+
+/// Connections that may wait to be accepted: a fleet of nodes that start at once.
+const LISTEN_BACKLOG: i32 = 4096;
+/// Attempts to connect are given up after this.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
+/// TTL of a packet that has not passed a router (RFC 5082 §3).
+const TTL_MAX: u32 = 255;
+/// TTL of packets to iBGP peers: the usual default of an IP stack.
+const TTL_DEFAULT: u32 = 64;
+
+/// What the TCP connection to a neighbor needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Transport {
+    pub(crate) remote: SocketAddr,
+    pub(crate) local: Option<IpAddr>,
+    pub(crate) md5: Option<Secret>,
+    pub(crate) ttl: Ttl,
+}
+
+/// TTL sent, and the least accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Ttl {
+    send: u32,
+    receive_min: Option<u8>,
+}
+
+impl Ttl {
+    /// RFC 5082 where it is configured, else 1 towards a directly connected eBGP peer.
+    pub(crate) fn new(settings: &NeighborSettings, external: bool) -> Self {
+        if settings.ttl_security {
+            return Self { send: TTL_MAX, receive_min: Some(255) };
+        }
+        let send = match settings.ebgp_multihop {
+            Some(hops) if external => u32::from(hops),
+            _ if external => 1,
+            _ => TTL_DEFAULT,
+        };
+        Self { send, receive_min: None }
+    }
+}
+
+/// Opens a listening socket that shares nothing between IPv4 and IPv6.
+pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(LISTEN_BACKLOG)?;
+    TcpListener::from_std(socket.into())
+}
+
+/// Connects to a neighbor.
+pub(crate) async fn connect(transport: Transport) -> io::Result<TcpStream> {
+    let remote = transport.remote;
+    let socket = match remote {
+        SocketAddr::V4(_) => tokio::net::TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => tokio::net::TcpSocket::new_v6()?,
+    };
+    if let Some(key) = &transport.md5 {
+        option::set_md5_key(&socket, IpNet::from(remote.ip()), Some(key))?;
+    }
+    apply_ttl(&socket, &transport)?;
+    if let Some(local) = transport.local {
+        socket.bind(SocketAddr::new(local, 0))?;
+    }
+    let connecting = tokio::time::timeout(CONNECT_TIMEOUT, socket.connect(remote));
+    let stream = connecting.await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+    tune(&stream)?;
+    Ok(stream)
+}
+
+/// Prepares a connection that a neighbor has opened.
+pub(crate) fn accepted(stream: &TcpStream, transport: &Transport) -> io::Result<()> {
+    apply_ttl(stream, transport)?;
+    tune(stream)
+}
+
+/// Sets (or with `None` removes) the TCP-MD5 key for peers in `prefix` on a listening socket (RFC 2385).
+pub(crate) fn set_listener_key(listener: &TcpListener, prefix: IpNet, key: Option<&Secret>) -> io::Result<()> {
+    option::set_md5_key(listener, prefix, key)
+}
+
+fn apply_ttl(socket: &impl AsFd, transport: &Transport) -> io::Result<()> {
+    let Ttl { send, receive_min } = transport.ttl;
+    match transport.remote {
+        SocketAddr::V4(_) => SockRef::from(socket).set_ttl_v4(send)?,
+        SocketAddr::V6(_) => SockRef::from(socket).set_unicast_hops_v6(send)?,
+    }
+    match receive_min {
+        Some(least) => option::set_min_ttl(socket, transport.remote.is_ipv6(), least),
+        None => Ok(()),
+    }
+}
+
+fn tune(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    // A peer whose host vanished is noticed by the hold timer; this catches sessions with hold time 0.
+    let keepalive = TcpKeepalive::new().with_time(Duration::from_secs(60)).with_interval(Duration::from_secs(20));
+    SockRef::from(stream).set_tcp_keepalive(&keepalive)
+}

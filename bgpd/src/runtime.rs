@@ -1,0 +1,129 @@
+//! The running speaker: threads for partitions, tasks for groups and neighbors, one controller over all.
+
+mod controller;
+pub(crate) mod fabric;
+pub(crate) mod group_worker;
+pub mod handle;
+mod reads;
+pub(crate) mod rib_worker;
+pub mod status;
+mod watch;
+
+use std::io;
+use std::net::SocketAddr;
+use std::num::NonZero;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::thread;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use bgp_engine::attr::Interner;
+use bgp_engine::config::Desired;
+use bgp_engine::stage::AnyEmission;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+
+use self::controller::Controller;
+use self::fabric::{Fabric, GROUP_QUEUE, GroupPort, PartitionPort, RIB_QUEUE};
+use self::handle::Handle;
+use self::reads::{Directory, Reads};
+use crate::peer::socket;
+
+/// Commands of API clients that may wait for the controller.
+const COMMAND_QUEUE: usize = 256;
+/// More owners than this bring nothing: intake and encoding are spread over peers and groups already.
+const WORKERS_MAX: usize = 16;
+
+/// Why the speaker cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A listening socket cannot be opened.
+    #[error("cannot listen on {address}: {source}{}", listen_hint(.source))]
+    Listen {
+        /// The address as configured.
+        address: SocketAddr,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// A thread cannot be started.
+    #[error("cannot start a worker thread: {0}")]
+    Thread(io::Error),
+}
+
+fn listen_hint(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => " (ports below 1024 need CAP_NET_BIND_SERVICE; or set [global] listen)",
+        io::ErrorKind::AddrInUse => " (another BGP daemon is running, or set [global] listen)",
+        io::ErrorKind::AddrNotAvailable => " (no interface has this address)",
+        _ => "",
+    }
+}
+
+/// Starts a speaker that is what `desired` says. Must be called within a tokio runtime.
+///
+/// # Errors
+/// When a socket cannot be opened or a thread cannot be started; then nothing runs.
+pub fn start(desired: Desired) -> Result<Handle, StartError> {
+    let listeners = listen(&desired.global.listen)?;
+    let workers = thread::available_parallelism().map_or(1, NonZero::get).min(WORKERS_MAX);
+    let (fabric, inputs) = fabric(workers);
+    let fabric = Arc::new(fabric);
+    for (index, input) in inputs.partitions.into_iter().enumerate() {
+        rib_worker::spawn(index, input, Arc::clone(&fabric), &desired.global).map_err(StartError::Thread)?;
+    }
+    for (index, input) in inputs.groups.into_iter().enumerate() {
+        group_worker::spawn(index, input, Arc::clone(&fabric)).map_err(StartError::Thread)?;
+    }
+    let directory = Arc::new(Directory::default());
+    let (subscriptions, subscription_receiver) = mpsc::channel(COMMAND_QUEUE);
+    let watch_input = watch::Input { data: inputs.watch, subscriptions: subscription_receiver };
+    tokio::spawn(watch::run(watch_input, Arc::clone(&fabric), Arc::clone(&directory)));
+    let (commands, command_receiver) = mpsc::channel(COMMAND_QUEUE);
+    let reads = Reads::new(Arc::clone(&directory), Arc::clone(&fabric), subscriptions);
+    let controller = Controller::new(desired, fabric, listeners, directory);
+    tokio::spawn(controller.run(command_receiver));
+    Ok(Handle::new(commands, reads))
+}
+
+fn listen(addresses: &[SocketAddr]) -> Result<Vec<(SocketAddr, Arc<TcpListener>)>, StartError> {
+    let open = |&address: &SocketAddr| match socket::listen(address) {
+        Ok(listener) => Ok((address, Arc::new(listener))),
+        Err(source) => Err(StartError::Listen { address, source }),
+    };
+    addresses.iter().map(open).collect()
+}
+
+/// The receiving ends of the fabric.
+struct Inputs {
+    partitions: Vec<rib_worker::Input>,
+    groups: Vec<group_worker::Input>,
+    watch: mpsc::Receiver<AnyEmission>,
+}
+
+fn fabric(workers: usize) -> (Fabric, Inputs) {
+    let (watch, watch_receiver) = mpsc::channel(GROUP_QUEUE);
+    let mut inputs = Inputs { partitions: Vec::new(), groups: Vec::new(), watch: watch_receiver };
+    let (mut partitions, mut groups) = (Vec::new(), Vec::new());
+    for _ in 0..workers {
+        let (data, data_receiver) = mpsc::channel(RIB_QUEUE);
+        let (control, control_receiver) = mpsc::unbounded_channel();
+        partitions.push(PartitionPort { data, control });
+        inputs.partitions.push(rib_worker::Input { data: data_receiver, control: control_receiver });
+        let (data, data_receiver) = mpsc::channel(GROUP_QUEUE);
+        let (control, control_receiver) = mpsc::unbounded_channel();
+        groups.push(GroupPort { data, control });
+        inputs.groups.push(group_worker::Input { data: data_receiver, control: control_receiver });
+    }
+    let seed = seed();
+    let interner = Arc::new(Interner::new(seed));
+    let (started, seed) = (Instant::now(), AtomicU64::new(seed));
+    let fabric = Fabric { partitions, groups, watch, interner, started, seed };
+    (fabric, inputs)
+}
+
+/// A seed that a peer cannot guess well enough to make hash tables degenerate.
+fn seed() -> u64 {
+    use std::hash::{BuildHasher, RandomState};
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    RandomState::new().hash_one(now.as_nanos())
+}

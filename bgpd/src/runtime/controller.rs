@@ -1,0 +1,195 @@
+//! The controller: the one task that knows which neighbors, update groups and originated routes there should be.
+//!
+//! It takes commands from the API, events from drivers and connections from addresses that have no neighbor yet. It
+//! never waits for a driver; to partitions and groups it sends control messages, which never block.
+
+mod commands;
+mod groups;
+mod neighbors;
+mod originate;
+mod steps;
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use bgp_engine::config::{Desired, Neighbor};
+use bgp_engine::id::PeerIndex;
+use ipnet::IpNet;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tracing::error;
+
+use self::groups::Groups;
+use super::fabric::Fabric;
+use super::handle::{Command, NeighborEvent};
+use super::reads::Directory;
+use crate::peer::listener::{self, Doors, STRANGER_QUEUE};
+use crate::peer::{NeighborCell, PeerCommand, PeerEvent, PeerEventKind};
+
+/// One neighbor, configured or dynamic.
+struct Entry {
+    cell: Arc<NeighborCell>,
+    neighbor: Neighbor,
+    commands: mpsc::UnboundedSender<PeerCommand>,
+    /// The range that let it in.
+    dynamic: Option<IpNet>,
+}
+
+/// An open listening socket and the task that accepts on it.
+struct Listening {
+    socket: Arc<TcpListener>,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+pub(super) struct Controller {
+    desired: Desired,
+    started: SystemTime,
+    fabric: Arc<Fabric>,
+    doors: Doors,
+    listeners: BTreeMap<SocketAddr, Listening>,
+    strangers: mpsc::Sender<(TcpStream, SocketAddr)>,
+    stranger_receiver: mpsc::Receiver<(TcpStream, SocketAddr)>,
+    directory: Arc<Directory>,
+    neighbors: BTreeMap<IpAddr, Entry>,
+    groups: Groups,
+    events: mpsc::UnboundedSender<PeerEvent>,
+    event_receiver: mpsc::UnboundedReceiver<PeerEvent>,
+    free_indices: Vec<PeerIndex>,
+    next_index: u32,
+    /// Drivers that have not ended yet.
+    running: usize,
+}
+
+impl Controller {
+    pub(super) fn new(
+        desired: Desired,
+        fabric: Arc<Fabric>,
+        listeners: Vec<(SocketAddr, Arc<TcpListener>)>,
+        directory: Arc<Directory>,
+    ) -> Self {
+        let (events, event_receiver) = mpsc::unbounded_channel();
+        let (strangers, stranger_receiver) = mpsc::channel(STRANGER_QUEUE);
+        let mut controller = Self {
+            desired,
+            started: SystemTime::now(),
+            groups: Groups::new(Arc::clone(&fabric)),
+            fabric,
+            doors: Doors::default(),
+            listeners: BTreeMap::new(),
+            strangers,
+            stranger_receiver,
+            directory,
+            neighbors: BTreeMap::new(),
+            events,
+            event_receiver,
+            free_indices: Vec::new(),
+            next_index: 0,
+            running: 0,
+        };
+        for (address, socket) in listeners {
+            controller.add_listener(address, socket);
+        }
+        controller
+    }
+
+    fn add_listener(&mut self, address: SocketAddr, socket: Arc<TcpListener>) {
+        let accepting = listener::run(Arc::clone(&socket), self.doors.clone(), self.strangers.clone());
+        self.listeners.insert(address, Listening { socket, task: tokio::spawn(accepting) });
+    }
+
+    /// Runs until told to shut down, or until nobody can tell it anything any more.
+    pub(super) async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
+        self.start().await;
+        let stopped = loop {
+            tokio::select! {
+                Some(event) = self.event_receiver.recv() => self.event(event),
+                command = commands.recv() => match command {
+                    Some(Command::Shutdown(done)) => break Some(done),
+                    Some(command) => self.command(command).await,
+                    None => break None,
+                },
+                Some((stream, remote)) = self.stranger_receiver.recv() => self.stranger(stream, remote),
+            }
+        };
+        self.shut_down().await;
+        if let Some(done) = stopped {
+            // Whoever asked may have lost patience.
+            let _ = done.send(());
+        }
+    }
+
+    /// Brings up what the configuration says.
+    async fn start(&mut self) {
+        let desired = self.desired.clone();
+        for route in desired.originate.values() {
+            self.originate(route).await;
+        }
+        for range in desired.dynamic.values() {
+            self.set_range_key(range.prefix, range.settings.md5_password.as_ref());
+        }
+        for neighbor in desired.neighbors.into_values() {
+            if let Err(error) = self.add_entry(neighbor, None) {
+                error!(%error, "neighbor not started");
+            }
+        }
+    }
+
+    fn event(&mut self, event: PeerEvent) {
+        let PeerEvent { cell, kind } = event;
+        // A neighbor that was deleted and added again has another cell; its old driver only has its end left to tell.
+        let current = self.neighbors.get_mut(&cell.address).filter(|entry| Arc::ptr_eq(&entry.cell, &cell));
+        match (kind, current) {
+            (PeerEventKind::Ended, current) => {
+                let gone = current.is_some();
+                self.ended(&cell, gone);
+            }
+            (PeerEventKind::Established { negotiated, local, queue }, Some(entry)) => {
+                let joined = self.groups.join(entry, &self.desired.global, &negotiated, local, &queue);
+                cell.replace_memberships(joined);
+                self.directory.announce(&cell);
+            }
+            (PeerEventKind::Down, Some(_)) => {
+                self.groups.leave(cell.index, &cell.replace_memberships(Vec::new()));
+                self.directory.announce(&cell);
+            }
+            (PeerEventKind::RefreshOut { refresh, end }, Some(_)) => {
+                self.groups.refresh(cell.index, &cell.memberships(), Some(refresh.family), |_| end.clone());
+            }
+            (PeerEventKind::Drained, Some(_)) => self.groups.drained(cell.index, &cell.memberships()),
+            (PeerEventKind::State, Some(_)) => self.directory.announce(&cell),
+            (_, None) => {}
+        }
+    }
+
+    /// A driver has ended: its index is free again, because its PeerDown fence stands in every partition's queue.
+    fn ended(&mut self, cell: &Arc<NeighborCell>, current: bool) {
+        self.running -= 1;
+        self.free_indices.push(cell.index);
+        if current && let Some(entry) = self.neighbors.remove(&cell.address) {
+            self.groups.leave(cell.index, &entry.cell.replace_memberships(Vec::new()));
+            self.forget(cell.address);
+        }
+    }
+
+    fn forget(&mut self, address: IpAddr) {
+        self.doors.close(address);
+        self.directory.remove(address);
+        self.directory.tell(&NeighborEvent::Removed(address));
+    }
+
+    fn take_index(&mut self) -> PeerIndex {
+        self.free_indices.pop().unwrap_or_else(|| {
+            self.next_index += 1;
+            PeerIndex(self.next_index - 1)
+        })
+    }
+}

@@ -1,0 +1,170 @@
+//! What the API asks for, one function per command.
+
+use std::net::IpAddr;
+
+use bgp_engine::config::{Desired, Neighbor, Originate};
+use bgp_engine::session::State;
+use bgp_wire::Notification;
+use bgp_wire::notification::CeaseSubcode;
+use ipnet::IpNet;
+
+use super::super::handle::{Command, ControlError, ResetKind};
+use super::super::status::Status;
+use super::{Controller, Entry};
+use crate::peer::PeerCommand;
+
+/// Longest shutdown text (RFC 9003 §2).
+const SHUTDOWN_TEXT_MAX: usize = 255;
+
+impl Controller {
+    pub(super) async fn command(&mut self, command: Command) {
+        // Whoever asked may be gone by now; then the answer is dropped, as it should be.
+        match command {
+            Command::Status(reply) => drop(reply.send(self.status())),
+            Command::Desired(reply) => drop(reply.send(std::sync::Arc::new(self.desired.clone()))),
+            Command::Apply(wanted, reply) => drop(reply.send(self.apply(*wanted).await)),
+            Command::AddNeighbor(neighbor, reply) => drop(reply.send(self.add(*neighbor).await)),
+            Command::UpdateNeighbor(neighbor, reply) => drop(reply.send(self.update(*neighbor).await)),
+            Command::DeleteNeighbor(address, reply) => drop(reply.send(self.delete(address).await)),
+            Command::Enable(address, reply) => drop(reply.send(self.set_shutdown(address, None))),
+            Command::Disable(address, text, reply) => drop(reply.send(self.set_shutdown(address, Some(text)))),
+            Command::Reset(address, kind, reply) => drop(reply.send(self.reset(address, kind))),
+            Command::Announce(route, reply) => drop(reply.send(self.announce(*route).await)),
+            Command::Withdraw(prefix, reply) => drop(reply.send(self.withdraw(prefix).await)),
+            // The event loop takes this one before it comes here.
+            Command::Shutdown(done) => drop(done),
+        }
+    }
+
+    fn status(&self) -> Status {
+        let global = &self.desired.global;
+        let established = self.neighbors.values().filter(|entry| entry.cell.view().state == State::Established).count();
+        Status {
+            version: env!("CARGO_PKG_VERSION"),
+            asn: global.asn,
+            router_id: global.router_id,
+            cluster_id: global.cluster_id,
+            started: self.started,
+            neighbors: self.neighbors.len() as u64,
+            established: established as u64,
+            tables: std::collections::BTreeMap::new(),
+            attribute_sets: 0,
+            listen: self.listeners.values().filter_map(|listening| listening.socket.local_addr().ok()).collect(),
+        }
+    }
+
+    /// Runs a change of the desired state through the same door as a reload.
+    async fn change(&mut self, change: impl FnOnce(&mut Desired)) -> Result<(), ControlError> {
+        let mut wanted = self.desired.clone();
+        change(&mut wanted);
+        self.apply(wanted).await.map(drop)
+    }
+
+    async fn add(&mut self, neighbor: Neighbor) -> Result<(), ControlError> {
+        let address = neighbor.address;
+        if self.desired.neighbors.contains_key(&address) {
+            return Err(ControlError::AlreadyExists { what: format!("neighbor {address}") });
+        }
+        self.change(|wanted| drop(wanted.neighbors.insert(address, neighbor))).await
+    }
+
+    async fn update(&mut self, neighbor: Neighbor) -> Result<(), ControlError> {
+        let address = neighbor.address;
+        self.configured(address)?;
+        self.change(|wanted| drop(wanted.neighbors.insert(address, neighbor))).await
+    }
+
+    async fn delete(&mut self, address: IpAddr) -> Result<(), ControlError> {
+        self.configured(address)?;
+        self.change(|wanted| drop(wanted.neighbors.remove(&address))).await
+    }
+
+    fn configured(&mut self, address: IpAddr) -> Result<(), ControlError> {
+        if self.desired.neighbors.contains_key(&address) {
+            return Ok(());
+        }
+        let entry = self.entry(address)?;
+        let range = entry.dynamic.map(|range| range.to_string()).unwrap_or_default();
+        Err(ControlError::Invalid {
+            field: "address".to_owned(),
+            reason: format!(
+                "neighbor {address} came from the dynamic range {range}: change the range, or add the neighbor"
+            ),
+        })
+    }
+
+    /// Disables or enables a neighbor, configured or dynamic.
+    fn set_shutdown(&mut self, address: IpAddr, text: Option<String>) -> Result<(), ControlError> {
+        if text.as_ref().is_some_and(|text| text.len() > SHUTDOWN_TEXT_MAX) {
+            let reason = format!("the text has more than {SHUTDOWN_TEXT_MAX} octets (RFC 9003)");
+            return Err(ControlError::Invalid { field: "message".to_owned(), reason });
+        }
+        let entry = self.entry(address)?;
+        entry.neighbor.settings.shutdown.clone_from(&text);
+        entry.cell.view().settings.shutdown.clone_from(&text);
+        tell(
+            entry,
+            match &text {
+                Some(text) => PeerCommand::Stop(Notification::admin_shutdown(text)),
+                None => PeerCommand::Start,
+            },
+        );
+        if let Some(neighbor) = self.desired.neighbors.get_mut(&address) {
+            neighbor.settings.shutdown = text;
+        }
+        Ok(())
+    }
+
+    fn reset(&mut self, address: IpAddr, kind: ResetKind) -> Result<(), ControlError> {
+        let entry = self.entry(address)?;
+        if kind == ResetKind::Hard {
+            tell(entry, PeerCommand::Reset(Notification::cease(CeaseSubcode::AdministrativeReset)));
+            return Ok(());
+        }
+        let negotiated = entry.cell.view().negotiated.clone();
+        let Some(negotiated) = negotiated else {
+            let reason = format!("neighbor {address} is not Established: there is nothing to refresh");
+            return Err(ControlError::Unavailable(reason));
+        };
+        if matches!(kind, ResetKind::SoftIn | ResetKind::Soft) {
+            if !negotiated.route_refresh {
+                let reason =
+                    format!("neighbor {address} does not support route refresh (RFC 2918); a hard reset would do");
+                return Err(ControlError::Unavailable(reason));
+            }
+            tell(entry, PeerCommand::RefreshIn);
+        }
+        if matches!(kind, ResetKind::SoftOut | ResetKind::Soft) {
+            let (index, memberships) = (entry.cell.index, entry.cell.memberships());
+            self.groups.refresh(index, &memberships, None, |_| None);
+        }
+        Ok(())
+    }
+
+    async fn announce(&mut self, route: Originate) -> Result<(), ControlError> {
+        check_next_hop(&route)?;
+        self.change(|wanted| drop(wanted.originate.insert(route.prefix, route))).await
+    }
+
+    async fn withdraw(&mut self, prefix: IpNet) -> Result<(), ControlError> {
+        if !self.desired.originate.contains_key(&prefix) {
+            return Err(ControlError::NotFound { what: format!("an originated route to {prefix}") });
+        }
+        self.change(|wanted| drop(wanted.originate.remove(&prefix))).await
+    }
+}
+
+/// A driver that has ended needs no telling.
+pub(super) fn tell(entry: &Entry, command: PeerCommand) {
+    let _ = entry.commands.send(command);
+}
+
+fn check_next_hop(route: &Originate) -> Result<(), ControlError> {
+    match route.next_hop {
+        Some(next_hop) if next_hop.is_ipv4() && route.prefix.addr().is_ipv6() => Err(ControlError::Invalid {
+            field: "next_hop".to_owned(),
+            reason: format!("{next_hop} is an IPv4 address, but {} needs an IPv6 next hop", route.prefix),
+        }),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,131 @@
+//! The registry of update groups: which key has which index, and who is in.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bgp_engine::config::Global;
+use bgp_engine::export::{ExportKey, LocalAddresses, SessionFacts};
+use bgp_engine::id::{GroupIndex, PeerIndex};
+use bgp_engine::policy::UnknownPolicy;
+use bgp_engine::session::Negotiated;
+use bgp_wire::Family;
+use bytes::Bytes;
+use tracing::debug;
+
+use super::super::fabric::Fabric;
+use super::super::group_worker::GroupControl;
+use super::super::rib_worker::RibControl;
+use super::Entry;
+use crate::peer::queue::OutQueue;
+
+struct Registered {
+    key: ExportKey,
+    members: usize,
+}
+
+/// All update groups. Indices are never used twice, so that what is under way to a group that is gone finds nobody.
+pub(super) struct Groups {
+    fabric: Arc<Fabric>,
+    by_key: HashMap<ExportKey, GroupIndex>,
+    registered: HashMap<GroupIndex, Registered>,
+    next: u32,
+}
+
+impl Groups {
+    pub(super) fn new(fabric: Arc<Fabric>) -> Self {
+        Self { fabric, by_key: HashMap::new(), registered: HashMap::new(), next: 0 }
+    }
+
+    /// Puts an Established neighbor into the group of each of its families.
+    pub(super) fn join(
+        &mut self,
+        entry: &Entry,
+        global: &Global,
+        negotiated: &Negotiated,
+        local: LocalAddresses,
+        queue: &Arc<OutQueue>,
+    ) -> Vec<(Family, GroupIndex)> {
+        let settings = &entry.neighbor.settings;
+        let member = entry.cell.index;
+        let mut joined = Vec::new();
+        for &family in &negotiated.families {
+            let facts = SessionFacts {
+                external: negotiated.external,
+                four_octet_as: negotiated.four_octet_as,
+                extended_messages: negotiated.extended_messages,
+                add_path: negotiated.add_path_send.contains(&family),
+                extended_next_hop: negotiated.extended_next_hop.contains(&family),
+                local,
+            };
+            let key = ExportKey::new(global, settings, family, &facts);
+            match self.index_of(key) {
+                Ok(index) => {
+                    self.control(index, GroupControl::Join { group: index, member, queue: Arc::clone(queue) });
+                    joined.push((family, index));
+                }
+                Err(unknown) => debug!(peer = %entry.cell.address, %unknown, "nothing is announced"),
+            }
+        }
+        joined
+    }
+
+    /// Takes a neighbor out of its groups; a group without members ends.
+    pub(super) fn leave(&mut self, member: PeerIndex, memberships: &[(Family, GroupIndex)]) {
+        for &(_, index) in memberships {
+            self.control(index, GroupControl::Leave { group: index, member });
+            let Some(group) = self.registered.get_mut(&index) else { continue };
+            group.members -= 1;
+            if group.members == 0 {
+                self.fabric.control_all(|| RibControl::RemoveGroup { group: index });
+                self.control(index, GroupControl::Remove { group: index });
+                if let Some(group) = self.registered.remove(&index) {
+                    self.by_key.remove(&group.key);
+                }
+            }
+        }
+    }
+
+    /// Sends a member its whole Adj-RIB-Out again (of one family, or all).
+    /// `end` is what the peer is told behind the last route (RFC 7313 §4).
+    pub(super) fn refresh(
+        &self,
+        member: PeerIndex,
+        memberships: &[(Family, GroupIndex)],
+        family: Option<Family>,
+        end: impl Fn(Family) -> Option<Bytes>,
+    ) {
+        let wanted = |of: Family| family.is_none_or(|family| family == of);
+        for &(of, index) in memberships.iter().filter(|(of, _)| wanted(*of)) {
+            self.control(index, GroupControl::Refresh { group: index, member, end: end(of) });
+        }
+    }
+
+    /// Tells a member's groups that it takes data again.
+    pub(super) fn drained(&self, member: PeerIndex, memberships: &[(Family, GroupIndex)]) {
+        for &(_, index) in memberships {
+            self.control(index, GroupControl::Drained { group: index, member });
+        }
+    }
+
+    fn index_of(&mut self, key: ExportKey) -> Result<GroupIndex, UnknownPolicy> {
+        if let Some(&index) = self.by_key.get(&key) {
+            if let Some(group) = self.registered.get_mut(&index) {
+                group.members += 1;
+            }
+            return Ok(index);
+        }
+        let spec = key.clone().resolve()?;
+        let index = GroupIndex(self.next);
+        self.next += 1;
+        self.control(index, GroupControl::Add { group: index, spec: spec.clone() });
+        self.fabric.control_all(|| RibControl::AddGroup { group: index, spec: spec.clone() });
+        self.by_key.insert(key.clone(), index);
+        self.registered.insert(index, Registered { key, members: 1 });
+        Ok(index)
+    }
+
+    fn control(&self, index: GroupIndex, message: GroupControl) {
+        // A worker that has stopped has no members either.
+        let _ = self.fabric.group(index).control.send(message);
+    }
+}

@@ -1,0 +1,186 @@
+//! Neighbors come and go: configured ones, and those that connect from a dynamic range.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bgp_engine::config::{DynamicNeighbors, Neighbor, Secret};
+use bgp_engine::policy::Policy;
+use bgp_engine::session::offered_capabilities;
+use bgp_wire::Notification;
+use bgp_wire::notification::CeaseSubcode;
+use ipnet::IpNet;
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout_at};
+use tracing::{debug, info, warn};
+
+use super::super::handle::ControlError;
+use super::{Controller, Entry, Listening};
+use crate::peer::listener::INCOMING_QUEUE;
+use crate::peer::socket;
+use crate::peer::{Driver, NeighborCell, PeerCommand, PeerEventKind, PeerSetup, SessionView};
+
+/// Sessions get this long to send their NOTIFICATION when the daemon stops.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
+
+impl Controller {
+    /// Starts a driver for a neighbor; `dynamic` is the range that let it in.
+    pub(super) fn add_entry(&mut self, neighbor: Neighbor, dynamic: Option<IpNet>) -> Result<(), ControlError> {
+        self.check(&neighbor)?;
+        let address = neighbor.address;
+        if dynamic.is_none() {
+            self.set_key(IpNet::from(address), neighbor.settings.md5_password.as_ref())
+                .map_err(|reason| ControlError::Invalid { field: "md5-password".to_owned(), reason })?;
+        }
+        let global = self.desired.global.clone();
+        let index = self.take_index();
+        let local_asn = neighbor.settings.local_asn.unwrap_or(global.asn);
+        let view = SessionView::new(
+            neighbor.settings.clone(),
+            neighbor.description.clone(),
+            neighbor.peer_group.clone(),
+            offered_capabilities(&neighbor.settings, &global),
+        );
+        let cell = Arc::new(NeighborCell::new(index, address, (local_asn, global.router_id), dynamic, view));
+        let (commands, command_receiver) = mpsc::unbounded_channel();
+        let (door, incoming) = mpsc::channel(INCOMING_QUEUE);
+        let setup = PeerSetup {
+            cell: Arc::clone(&cell),
+            neighbor: neighbor.clone(),
+            global,
+            fabric: Arc::clone(&self.fabric),
+            events: self.events.clone(),
+            commands: command_receiver,
+            incoming,
+        };
+        tokio::spawn(Driver::new(setup).run());
+        self.running += 1;
+        self.doors.open(address, door);
+        self.directory.insert(Arc::clone(&cell));
+        if neighbor.settings.shutdown.is_none() {
+            // The driver was made just now, so its receiver is there.
+            let _ = commands.send(PeerCommand::Start);
+        }
+        self.neighbors.insert(address, Entry { cell, neighbor, commands, dynamic });
+        Ok(())
+    }
+
+    /// Refuses what a running speaker cannot do, before anything is changed.
+    pub(super) fn check(&self, neighbor: &Neighbor) -> Result<(), ControlError> {
+        let settings = &neighbor.settings;
+        let external = settings.remote_asn != settings.local_asn.unwrap_or(self.desired.global.asn);
+        for (field, names) in [("import-policy", &settings.import_policy), ("export-policy", &settings.export_policy)] {
+            Policy::resolve(names.as_deref(), external)
+                .map_err(|unknown| ControlError::Invalid { field: field.to_owned(), reason: unknown.to_string() })?;
+        }
+        Ok(())
+    }
+
+    /// Ends a neighbor's session and forgets it.
+    pub(super) fn remove_entry(&mut self, address: IpAddr, notification: Notification) {
+        let Some(entry) = self.neighbors.remove(&address) else { return };
+        self.groups.leave(entry.cell.index, &entry.cell.replace_memberships(Vec::new()));
+        if entry.dynamic.is_none()
+            && let Err(reason) = self.set_key(IpNet::from(address), None)
+        {
+            debug!(peer = %address, reason, "TCP-MD5 key not removed");
+        }
+        self.forget(address);
+        // A driver that has ended already needs no telling.
+        let _ = entry.commands.send(PeerCommand::Remove(notification));
+    }
+
+    /// A connection from an address without a neighbor: welcome if a dynamic range covers it.
+    pub(super) fn stranger(&mut self, stream: TcpStream, remote: SocketAddr) {
+        let address = remote.ip();
+        if !self.neighbors.contains_key(&address) {
+            let Some(range) = self.range_of(address).cloned() else {
+                info!(peer = %address, "connection refused: no neighbor and no dynamic range has this address");
+                return;
+            };
+            if !self.has_room(&range) {
+                warn!(peer = %address, range = %range.prefix, limit = range.limit, "connection refused: limit reached");
+                return;
+            }
+            if let Err(error) = self.add_entry(dynamic_neighbor(address, &range), Some(range.prefix)) {
+                warn!(peer = %address, %error, "connection refused");
+                return;
+            }
+        }
+        self.doors.hand_over(stream, address);
+    }
+
+    /// The longest range that covers an address.
+    fn range_of(&self, address: IpAddr) -> Option<&DynamicNeighbors> {
+        let covers = |range: &&DynamicNeighbors| range.prefix.contains(&address);
+        self.desired.dynamic.values().filter(covers).max_by_key(|range| range.prefix.prefix_len())
+    }
+
+    /// Whether a range takes one more neighbor; one that only lingers after its session makes room.
+    fn has_room(&mut self, range: &DynamicNeighbors) -> bool {
+        let members = self.neighbors.values().filter(|entry| entry.dynamic == Some(range.prefix));
+        if members.clone().count() < range.limit {
+            return true;
+        }
+        let idle = members.filter(|entry| !entry.cell.is_connected());
+        let Some(address) = idle.map(|entry| entry.cell.address).next() else { return false };
+        self.remove_entry(address, Notification::cease(CeaseSubcode::PeerDeconfigured));
+        true
+    }
+
+    pub(super) fn remove_range(&mut self, prefix: IpNet) {
+        self.set_range_key(prefix, None);
+        let members: Vec<IpAddr> =
+            self.neighbors.values().filter(|e| e.dynamic == Some(prefix)).map(|e| e.cell.address).collect();
+        for address in members {
+            self.remove_entry(address, Notification::cease(CeaseSubcode::PeerDeconfigured));
+        }
+    }
+
+    pub(super) fn set_range_key(&self, prefix: IpNet, key: Option<&Secret>) {
+        if let Err(reason) = self.set_key(prefix, key) {
+            warn!(range = %prefix, reason, "TCP-MD5 key not set");
+        }
+    }
+
+    /// Sets or removes the TCP-MD5 key for peers in `prefix` on the listening sockets of its family.
+    pub(super) fn set_key(&self, prefix: IpNet, key: Option<&Secret>) -> Result<(), String> {
+        let same_family = |(address, _): &(&SocketAddr, &Listening)| address.is_ipv4() == prefix.addr().is_ipv4();
+        for (_, listening) in self.listeners.iter().filter(same_family) {
+            match socket::set_listener_key(&listening.socket, prefix, key) {
+                Err(error) if key.is_some() => return Err(format!("the kernel refuses the TCP-MD5 key: {error}")),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends all sessions and waits until their NOTIFICATIONs are out.
+    pub(super) async fn shut_down(&mut self) {
+        let deadline = Instant::now() + SHUTDOWN_TIMEOUT;
+        let addresses: Vec<IpAddr> = self.neighbors.keys().copied().collect();
+        for address in addresses {
+            self.remove_entry(address, Notification::admin_shutdown("bgpd is stopping"));
+        }
+        while self.running > 0 {
+            match timeout_at(deadline, self.event_receiver.recv()).await {
+                Ok(Some(event)) if matches!(event.kind, PeerEventKind::Ended) => self.running -= 1,
+                Ok(Some(_)) => {}
+                Ok(None) | Err(_) => break,
+            }
+        }
+    }
+
+    /// The neighbor with an address, or the error that says there is none.
+    pub(super) fn entry(&mut self, address: IpAddr) -> Result<&mut Entry, ControlError> {
+        let what = format!("neighbor {address}");
+        self.neighbors.get_mut(&address).ok_or(ControlError::NotFound { what })
+    }
+}
+
+pub(super) fn dynamic_neighbor(address: IpAddr, range: &DynamicNeighbors) -> Neighbor {
+    let mut settings = range.settings.clone();
+    settings.passive = true;
+    Neighbor { address, port: 179, peer_group: Some(range.peer_group.clone()), description: None, settings }
+}

@@ -1,0 +1,162 @@
+//! From a plan to what runs: every step is checked before the first one is taken.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use bgp_engine::config::{self, Desired, DynamicNeighbors, Global, Impact, Neighbor, Step};
+use bgp_wire::Notification;
+use bgp_wire::notification::CeaseSubcode;
+use ipnet::IpNet;
+use tokio::net::TcpListener;
+use tracing::info;
+
+use super::super::handle::ControlError;
+use super::super::rib_worker::{RibControl, decision_options};
+use super::Controller;
+use super::commands::tell;
+use crate::peer::PeerCommand;
+use crate::peer::socket;
+
+impl Controller {
+    /// Makes `wanted` what runs. When a step cannot be taken, none is.
+    pub(super) async fn apply(&mut self, wanted: Desired) -> Result<Vec<Step>, ControlError> {
+        let steps = config::plan(&self.desired, &wanted);
+        let opened = self.preflight(&steps, &wanted)?;
+        for step in &steps {
+            self.take(step).await;
+            config::apply(&mut self.desired, step);
+        }
+        self.listen_on(&wanted.global.listen, opened);
+        Ok(steps)
+    }
+
+    /// What could fail is tried here: policies that do not exist, sockets that cannot be opened.
+    fn preflight(
+        &self,
+        steps: &[Step],
+        wanted: &Desired,
+    ) -> Result<BTreeMap<SocketAddr, Arc<TcpListener>>, ControlError> {
+        for step in steps {
+            match step {
+                Step::AddNeighbor(neighbor) | Step::UpdateNeighbor { neighbor, .. } => {
+                    self.check(neighbor).map_err(|error| of_neighbor(neighbor, error))?;
+                }
+                _ => {}
+            }
+        }
+        let new = wanted.global.listen.iter().filter(|address| !self.listeners.contains_key(address));
+        let open = |address: &SocketAddr| match socket::listen(*address) {
+            Ok(listener) => Ok((*address, Arc::new(listener))),
+            Err(error) => Err(ControlError::Invalid {
+                field: "global.listen".to_owned(),
+                reason: format!("cannot listen on {address}: {error}"),
+            }),
+        };
+        new.map(open).collect()
+    }
+
+    fn listen_on(&mut self, wanted: &[SocketAddr], opened: BTreeMap<SocketAddr, Arc<TcpListener>>) {
+        self.listeners.retain(|address, _| wanted.contains(address));
+        if opened.is_empty() {
+            return;
+        }
+        for (address, listener) in opened {
+            info!(%address, "listening");
+            self.add_listener(address, listener);
+        }
+        // The new sockets need the keys that the others have.
+        let neighbors = self.desired.neighbors.values().map(|n| (IpNet::from(n.address), &n.settings.md5_password));
+        let ranges = self.desired.dynamic.values().map(|range| (range.prefix, &range.settings.md5_password));
+        for (prefix, key) in neighbors.chain(ranges).filter(|(_, key)| key.is_some()) {
+            self.set_range_key(prefix, key.as_ref());
+        }
+    }
+
+    async fn take(&mut self, step: &Step) {
+        match step {
+            Step::SetGlobal { global, impact, .. } => self.set_global(global, *impact),
+            // Templates are only read when a neighbor is added.
+            Step::SetPeerGroup { .. } | Step::RemovePeerGroup(_) => {}
+            Step::AddNeighbor(neighbor) => self.add_configured(neighbor),
+            Step::RemoveNeighbor(address) => {
+                self.remove_entry(*address, Notification::cease(CeaseSubcode::PeerDeconfigured));
+            }
+            Step::UpdateNeighbor { neighbor, .. } => self.update_entry(neighbor.address, neighbor.clone(), step),
+            Step::AddDynamic(range) => self.set_range_key(range.prefix, range.settings.md5_password.as_ref()),
+            Step::RemoveDynamic(prefix) => self.remove_range(*prefix),
+            Step::UpdateDynamic { range, .. } => self.update_range(range, step),
+            Step::Originate(route) => self.originate(route).await,
+            Step::WithdrawOriginated(prefix) => self.withdraw_originated(*prefix).await,
+        }
+    }
+
+    fn set_global(&mut self, global: &Global, impact: Impact) {
+        let options = decision_options(global);
+        let router_id = global.router_id;
+        self.fabric.control_all(|| RibControl::Reconfigure { router_id, options });
+        // The drivers read it from here on; `config::apply` follows and stores the same.
+        self.desired.global = global.clone();
+        let addresses: Vec<IpAddr> = self.neighbors.keys().copied().collect();
+        for address in addresses {
+            let Some(entry) = self.neighbors.get(&address) else { continue };
+            tell(entry, PeerCommand::Settings(Box::new(entry.neighbor.clone()), global.clone()));
+            if impact == Impact::SessionReset {
+                tell(entry, PeerCommand::Reset(Notification::cease(CeaseSubcode::OtherConfigurationChange)));
+            }
+        }
+    }
+
+    fn add_configured(&mut self, neighbor: &Neighbor) {
+        if self.neighbors.contains_key(&neighbor.address) {
+            // What is configured has precedence over what a range let in.
+            let notification = Notification::cease(CeaseSubcode::OtherConfigurationChange);
+            self.remove_entry(neighbor.address, notification);
+        }
+        if let Err(error) = self.add_entry(neighbor.clone(), None) {
+            tracing::error!(peer = %neighbor.address, %error, "neighbor not started");
+        }
+    }
+
+    /// New settings for a neighbor, and what follows from them for its session.
+    fn update_entry(&mut self, address: IpAddr, neighbor: Neighbor, step: &Step) {
+        let Some(entry) = self.neighbors.get_mut(&address) else { return };
+        let (was, is) = (entry.neighbor.settings.shutdown.clone(), neighbor.settings.shutdown.clone());
+        let dynamic = entry.dynamic.is_some();
+        let key = neighbor.settings.md5_password.clone();
+        let key_changed = entry.neighbor.settings.md5_password != key;
+        entry.neighbor = neighbor.clone();
+        tell(entry, PeerCommand::Settings(Box::new(neighbor), self.desired.global.clone()));
+        match (was, is) {
+            (None, Some(text)) => tell(entry, PeerCommand::Stop(Notification::admin_shutdown(&text))),
+            (Some(_), None) => tell(entry, PeerCommand::Start),
+            _ if step.has(Impact::SessionReset) => {
+                tell(entry, PeerCommand::Reset(Notification::cease(CeaseSubcode::OtherConfigurationChange)));
+            }
+            _ if step.has(Impact::RefreshIn) => tell(entry, PeerCommand::RefreshIn),
+            _ => {}
+        }
+        if key_changed && !dynamic {
+            self.set_range_key(address.into(), key.as_ref());
+        }
+    }
+
+    /// New settings for a range and for the sessions that it let in.
+    fn update_range(&mut self, range: &DynamicNeighbors, step: &Step) {
+        self.set_range_key(range.prefix, range.settings.md5_password.as_ref());
+        let members = self.neighbors.values().filter(|entry| entry.dynamic == Some(range.prefix));
+        let members: Vec<IpAddr> = members.map(|entry| entry.cell.address).collect();
+        for address in members {
+            self.update_entry(address, super::neighbors::dynamic_neighbor(address, range), step);
+        }
+    }
+}
+
+fn of_neighbor(neighbor: &Neighbor, error: ControlError) -> ControlError {
+    match error {
+        ControlError::Invalid { field, reason } => {
+            ControlError::Invalid { field: format!("neighbor {}: {field}", neighbor.address), reason }
+        }
+        other => other,
+    }
+}

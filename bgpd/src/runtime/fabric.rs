@@ -1,0 +1,80 @@
+//! The channels between drivers, partitions, groups and the controller.
+//!
+//! Data goes one way (driver → partition → group → writer) through bounded channels that may make the sender wait;
+//! the last hop never waits. Control goes through channels of its own and never waits (at most one request per
+//! requester is under way), so that no cycle of full queues can form.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use bgp_engine::attr::Interner;
+use bgp_engine::id::GroupIndex;
+use bgp_engine::stage::{AnyBatch, AnyEmission, Fence};
+use tokio::sync::mpsc;
+
+use super::group_worker::GroupControl;
+use super::rib_worker::RibControl;
+
+/// Messages that may wait for one partition: with bursts of up to 128 KiB each this bounds what is decoded and not
+/// yet in a table.
+pub(crate) const RIB_QUEUE: usize = 64;
+/// Emissions that may wait for one group worker.
+pub(crate) const GROUP_QUEUE: usize = 256;
+
+/// Data for a partition, in order.
+pub(crate) enum RibMessage {
+    Batch(AnyBatch),
+    Fence(Fence),
+}
+
+/// The way into one partition.
+#[derive(Clone)]
+pub(crate) struct PartitionPort {
+    pub(crate) data: mpsc::Sender<RibMessage>,
+    pub(crate) control: mpsc::UnboundedSender<RibControl>,
+}
+
+/// The way into one group worker.
+#[derive(Clone)]
+pub(crate) struct GroupPort {
+    pub(crate) data: mpsc::Sender<AnyEmission>,
+    pub(crate) control: mpsc::UnboundedSender<GroupControl>,
+}
+
+/// All ways in, and what everybody shares.
+pub(crate) struct Fabric {
+    pub(crate) partitions: Vec<PartitionPort>,
+    pub(crate) groups: Vec<GroupPort>,
+    /// Changes of watched Loc-RIBs.
+    pub(crate) watch: mpsc::Sender<AnyEmission>,
+    pub(crate) interner: Arc<Interner>,
+    /// When the speaker started: ages of routes count from here.
+    pub(crate) started: Instant,
+    /// Jitter seeds are drawn from here: different for each session, reproducible for a given start.
+    pub(crate) seed: AtomicU64,
+}
+
+impl Fabric {
+    /// The worker that owns a group.
+    pub(crate) fn group(&self, index: GroupIndex) -> &GroupPort {
+        &self.groups[index.0 as usize % self.groups.len()]
+    }
+
+    /// Sends a control message to every partition. A partition that has stopped is no longer told.
+    pub(crate) fn control_all(&self, message: impl Fn() -> RibControl) {
+        for partition in &self.partitions {
+            let _ = partition.control.send(message());
+        }
+    }
+
+    /// Seconds since the speaker started; 136 years fit.
+    pub(crate) fn uptime_seconds(&self) -> u32 {
+        self.started.elapsed().as_secs() as u32
+    }
+
+    /// The next jitter seed.
+    pub(crate) fn next_seed(&self) -> u64 {
+        self.seed.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,325 @@
+//! The management door: what the API, signals and tests ask of a running speaker.
+//!
+//! A [`Handle`] only sends messages; the answer comes from the controller (configuration, neighbors) or from the
+//! partition threads (routes). At most one control message per caller is under way, so control never blocks routing.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+use bgp_engine::attr::AttrRef;
+use bgp_engine::config::{Desired, Neighbor, Originate, Step};
+use bgp_wire::Family;
+use ipnet::IpNet;
+use tokio::sync::{mpsc, oneshot};
+
+use super::reads::Reads;
+use super::status::{NeighborStatus, Status};
+
+/// Why a command was not carried out. Nothing has changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ControlError {
+    /// There is no such thing.
+    #[error("{what} does not exist")]
+    NotFound {
+        /// The thing, by kind and name.
+        what: String,
+    },
+    /// It is there already.
+    #[error("{what} exists already")]
+    AlreadyExists {
+        /// The thing, by kind and name.
+        what: String,
+    },
+    /// A value is not acceptable.
+    #[error("{field}: {reason}")]
+    Invalid {
+        /// The field, as the API names it.
+        field: String,
+        /// What is wrong and what would be right.
+        reason: String,
+    },
+    /// The daemon is stopping, or a part of it is not answering.
+    #[error("{0}")]
+    Unavailable(String),
+}
+
+/// How to reset a neighbor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ResetKind {
+    /// End the session with Cease / Administrative Reset and start it again (RFC 4486).
+    Hard,
+    /// Ask the peer to send its routes again (RFC 2918).
+    SoftIn,
+    /// Send all routes to the peer again.
+    SoftOut,
+    /// Both soft resets.
+    Soft,
+}
+
+/// Which routes to list. Empty fields do not filter.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RouteFilter {
+    /// Only this family.
+    pub family: Option<Family>,
+    /// Only this prefix; with `longer` also those inside it.
+    pub prefix: Option<IpNet>,
+    /// Also prefixes that `prefix` covers.
+    pub longer: bool,
+    /// Only what this neighbor sent (Adj-RIB-In).
+    pub from: Option<IpAddr>,
+    /// Only what this neighbor was sent (Adj-RIB-Out).
+    pub to: Option<IpAddr>,
+    /// Only best paths (Loc-RIB).
+    pub best_only: bool,
+}
+
+/// One path, for people and programs.
+#[derive(Debug, Clone)]
+pub struct RouteRecord {
+    /// The family.
+    pub family: Family,
+    /// The destination.
+    pub prefix: IpNet,
+    /// Path identifier received (RFC 7911), 0 without ADD-PATH.
+    pub path_id: u32,
+    /// The neighbor it came from; `None` for a route originated here.
+    pub from: Option<IpAddr>,
+    /// That neighbor's BGP identifier.
+    pub from_router_id: Ipv4Addr,
+    /// Its path attributes and next hop.
+    pub attrs: AttrRef,
+    /// It is the best path.
+    pub best: bool,
+    /// Age in seconds; `None` in a watch, where the change itself is the news.
+    pub age_seconds: Option<u32>,
+    /// Of the best path: the rule that decided, in words.
+    pub reason: Option<String>,
+    /// Why it cannot be used, in words.
+    pub rejected: Option<String>,
+}
+
+/// Why the best path of a prefix is best, and who is told.
+#[derive(Debug, Clone)]
+pub struct Explanation {
+    /// The destination.
+    pub prefix: IpNet,
+    /// Every path to it, the best one first.
+    pub candidates: Vec<Candidate>,
+    /// What each Established neighbor of the family is told.
+    pub exports: Vec<ExportVerdict>,
+}
+
+/// A path and what the decision process made of it.
+#[derive(Debug, Clone)]
+pub struct Candidate {
+    /// The path.
+    pub route: RouteRecord,
+    /// `best: …`, `loses to …: …` or `not usable: …`.
+    pub verdict: String,
+}
+
+/// Whether a neighbor is told of the best path.
+#[derive(Debug, Clone)]
+pub struct ExportVerdict {
+    /// The neighbor.
+    pub to: IpAddr,
+    /// It is told.
+    pub advertised: bool,
+    /// The rule that decided, in words.
+    pub why: String,
+}
+
+/// A message of a route watch. Changes can come between the parts of the snapshot; the last word on a prefix counts.
+#[derive(Debug, Clone)]
+pub enum RouteEvent {
+    /// Part of the table as it was when the watch began.
+    Snapshot(Vec<RouteRecord>),
+    /// The table is complete; what follows are changes.
+    SnapshotEnd,
+    /// Best paths that are new or other ones than before.
+    Changed(Vec<RouteRecord>),
+    /// Prefixes without a usable path from now on.
+    Withdrawn(Family, Vec<IpNet>),
+    /// The watcher was too slow and changes were dropped: the watch ends here and must be started again.
+    Lagged,
+}
+
+/// A message of a neighbor watch: the neighbor as it now is, or its end.
+#[derive(Debug, Clone)]
+pub enum NeighborEvent {
+    /// State of a neighbor.
+    Status(Box<NeighborStatus>),
+    /// All neighbors have been said once.
+    SnapshotEnd,
+    /// The neighbor is gone.
+    Removed(IpAddr),
+    /// The watcher was too slow: the watch ends here and must be started again.
+    Lagged,
+}
+
+/// What the controller is asked to do.
+pub(crate) enum Command {
+    Status(oneshot::Sender<Status>),
+    Desired(oneshot::Sender<Arc<Desired>>),
+    Apply(Box<Desired>, Reply<Vec<Step>>),
+    AddNeighbor(Box<Neighbor>, Reply<()>),
+    UpdateNeighbor(Box<Neighbor>, Reply<()>),
+    DeleteNeighbor(IpAddr, Reply<()>),
+    Enable(IpAddr, Reply<()>),
+    Disable(IpAddr, String, Reply<()>),
+    Reset(IpAddr, ResetKind, Reply<()>),
+    Announce(Box<Originate>, Reply<()>),
+    Withdraw(IpNet, Reply<()>),
+    Shutdown(oneshot::Sender<()>),
+}
+
+pub(crate) type Reply<T> = oneshot::Sender<Result<T, ControlError>>;
+
+/// The door to a running speaker. Cheap to clone.
+#[derive(Clone)]
+pub struct Handle {
+    commands: mpsc::Sender<Command>,
+    reads: Reads,
+}
+
+impl Handle {
+    pub(crate) fn new(commands: mpsc::Sender<Command>, reads: Reads) -> Self {
+        Self { commands, reads }
+    }
+
+    /// All neighbors, configured and dynamic, sorted by address.
+    pub async fn neighbors(&self) -> Vec<NeighborStatus> {
+        self.reads.neighbors().await
+    }
+
+    /// One neighbor.
+    pub async fn neighbor(&self, address: IpAddr) -> Option<NeighborStatus> {
+        self.reads.neighbor(address).await
+    }
+
+    /// The speaker as a whole.
+    pub async fn status(&self) -> Result<Status, ControlError> {
+        let mut status = self.ask_plain(Command::Status).await?;
+        let (tables, attribute_sets) = self.reads.tables().await;
+        status.tables = tables;
+        status.attribute_sets = attribute_sets;
+        Ok(status)
+    }
+
+    /// The state that is running now.
+    pub async fn desired(&self) -> Result<Arc<Desired>, ControlError> {
+        self.ask_plain(Command::Desired).await
+    }
+
+    /// Makes `wanted` the running state; the steps that were taken.
+    ///
+    /// # Errors
+    /// When a step cannot be taken; then none is.
+    pub async fn apply(&self, wanted: Desired) -> Result<Vec<Step>, ControlError> {
+        self.ask(|reply| Command::Apply(Box::new(wanted), reply)).await
+    }
+
+    /// Adds a neighbor and starts its session.
+    ///
+    /// # Errors
+    /// `AlreadyExists` when the address has a neighbor.
+    pub async fn add_neighbor(&self, neighbor: Neighbor) -> Result<(), ControlError> {
+        self.ask(|reply| Command::AddNeighbor(Box::new(neighbor), reply)).await
+    }
+
+    /// Replaces a neighbor's settings; the session is reset only if one of the changed settings needs it.
+    ///
+    /// # Errors
+    /// `NotFound` when the address has no neighbor.
+    pub async fn update_neighbor(&self, neighbor: Neighbor) -> Result<(), ControlError> {
+        self.ask(|reply| Command::UpdateNeighbor(Box::new(neighbor), reply)).await
+    }
+
+    /// Ends a neighbor's session with Cease / Peer De-configured (RFC 4486) and forgets it.
+    ///
+    /// # Errors
+    /// `NotFound` when the address has no neighbor.
+    pub async fn delete_neighbor(&self, address: IpAddr) -> Result<(), ControlError> {
+        self.ask(|reply| Command::DeleteNeighbor(address, reply)).await
+    }
+
+    /// Lets a disabled neighbor's session start.
+    ///
+    /// # Errors
+    /// `NotFound` when the address has no neighbor.
+    pub async fn enable(&self, address: IpAddr) -> Result<(), ControlError> {
+        self.ask(|reply| Command::Enable(address, reply)).await
+    }
+
+    /// Ends a neighbor's session with Cease / Administrative Shutdown and `text` (RFC 9003), and keeps it down.
+    ///
+    /// # Errors
+    /// `NotFound` when the address has no neighbor; `Invalid` when the text is over 255 octets.
+    pub async fn disable(&self, address: IpAddr, text: String) -> Result<(), ControlError> {
+        self.ask(|reply| Command::Disable(address, text, reply)).await
+    }
+
+    /// Resets a neighbor's session, or only the routes on it.
+    ///
+    /// # Errors
+    /// `NotFound` when the address has no neighbor; `Unavailable` when a soft reset needs what the session lacks.
+    pub async fn reset(&self, address: IpAddr, kind: ResetKind) -> Result<(), ControlError> {
+        self.ask(|reply| Command::Reset(address, kind, reply)).await
+    }
+
+    /// Originates a route, or replaces the one originated for the prefix.
+    ///
+    /// # Errors
+    /// `Invalid` when the next hop is not of a family that can carry the prefix.
+    pub async fn announce(&self, route: Originate) -> Result<(), ControlError> {
+        self.ask(|reply| Command::Announce(Box::new(route), reply)).await
+    }
+
+    /// Ends the origination of a route.
+    ///
+    /// # Errors
+    /// `NotFound` when the prefix is not originated here.
+    pub async fn withdraw(&self, prefix: IpNet) -> Result<(), ControlError> {
+        self.ask(|reply| Command::Withdraw(prefix, reply)).await
+    }
+
+    /// Streams the routes that match, in slices. Dropping the receiver ends the walk.
+    pub fn routes(&self, filter: RouteFilter) -> mpsc::Receiver<Vec<RouteRecord>> {
+        self.reads.routes(filter)
+    }
+
+    /// Every path to a prefix and what was made of it.
+    ///
+    /// # Errors
+    /// `NotFound` when there is no path; or when `to` is not a neighbor.
+    pub async fn explain(&self, prefix: IpNet, to: Option<IpAddr>) -> Result<Explanation, ControlError> {
+        self.reads.explain(prefix, to).await
+    }
+
+    /// The Loc-RIB of the families, then its changes.
+    pub fn watch_routes(&self, families: Vec<Family>) -> mpsc::Receiver<RouteEvent> {
+        self.reads.watch_routes(families)
+    }
+
+    /// All neighbors, then their changes of state.
+    pub fn watch_neighbors(&self) -> mpsc::Receiver<NeighborEvent> {
+        self.reads.watch_neighbors()
+    }
+
+    /// Ends every session with Cease / Administrative Shutdown; returns when the NOTIFICATIONs are out.
+    pub async fn shutdown(&self) {
+        // An error means that the controller has stopped already: nothing is left to shut down.
+        let _ = self.ask_plain(Command::Shutdown).await;
+    }
+
+    async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, ControlError> {
+        self.ask_plain(command).await?
+    }
+
+    async fn ask_plain<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T, ControlError> {
+        let stopped = || ControlError::Unavailable("bgpd is stopping".to_owned());
+        let (reply, answer) = oneshot::channel();
+        self.commands.send(command(reply)).await.map_err(|_| stopped())?;
+        answer.await.map_err(|_| stopped())
+    }
+}

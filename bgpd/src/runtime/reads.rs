@@ -1,0 +1,143 @@
+//! Answers to questions: put together outside the threads that route, from slices that those give between batches.
+
+mod directory;
+mod neighbor;
+mod record;
+mod routes;
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use bgp_wire::Family;
+use ipnet::IpNet;
+use tokio::sync::{mpsc, oneshot};
+
+pub(crate) use self::directory::Directory;
+use self::neighbor::status_of;
+pub(super) use self::record::{Emitted, emitted};
+use super::fabric::Fabric;
+use super::handle::{ControlError, Explanation, NeighborEvent, RouteEvent, RouteFilter, RouteRecord};
+use super::rib_worker::{CounterAnswer, CounterQuery, RibControl};
+use super::status::{NeighborStatus, PrefixCounts, TableCounts};
+use super::watch::{self, Subscribe};
+use crate::peer::NeighborCell;
+
+/// Families that the tables have.
+pub(super) const FAMILIES: [Family; 2] = [Family::IPV4_UNICAST, Family::IPV6_UNICAST];
+
+/// The reading side of a running speaker.
+#[derive(Clone)]
+pub(super) struct Reads {
+    directory: Arc<Directory>,
+    fabric: Arc<Fabric>,
+    subscriptions: mpsc::Sender<Subscribe>,
+}
+
+impl Reads {
+    pub(super) fn new(directory: Arc<Directory>, fabric: Arc<Fabric>, subscriptions: mpsc::Sender<Subscribe>) -> Self {
+        Self { directory, fabric, subscriptions }
+    }
+
+    /// Asks every partition the same; what a partition that has stopped would say is missing.
+    async fn ask_all<T>(&self, question: impl Fn(oneshot::Sender<T>) -> RibControl) -> Vec<T> {
+        let mut answers = Vec::new();
+        for partition in &self.fabric.partitions {
+            let (reply, answer) = oneshot::channel();
+            if partition.control.send(question(reply)).is_ok() {
+                answers.push(answer);
+            }
+        }
+        let mut said = Vec::new();
+        for answer in answers {
+            said.extend(answer.await);
+        }
+        said
+    }
+
+    pub(super) async fn neighbors(&self) -> Vec<NeighborStatus> {
+        let cells = self.directory.all();
+        let mut counts = self.counts(&cells).await;
+        cells.iter().map(|cell| status_of(cell, counts.remove(&cell.address))).collect()
+    }
+
+    pub(super) async fn neighbor(&self, address: IpAddr) -> Option<NeighborStatus> {
+        let cell = self.directory.get(address)?;
+        let mut counts = self.counts(std::slice::from_ref(&cell)).await;
+        Some(status_of(&cell, counts.remove(&address)))
+    }
+
+    /// Prefix counters of neighbors, summed over all partitions.
+    async fn counts(&self, cells: &[Arc<NeighborCell>]) -> HashMap<IpAddr, BTreeMap<Family, PrefixCounts>> {
+        let mut asked = Vec::new();
+        let mut whose = Vec::new();
+        for cell in cells {
+            let memberships = cell.memberships();
+            let negotiated = cell.view().negotiated.clone();
+            for &family in negotiated.iter().flat_map(|negotiated| &negotiated.families) {
+                let group = memberships.iter().find(|(of, _)| *of == family).map(|(_, group)| *group);
+                asked.push(CounterQuery { peer: cell.index, family, group });
+                whose.push((cell.address, family));
+            }
+        }
+        let answers = self.ask_all(|reply| RibControl::Counters { asked: asked.clone(), reply }).await;
+        let mut counts: HashMap<IpAddr, BTreeMap<Family, PrefixCounts>> = HashMap::new();
+        for partition in answers {
+            for ((address, family), CounterAnswer { counters, advertised }) in whose.iter().zip(partition) {
+                let sum = counts.entry(*address).or_default().entry(*family).or_default();
+                sum.received += counters.received as u64;
+                sum.accepted += counters.accepted as u64;
+                sum.advertised += advertised as u64;
+            }
+        }
+        counts
+    }
+
+    /// Sizes of the tables, and the number of attribute sets.
+    pub(super) async fn tables(&self) -> (BTreeMap<Family, TableCounts>, u64) {
+        let answers = self.ask_all(|reply| RibControl::Tables { families: FAMILIES.to_vec(), reply }).await;
+        let mut tables: BTreeMap<Family, TableCounts> = BTreeMap::new();
+        for partition in answers {
+            for (family, counts) in FAMILIES.iter().zip(partition) {
+                let sum = tables.entry(*family).or_default();
+                sum.prefixes += counts.prefixes;
+                sum.paths += counts.paths;
+            }
+        }
+        (tables, self.fabric.interner.len() as u64)
+    }
+
+    pub(super) fn routes(&self, filter: RouteFilter) -> mpsc::Receiver<Vec<RouteRecord>> {
+        routes::stream(self.clone(), filter)
+    }
+
+    pub(super) async fn explain(&self, prefix: IpNet, to: Option<IpAddr>) -> Result<Explanation, ControlError> {
+        routes::explain(self, prefix, to).await
+    }
+
+    pub(super) fn watch_routes(&self, families: Vec<Family>) -> mpsc::Receiver<RouteEvent> {
+        let (events, receiver) = watch::queue();
+        let families = if families.is_empty() { FAMILIES.to_vec() } else { families };
+        let subscriptions = self.subscriptions.clone();
+        tokio::spawn(async move {
+            // When nobody takes it the daemon is stopping, and the receiver ends.
+            let _ = subscriptions.send(Subscribe { families, events }).await;
+        });
+        receiver
+    }
+
+    pub(super) fn watch_neighbors(&self) -> mpsc::Receiver<NeighborEvent> {
+        let (sender, receiver) = self.directory.watch();
+        let reads = self.clone();
+        tokio::spawn(async move {
+            for status in reads.neighbors().await {
+                // A watcher that has gone needs no snapshot.
+                if sender.send(NeighborEvent::Status(Box::new(status))).await.is_err() {
+                    return;
+                }
+            }
+            let _ = sender.send(NeighborEvent::SnapshotEnd).await;
+        });
+        receiver
+    }
+}

@@ -1,0 +1,100 @@
+//! A neighbor's status, from its cell and the partitions' counters.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use bgp_engine::session::{Negotiated, State};
+use bgp_wire::Family;
+
+use super::super::status::{Messages, NeighborStatus, PrefixCounts};
+use crate::peer::{NeighborCell, SessionView};
+
+/// The status of a neighbor; `prefixes` where the caller has asked the partitions.
+pub(super) fn status_of(cell: &NeighborCell, prefixes: Option<BTreeMap<Family, PrefixCounts>>) -> NeighborStatus {
+    let view = cell.view();
+    let settings = &view.settings;
+    let negotiated = view.negotiated.as_deref();
+    let external = settings.remote_asn != cell.local_asn;
+    let families = negotiated.map(|n| n.families.clone()).unwrap_or_default();
+    NeighborStatus {
+        address: cell.address,
+        asn: settings.remote_asn,
+        local_asn: cell.local_asn,
+        description: view.description.clone(),
+        peer_group: view.peer_group.clone(),
+        dynamic: cell.dynamic,
+        route_reflector_client: settings.route_reflector_client,
+        shutdown: settings.shutdown.clone(),
+        passive: settings.passive,
+        md5: settings.md5_password.is_some(),
+        ttl_security: settings.ttl_security,
+        import_policy: policy_words(settings.import_policy.as_deref(), external, "accepted"),
+        export_policy: policy_words(settings.export_policy.as_deref(), external, "announced"),
+        state: view.state,
+        since: view.since,
+        established_count: view.established_count,
+        flaps: view.flaps,
+        last_error: view.last_error.as_ref().map(|(text, _)| text.clone()),
+        last_error_at: view.last_error.as_ref().map(|(_, at)| *at),
+        last_notification_sent: view.notification_sent.clone(),
+        last_notification_received: view.notification_received.clone(),
+        local: view.local,
+        remote: view.remote,
+        router_id: negotiated.map(|n| n.peer_router_id),
+        capabilities_sent: view.capabilities_offered.clone(),
+        capabilities_received: negotiated.map(|n| n.received.capabilities.clone()).unwrap_or_default(),
+        negotiated: negotiated.map(negotiated_words).unwrap_or_default(),
+        hold_seconds_configured: settings.hold_seconds,
+        hold_seconds: negotiated.map(|n| n.hold_seconds),
+        keepalive_millis: negotiated.map(|n| n.keepalive.as_millis() as u64),
+        hold_remaining_seconds: hold_remaining(&view),
+        retry_in_seconds: retry_in(&view),
+        messages: Messages { received: cell.received.read(), sent: cell.sent.read() },
+        queued_bytes: view.queue.as_ref().map_or(0, |queue| queue.queued_bytes()),
+        slow: view.queue.as_ref().is_some_and(|queue| queue.is_slow()),
+        prefixes: prefixes
+            .unwrap_or_else(|| families.iter().map(|family| (*family, PrefixCounts::default())).collect()),
+        malformed: view.malformed.clone(),
+    }
+}
+
+fn hold_remaining(view: &SessionView) -> Option<u64> {
+    let hold = view.negotiated.as_ref().map(|n| n.hold_seconds).filter(|seconds| *seconds > 0)?;
+    let heard = view.last_heard?;
+    Some(Duration::from_secs(hold.into()).saturating_sub(heard.elapsed()).as_secs())
+}
+
+fn retry_in(view: &SessionView) -> Option<u64> {
+    if view.state == State::Established {
+        return None;
+    }
+    view.next_retry.map(|at| at.saturating_duration_since(Instant::now()).as_secs())
+}
+
+fn policy_words(names: Option<&[String]>, external: bool, verb: &str) -> String {
+    match names {
+        Some(names) => names.join(", "),
+        None if external => format!("none: nothing is {verb} (RFC 8212)"),
+        None => "none: all routes".to_owned(),
+    }
+}
+
+fn negotiated_words(negotiated: &Negotiated) -> Vec<String> {
+    let mut words: Vec<String> = negotiated.families.iter().map(ToString::to_string).collect();
+    let flags = [
+        (negotiated.four_octet_as, "4-octet AS"),
+        (negotiated.route_refresh, "route refresh"),
+        (negotiated.enhanced_route_refresh, "enhanced route refresh"),
+        (negotiated.extended_messages, "extended messages"),
+    ];
+    words.extend(flags.iter().filter(|(on, _)| *on).map(|(_, name)| (*name).to_owned()));
+    let lists = [
+        ("add-path receive", &negotiated.add_path_receive),
+        ("add-path send", &negotiated.add_path_send),
+        ("extended next hop", &negotiated.extended_next_hop),
+    ];
+    for (name, families) in lists {
+        words.extend(families.iter().map(|family| format!("{name} {family}")));
+    }
+    words
+}

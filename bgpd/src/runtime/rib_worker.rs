@@ -1,0 +1,169 @@
+//! One thread per partition: takes batches and fences in order, does pending work in between, answers queries.
+
+use std::io;
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::thread;
+
+use bgp_engine::config::Global;
+use bgp_engine::export::ExportSpec;
+use bgp_engine::id::{GroupIndex, PeerIndex};
+use bgp_engine::rib::{Cursor, Explanation, Partition, PartitionSettings, PeerCounters, RouteQuery, Slice, decision};
+use bgp_engine::stage::{AnyEmission, AnyKeys, Member};
+use bgp_wire::Family;
+use ipnet::IpNet;
+use tokio::sync::{mpsc, oneshot};
+
+use super::fabric::{Fabric, RibMessage};
+use super::status::TableCounts;
+use super::watch::is_watched;
+
+/// Destinations visited by one round of pending work (walks, removal of a lost peer's paths). Small enough that a
+/// live change waits for well under a millisecond.
+const WORK_BUDGET: usize = 1024;
+
+/// What a partition is asked besides routes. None of it waits for room anywhere.
+pub(crate) enum RibControl {
+    AddGroup { group: GroupIndex, spec: ExportSpec },
+    RemoveGroup { group: GroupIndex },
+    Join { group: GroupIndex, member: Member },
+    Leave { group: GroupIndex, member: Member },
+    Credit { group: GroupIndex },
+    Refill { group: GroupIndex, member: Member, keys: AnyKeys },
+    Query { query: RouteQuery, cursor: Cursor, limit: usize, reply: oneshot::Sender<Slice> },
+    Explain { family: Family, prefix: IpNet, reply: oneshot::Sender<Option<Explanation>> },
+    Counters { asked: Vec<CounterQuery>, reply: oneshot::Sender<Vec<CounterAnswer>> },
+    Tables { families: Vec<Family>, reply: oneshot::Sender<Vec<TableCounts>> },
+    Reconfigure { router_id: Ipv4Addr, options: decision::Options },
+}
+
+/// Whose counters, and of which group what was announced.
+#[derive(Clone)]
+pub(crate) struct CounterQuery {
+    pub(crate) peer: PeerIndex,
+    pub(crate) family: Family,
+    pub(crate) group: Option<GroupIndex>,
+}
+
+/// The answer to a [`CounterQuery`].
+#[derive(Default, Clone, Copy)]
+pub(crate) struct CounterAnswer {
+    pub(crate) counters: PeerCounters,
+    pub(crate) advertised: usize,
+}
+
+/// The receiving ends of a partition's channels.
+pub(super) struct Input {
+    pub(super) data: mpsc::Receiver<RibMessage>,
+    pub(super) control: mpsc::UnboundedReceiver<RibControl>,
+}
+
+struct Worker {
+    partition: Partition,
+    fabric: Arc<Fabric>,
+    emissions: Vec<AnyEmission>,
+}
+
+/// Starts the thread of partition `index`.
+pub(super) fn spawn(index: usize, input: Input, fabric: Arc<Fabric>, global: &Global) -> io::Result<()> {
+    let settings = PartitionSettings {
+        index,
+        seed: fabric.next_seed(),
+        router_id: global.router_id,
+        decision: decision_options(global),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+    thread::Builder::new().name(format!("rib-{index}")).spawn(move || {
+        let worker = Worker { partition: Partition::new(settings), fabric, emissions: Vec::new() };
+        runtime.block_on(worker.run(input));
+    })?;
+    Ok(())
+}
+
+/// How paths are compared, as configured.
+pub(super) fn decision_options(global: &Global) -> decision::Options {
+    decision::Options { always_compare_med: global.always_compare_med, ..decision::Options::default() }
+}
+
+impl Worker {
+    async fn run(mut self, input: Input) {
+        let Input { mut data, mut control } = input;
+        let mut more = false;
+        loop {
+            tokio::select! {
+                biased;
+                message = control.recv() => match message {
+                    Some(message) => self.control(message),
+                    None => return,
+                },
+                message = data.recv() => match message {
+                    Some(message) => self.data(message),
+                    None => return,
+                },
+                () = std::future::ready(()), if more => {}
+            }
+            // A little pending work after every message: neither starves the other.
+            more = self.partition.work(WORK_BUDGET, &mut self.emissions);
+            self.emit().await;
+        }
+    }
+
+    fn data(&mut self, message: RibMessage) {
+        match message {
+            RibMessage::Batch(batch) => {
+                self.partition.batch(batch, self.fabric.uptime_seconds(), &mut self.emissions);
+            }
+            RibMessage::Fence(fence) => self.partition.fence(&fence, &mut self.emissions),
+        }
+    }
+
+    fn control(&mut self, message: RibControl) {
+        let partition = &mut self.partition;
+        match message {
+            RibControl::AddGroup { group, spec } => partition.add_group(group, spec),
+            RibControl::RemoveGroup { group } => partition.remove_group(group),
+            RibControl::Join { group, member } => partition.join(group, member),
+            RibControl::Leave { group, member } => partition.leave(group, member),
+            RibControl::Credit { group } => partition.walk_credit(group),
+            RibControl::Refill { group, member, keys } => {
+                partition.refill(group, member, &keys, &mut self.emissions);
+            }
+            RibControl::Reconfigure { router_id, options } => {
+                partition.reconfigure(router_id, options, &mut self.emissions);
+            }
+            // Whoever asked a question may be gone; then the answer is dropped.
+            RibControl::Query { query, cursor, limit, reply } => {
+                drop(reply.send(partition.query(&query, cursor, limit)));
+            }
+            RibControl::Explain { family, prefix, reply } => drop(reply.send(partition.explain(family, prefix))),
+            RibControl::Counters { asked, reply } => {
+                drop(reply.send(asked.iter().map(|one| counters(partition, one)).collect()));
+            }
+            RibControl::Tables { families, reply } => {
+                drop(reply.send(families.iter().map(|family| table_counts(partition, *family)).collect()));
+            }
+        }
+    }
+
+    /// Hands emissions to their groups' owners; waits where one has too much to do.
+    async fn emit(&mut self) {
+        for emission in self.emissions.drain(..) {
+            let group = emission.group();
+            let owner = if is_watched(group) { &self.fabric.watch } else { &self.fabric.group(group).data };
+            // An owner ends only with the daemon.
+            let _ = owner.send(emission).await;
+        }
+    }
+}
+
+fn counters(partition: &Partition, asked: &CounterQuery) -> CounterAnswer {
+    let CounterQuery { peer, family, group } = *asked;
+    CounterAnswer {
+        counters: partition.counters(family, peer),
+        advertised: group.map_or(0, |group| partition.advertised(family, group, peer)),
+    }
+}
+
+fn table_counts(partition: &Partition, family: Family) -> TableCounts {
+    TableCounts { prefixes: partition.destinations(family) as u64, paths: partition.paths(family) as u64 }
+}
