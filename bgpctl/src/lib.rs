@@ -1,1 +1,12 @@
-//! Placeholder until the first command lands.
+//! The command line of bgpd: a thin client of its gRPC API, and an offline decoder of BGP messages.
+
+mod arguments;
+mod client;
+mod commands;
+mod decode;
+mod error;
+mod output;
+
+pub use arguments::Arguments;
+pub use commands::run;
+pub use error::Error;

@@ -1,0 +1,276 @@
+//! The words of the command line.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Shows and steers a running bgpd.
+#[derive(Debug, Parser)]
+#[command(
+    name = "bgpctl",
+    version,
+    after_help = "Exit codes: 0 done, 1 the daemon said no, 2 wrong usage, 3 the daemon cannot be reached."
+)]
+pub struct Arguments {
+    /// Where bgpd listens: unix:PATH or http://HOST:PORT
+    #[arg(
+        long,
+        global = true,
+        env = "BGPCTL_SERVER",
+        value_name = "ADDRESS",
+        default_value = "unix:/run/bgpd/bgpd.sock"
+    )]
+    pub server: String,
+    /// How to print
+    #[arg(short, long, global = true, value_enum, default_value_t = Format::Table)]
+    pub output: Format,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// How answers are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people
+    Table,
+    /// For programs
+    Json,
+}
+
+/// All commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show neighbors, routes, or the speaker as a whole
+    #[command(subcommand)]
+    Show(Show),
+    /// Say why the best path to a prefix is best, and who is told
+    Explain {
+        /// Prefix, such as 10.1.0.0/24
+        prefix: String,
+        /// Only what this neighbor is told
+        #[arg(long, value_name = "ADDRESS")]
+        to: Option<IpAddr>,
+    },
+    /// Print everything, then every change, until interrupted
+    #[command(subcommand)]
+    Watch(Watch),
+    /// Add, delete or reset a neighbor
+    #[command(subcommand)]
+    Neighbor(Neighbor),
+    /// Originate a route, or replace the one originated for the prefix
+    Announce(Announce),
+    /// End the origination of a route
+    Withdraw {
+        /// Prefix, such as 10.1.0.0/24
+        prefix: String,
+    },
+    /// Check, compare or apply a configuration file
+    #[command(subcommand)]
+    Config(Config),
+    /// Decode BGP messages, offline
+    Decode(Decode),
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// `show …`
+#[derive(Debug, Subcommand)]
+pub enum Show {
+    /// Neighbors and their sessions; with an address everything about one
+    Neighbors {
+        /// One neighbor
+        address: Option<IpAddr>,
+    },
+    /// Routes: all paths, or those of one prefix
+    Routes(Routes),
+    /// The speaker as a whole
+    Summary,
+}
+
+/// `show routes …`
+#[derive(Debug, Args)]
+pub struct Routes {
+    /// Prefix or address, such as 10.1.0.0/24
+    pub prefix: Option<String>,
+    /// Only this family: ipv4-unicast or ipv6-unicast
+    #[arg(long, value_name = "FAMILY")]
+    pub family: Option<bgp_wire::Family>,
+    /// Also prefixes inside the one given
+    #[arg(long, requires = "prefix")]
+    pub longer: bool,
+    /// Only what this neighbor sent (Adj-RIB-In)
+    #[arg(long, value_name = "ADDRESS", conflicts_with = "to")]
+    pub from: Option<IpAddr>,
+    /// Only what this neighbor was sent (Adj-RIB-Out)
+    #[arg(long, value_name = "ADDRESS")]
+    pub to: Option<IpAddr>,
+    /// Only best paths (Loc-RIB)
+    #[arg(long)]
+    pub best: bool,
+}
+
+/// `watch …`
+#[derive(Debug, Subcommand)]
+pub enum Watch {
+    /// The Loc-RIB
+    Routes {
+        /// Only this family: ipv4-unicast or ipv6-unicast
+        #[arg(long, value_name = "FAMILY")]
+        family: Option<bgp_wire::Family>,
+    },
+    /// Neighbors and their sessions
+    Neighbors,
+}
+
+/// `neighbor …`
+#[derive(Debug, Subcommand)]
+pub enum Neighbor {
+    /// Add a neighbor and start its session
+    Add(AddNeighbor),
+    /// End a neighbor's session and forget it
+    Delete {
+        /// The neighbor
+        address: IpAddr,
+    },
+    /// Reset a neighbor's session, or with --soft only the routes on it
+    Reset {
+        /// The neighbor
+        address: IpAddr,
+        /// Keep the session: ask for its routes (in), send ours (out), or both
+        #[arg(long, value_enum, value_name = "DIRECTION")]
+        soft: Option<Soft>,
+    },
+    /// Ask a neighbor for its routes again and send it ours
+    Refresh {
+        /// The neighbor
+        address: IpAddr,
+    },
+    /// Let a disabled neighbor's session start
+    Enable {
+        /// The neighbor
+        address: IpAddr,
+    },
+    /// End a neighbor's session and keep it down
+    Disable {
+        /// The neighbor
+        address: IpAddr,
+        /// Text for the operator of the other side (RFC 9003)
+        #[arg(long, default_value = "")]
+        message: String,
+    },
+}
+
+/// Which routes a soft reset is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Soft {
+    /// Those that the neighbor sends
+    In,
+    /// Those that the neighbor is sent
+    Out,
+    /// Both
+    Both,
+}
+
+/// `neighbor add …`
+#[derive(Debug, Args)]
+pub struct AddNeighbor {
+    /// Address of the neighbor
+    pub address: IpAddr,
+    /// AS number, unless the peer group has one
+    #[arg(long, value_name = "ASN")]
+    pub asn: Option<u32>,
+    /// Peer group with the settings
+    #[arg(long, value_name = "NAME")]
+    pub peer_group: Option<String>,
+    /// Free text
+    #[arg(long)]
+    pub description: Option<String>,
+    /// Address families, such as ipv4-unicast
+    #[arg(long = "family", value_name = "FAMILY")]
+    pub families: Vec<bgp_wire::Family>,
+    /// The neighbor is a route-reflector client
+    #[arg(long)]
+    pub route_reflector_client: bool,
+    /// Hold time in seconds
+    #[arg(long, value_name = "SECONDS")]
+    pub hold_time: Option<u32>,
+    /// Wait for the neighbor to connect
+    #[arg(long)]
+    pub passive: bool,
+    /// TCP port to connect to
+    #[arg(long)]
+    pub port: Option<u16>,
+    /// Local end of the connection
+    #[arg(long, value_name = "ADDRESS")]
+    pub local_address: Option<IpAddr>,
+    /// Import policies in order, such as accept-all
+    #[arg(long = "import-policy", value_name = "NAME")]
+    pub import_policy: Vec<String>,
+    /// Export policies in order, such as accept-all
+    #[arg(long = "export-policy", value_name = "NAME")]
+    pub export_policy: Vec<String>,
+}
+
+/// `announce …`
+#[derive(Debug, Args)]
+pub struct Announce {
+    /// Prefix, such as 10.1.0.0/24
+    pub prefix: String,
+    /// Next hop; without it each session's own address
+    #[arg(long, value_name = "ADDRESS")]
+    pub next_hop: Option<IpAddr>,
+    /// LOCAL_PREF
+    #[arg(long)]
+    pub local_pref: Option<u32>,
+    /// MULTI_EXIT_DISC
+    #[arg(long)]
+    pub med: Option<u32>,
+    /// Community, such as 65000:100 or no-export; can be given several times
+    #[arg(long = "community", value_name = "COMMUNITY")]
+    pub communities: Vec<String>,
+    /// Large community, such as 65000:1:2; can be given several times
+    #[arg(long = "large-community", value_name = "COMMUNITY")]
+    pub large_communities: Vec<String>,
+}
+
+/// `config …`
+#[derive(Debug, Subcommand)]
+pub enum Config {
+    /// Say what is wrong with a file, if anything
+    Check {
+        /// The file
+        file: PathBuf,
+    },
+    /// Say what applying a file would do, and to which sessions
+    Diff {
+        /// The file
+        file: PathBuf,
+    },
+    /// Make a file what runs: all of it or nothing
+    Apply {
+        /// The file
+        file: PathBuf,
+    },
+}
+
+/// `decode …`
+#[derive(Debug, Args)]
+pub struct Decode {
+    /// Whole messages in hexadecimal (spaces and colons do not matter), or - for standard input
+    #[arg(required = true)]
+    pub hex: Vec<String>,
+    /// AS numbers have two octets
+    #[arg(long)]
+    pub two_octet_as: bool,
+    /// NLRI have path identifiers (RFC 7911)
+    #[arg(long)]
+    pub add_path: bool,
+    /// Judge as from an eBGP peer
+    #[arg(long)]
+    pub external: bool,
+}

@@ -1,0 +1,129 @@
+//! `show neighbors`, `watch neighbors`, `neighbor …`.
+
+use std::net::IpAddr;
+
+use bgpd_proto::v1;
+use bgpd_proto::v1::neighbor_service_client::NeighborServiceClient;
+use bgpd_proto::v1::watch_neighbors_response::Event;
+use tonic::transport::Channel;
+
+use super::{Context, json_line, say};
+use crate::Error;
+use crate::arguments::{AddNeighbor, Format, Neighbor, Soft};
+use crate::output::{family_of, neighbor};
+
+async fn client(context: &Context) -> Result<NeighborServiceClient<Channel>, Error> {
+    // A reflector with thousands of neighbors has a long answer.
+    Ok(NeighborServiceClient::new(context.connect().await?).max_decoding_message_size(usize::MAX))
+}
+
+pub(super) async fn list(context: &Context) -> Result<(), Error> {
+    let neighbors = client(context).await?.list(v1::ListNeighborsRequest {}).await?.into_inner().neighbors;
+    let json: Vec<_> = neighbors.iter().map(neighbor::json).collect();
+    context.print(&json, || neighbor::table(&neighbors))
+}
+
+pub(super) async fn show(context: &Context, address: IpAddr) -> Result<(), Error> {
+    let request = v1::GetNeighborRequest { address: address.to_string() };
+    let found = client(context).await?.get(request).await?.into_inner().neighbor.unwrap_or_default();
+    context.print(&[neighbor::json(&found)], || neighbor::details(&found))
+}
+
+pub(super) async fn watch(context: &Context) -> Result<(), Error> {
+    let mut events = client(context).await?.watch(v1::WatchNeighborsRequest {}).await?.into_inner();
+    while let Some(message) = events.message().await? {
+        let Some(event) = message.event else { continue };
+        match context.format {
+            Format::Json => json_line(&event_json(&event), false)?,
+            Format::Table => say(&event_line(&event))?,
+        }
+        if matches!(event, Event::Lagged(_)) {
+            return Err(Error::Input("too slow: changes were dropped, start the watch again".to_owned()));
+        }
+    }
+    Ok(())
+}
+
+fn event_json(event: &Event) -> serde_json::Value {
+    match event {
+        Event::Neighbor(changed) => serde_json::json!({ "event": "neighbor", "neighbor": neighbor::json(changed) }),
+        Event::SnapshotEnd(_) => serde_json::json!({ "event": "snapshot_end" }),
+        Event::Removed(address) => serde_json::json!({ "event": "removed", "address": address }),
+        Event::Lagged(_) => serde_json::json!({ "event": "lagged" }),
+    }
+}
+
+fn event_line(event: &Event) -> String {
+    match event {
+        Event::Neighbor(changed) if changed.last_error.is_empty() => {
+            format!("{} AS {} {}\n", changed.address, changed.asn, changed.state)
+        }
+        Event::Neighbor(changed) => {
+            format!("{} AS {} {}, last error: {}\n", changed.address, changed.asn, changed.state, changed.last_error)
+        }
+        Event::SnapshotEnd(_) => "-- that is all of them, now the changes\n".to_owned(),
+        Event::Removed(address) => format!("{address} removed\n"),
+        Event::Lagged(_) => String::new(),
+    }
+}
+
+pub(super) async fn steer(context: &Context, command: Neighbor) -> Result<(), Error> {
+    let mut client = client(context).await?;
+    let done = match command {
+        Neighbor::Add(wanted) => {
+            let address = wanted.address;
+            client.add(v1::AddNeighborRequest { neighbor: Some(config(wanted)) }).await?;
+            format!("neighbor {address} added")
+        }
+        Neighbor::Delete { address } => {
+            client.delete(v1::DeleteNeighborRequest { address: address.to_string() }).await?;
+            format!("neighbor {address} deleted")
+        }
+        Neighbor::Reset { address, soft } => {
+            reset(&mut client, address, soft).await?;
+            format!("neighbor {address} {}", if soft.is_some() { "refreshed" } else { "reset" })
+        }
+        Neighbor::Refresh { address } => {
+            reset(&mut client, address, Some(Soft::Both)).await?;
+            format!("neighbor {address} refreshed")
+        }
+        Neighbor::Enable { address } => {
+            client.enable(v1::EnableNeighborRequest { address: address.to_string() }).await?;
+            format!("neighbor {address} enabled")
+        }
+        Neighbor::Disable { address, message } => {
+            client.disable(v1::DisableNeighborRequest { address: address.to_string(), message }).await?;
+            format!("neighbor {address} disabled")
+        }
+    };
+    context.print(&serde_json::json!({ "done": done }), || format!("{done}\n"))
+}
+
+async fn reset(client: &mut NeighborServiceClient<Channel>, address: IpAddr, soft: Option<Soft>) -> Result<(), Error> {
+    let kind = match soft {
+        None => v1::ResetKind::Hard,
+        Some(Soft::In) => v1::ResetKind::SoftIn,
+        Some(Soft::Out) => v1::ResetKind::SoftOut,
+        Some(Soft::Both) => v1::ResetKind::Soft,
+    };
+    client.reset(v1::ResetNeighborRequest { address: address.to_string(), kind: kind.into() }).await?;
+    Ok(())
+}
+
+fn config(wanted: AddNeighbor) -> v1::NeighborConfig {
+    v1::NeighborConfig {
+        address: wanted.address.to_string(),
+        peer_group: wanted.peer_group,
+        description: wanted.description,
+        remote_asn: wanted.asn,
+        route_reflector_client: wanted.route_reflector_client.then_some(true),
+        families: wanted.families.into_iter().map(family_of).collect(),
+        hold_time: wanted.hold_time,
+        port: wanted.port.map(u32::from),
+        local_address: wanted.local_address.map(|address| address.to_string()),
+        passive: wanted.passive.then_some(true),
+        import_policy: wanted.import_policy,
+        export_policy: wanted.export_policy,
+        ..v1::NeighborConfig::default()
+    }
+}

@@ -1,0 +1,114 @@
+//! `show routes`, `explain`, `watch routes`, `announce`, `withdraw`.
+
+use std::net::IpAddr;
+
+use bgp_wire::Family;
+use bgpd_proto::v1;
+use bgpd_proto::v1::route_service_client::RouteServiceClient;
+use bgpd_proto::v1::watch_routes_response::Event;
+use tonic::transport::Channel;
+
+use super::{Context, json_line, say};
+use crate::Error;
+use crate::arguments::{Announce, Format, Routes};
+use crate::output::{explain as explained, family_of, route};
+
+async fn client(context: &Context) -> Result<RouteServiceClient<Channel>, Error> {
+    Ok(RouteServiceClient::new(context.connect().await?).max_decoding_message_size(usize::MAX))
+}
+
+fn text<T: ToString>(value: Option<T>) -> String {
+    value.map(|value| value.to_string()).unwrap_or_default()
+}
+
+pub(super) async fn list(context: &Context, wanted: Routes) -> Result<(), Error> {
+    let request = v1::ListRoutesRequest {
+        family: wanted.family.map(family_of),
+        prefix: wanted.prefix.unwrap_or_default(),
+        longer: wanted.longer,
+        from: text(wanted.from),
+        to: text(wanted.to),
+        best_only: wanted.best,
+    };
+    let mut stream = client(context).await?.list(request).await?.into_inner();
+    let mut routes = Vec::new();
+    while let Some(part) = stream.message().await? {
+        routes.extend(part.routes);
+    }
+    route::sort(&mut routes);
+    let json: Vec<_> = routes.iter().map(route::json).collect();
+    context.print(&json, || route::table(&routes))
+}
+
+pub(super) async fn explain(context: &Context, prefix: String, to: Option<IpAddr>) -> Result<(), Error> {
+    let request = v1::ExplainRequest { prefix, to: text(to) };
+    let answer = client(context).await?.explain(request).await?.into_inner();
+    context.print(&explained::json(&answer), || explained::text(&answer))
+}
+
+pub(super) async fn announce(context: &Context, wanted: Announce) -> Result<(), Error> {
+    let prefix = wanted.prefix.clone();
+    let request = v1::AnnounceRequest {
+        prefix: wanted.prefix,
+        next_hop: text(wanted.next_hop),
+        local_pref: wanted.local_pref,
+        med: wanted.med,
+        communities: wanted.communities,
+        large_communities: wanted.large_communities,
+    };
+    client(context).await?.announce(request).await?;
+    let done = format!("{prefix} announced");
+    context.print(&serde_json::json!({ "done": done }), || format!("{done}\n"))
+}
+
+pub(super) async fn withdraw(context: &Context, prefix: String) -> Result<(), Error> {
+    client(context).await?.withdraw(v1::WithdrawRequest { prefix: prefix.clone() }).await?;
+    let done = format!("{prefix} withdrawn");
+    context.print(&serde_json::json!({ "done": done }), || format!("{done}\n"))
+}
+
+pub(super) async fn watch(context: &Context, family: Option<Family>) -> Result<(), Error> {
+    let request = v1::WatchRoutesRequest { families: family.map(family_of).into_iter().collect() };
+    let mut events = client(context).await?.watch(request).await?.into_inner();
+    while let Some(message) = events.message().await? {
+        let Some(event) = message.event else { continue };
+        match context.format {
+            Format::Json => event_json(&event).iter().try_for_each(|line| json_line(line, false))?,
+            Format::Table => say(&event_lines(&event))?,
+        }
+        if matches!(event, Event::Lagged(_)) {
+            return Err(Error::Input("too slow: changes were dropped, start the watch again".to_owned()));
+        }
+    }
+    Ok(())
+}
+
+/// One line per route, so that a program can go line by line.
+fn event_json(event: &Event) -> Vec<serde_json::Value> {
+    let routes = |name: &str, routes: &v1::Routes| {
+        let line = |one| serde_json::json!({ "event": name, "route": route::json(one) });
+        routes.routes.iter().map(line).collect()
+    };
+    match event {
+        Event::Snapshot(all) => routes("snapshot", all),
+        Event::Changed(all) => routes("changed", all),
+        Event::Withdrawn(gone) => {
+            let line = |prefix| serde_json::json!({ "event": "withdrawn", "prefix": prefix });
+            gone.prefixes.iter().map(line).collect()
+        }
+        Event::SnapshotEnd(_) => vec![serde_json::json!({ "event": "snapshot_end" })],
+        Event::Lagged(_) => vec![serde_json::json!({ "event": "lagged" })],
+    }
+}
+
+fn event_lines(event: &Event) -> String {
+    let lines = |sign: &str, routes: &v1::Routes| {
+        routes.routes.iter().map(|one| format!("{sign} {}\n", route::line(one))).collect::<String>()
+    };
+    match event {
+        Event::Snapshot(all) | Event::Changed(all) => lines("+", all),
+        Event::Withdrawn(gone) => gone.prefixes.iter().map(|prefix| format!("- {prefix}\n")).collect(),
+        Event::SnapshotEnd(_) => "-- that is the whole table, now the changes\n".to_owned(),
+        Event::Lagged(_) => String::new(),
+    }
+}

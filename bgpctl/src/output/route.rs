@@ -1,0 +1,190 @@
+//! Routes.
+
+use std::cmp::Ordering;
+use std::net::{IpAddr, Ipv4Addr};
+
+use bgpd_proto::v1;
+use serde::Serialize;
+
+use super::table::{Align, Table};
+use super::{family_name, some, span};
+
+/// A route for programs.
+#[derive(Serialize)]
+pub(crate) struct Json<'a> {
+    prefix: &'a str,
+    family: String,
+    path_id: u32,
+    best: bool,
+    next_hop: &'a str,
+    next_hop_link_local: Option<&'a str>,
+    as_path: &'a str,
+    origin: &'static str,
+    local_pref: Option<u32>,
+    med: Option<u32>,
+    communities: &'a [String],
+    large_communities: &'a [String],
+    extended_communities: &'a [String],
+    originator_id: Option<&'a str>,
+    cluster_list: &'a [String],
+    atomic_aggregate: bool,
+    aggregator: Option<String>,
+    aigp: Option<u64>,
+    only_to_customer: Option<u32>,
+    other_attributes: Vec<Other>,
+    from: Option<&'a str>,
+    from_router_id: &'a str,
+    age_seconds: Option<u32>,
+    reason: Option<&'a str>,
+    rejected: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct Other {
+    flags: u32,
+    code: u32,
+    value: String,
+}
+
+/// The attributes; a server always sends them.
+fn attributes(route: &v1::Route) -> &v1::Attributes {
+    static NONE: std::sync::LazyLock<v1::Attributes> = std::sync::LazyLock::new(v1::Attributes::default);
+    route.attributes.as_ref().unwrap_or(&NONE)
+}
+
+pub(crate) fn json(route: &v1::Route) -> Json<'_> {
+    let attributes = attributes(route);
+    let hex = |value: &[u8]| value.iter().map(|octet| format!("{octet:02x}")).collect();
+    let others = attributes.others.iter();
+    Json {
+        prefix: &route.prefix,
+        family: family_name(route.family),
+        path_id: route.path_id,
+        best: route.best,
+        next_hop: &attributes.next_hop,
+        next_hop_link_local: some(&attributes.next_hop_link_local),
+        as_path: &attributes.as_path,
+        origin: origin(attributes).0,
+        local_pref: attributes.local_pref,
+        med: attributes.med,
+        communities: &attributes.communities,
+        large_communities: &attributes.large_communities,
+        extended_communities: &attributes.extended_communities,
+        originator_id: some(&attributes.originator_id),
+        cluster_list: &attributes.cluster_list,
+        atomic_aggregate: attributes.atomic_aggregate,
+        aggregator: attributes.aggregator.as_ref().map(|a| format!("AS {} {}", a.asn, a.address)),
+        aigp: attributes.aigp,
+        only_to_customer: attributes.only_to_customer,
+        other_attributes: others
+            .map(|other| Other { flags: other.flags, code: other.code, value: hex(&other.value) })
+            .collect(),
+        from: some(&route.from),
+        from_router_id: &route.from_router_id,
+        age_seconds: route.age_seconds,
+        reason: some(&route.reason),
+        rejected: some(&route.rejected),
+    }
+}
+
+/// The origin's name, and its letter behind an AS path.
+fn origin(attributes: &v1::Attributes) -> (&'static str, char) {
+    match attributes.origin() {
+        v1::Origin::Igp => ("igp", 'i'),
+        v1::Origin::Egp => ("egp", 'e'),
+        v1::Origin::Incomplete | v1::Origin::Unspecified => ("incomplete", '?'),
+    }
+}
+
+/// By prefix as numbers, the best path first.
+pub(crate) fn sort(routes: &mut [v1::Route]) {
+    routes.sort_by_cached_key(|route| {
+        let (address, len) = route.prefix.split_once('/').unwrap_or((&route.prefix, ""));
+        // A server sends prefixes; anything else would sort first.
+        let address = address.parse().unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        let len: u8 = len.parse().unwrap_or(0);
+        let best = if route.best { Ordering::Less } else { Ordering::Greater };
+        (address, len, best, route.from.parse::<IpAddr>().ok(), route.path_id)
+    });
+}
+
+/// AS path and origin as operators write them: `65001 65002 i`.
+fn path(attributes: &v1::Attributes) -> String {
+    let (_, letter) = origin(attributes);
+    match attributes.as_path.as_str() {
+        "" => letter.to_string(),
+        path => format!("{path} {letter}"),
+    }
+}
+
+fn number(value: Option<u32>) -> String {
+    value.map(|value| value.to_string()).unwrap_or_default()
+}
+
+/// What does not have a column of its own.
+fn rest(route: &v1::Route) -> String {
+    let attributes = attributes(route);
+    let mut parts = Vec::new();
+    let communities = attributes.communities.iter().chain(&attributes.large_communities);
+    parts.extend(communities.chain(&attributes.extended_communities).cloned());
+    if route.path_id != 0 {
+        parts.push(format!("path-id {}", route.path_id));
+    }
+    if let Some(rejected) = some(&route.rejected) {
+        parts.push(format!("({rejected})"));
+    }
+    parts.join(" ")
+}
+
+fn marks(route: &v1::Route) -> &'static str {
+    match (route.rejected.is_empty(), route.best) {
+        (false, _) => "x",
+        (true, true) => "*>",
+        (true, false) => "*",
+    }
+}
+
+fn from(route: &v1::Route) -> String {
+    some(&route.from).unwrap_or("local").to_owned()
+}
+
+pub(crate) fn table(routes: &[v1::Route]) -> String {
+    use Align::{Left, Right};
+    if routes.is_empty() {
+        return "no routes\n".to_owned();
+    }
+    let mut table = Table::new(&[
+        ("", Left),
+        ("Prefix", Left),
+        ("Next hop", Left),
+        ("From", Left),
+        ("LocPref", Right),
+        ("MED", Right),
+        ("Age", Right),
+        ("AS path", Left),
+        ("Communities", Left),
+    ]);
+    for route in routes {
+        let attributes = attributes(route);
+        table.row(vec![
+            marks(route).to_owned(),
+            route.prefix.clone(),
+            attributes.next_hop.clone(),
+            from(route),
+            number(attributes.local_pref),
+            number(attributes.med),
+            route.age_seconds.map(|age| span(age.into())).unwrap_or_default(),
+            path(attributes),
+            rest(route),
+        ]);
+    }
+    table.text() + "\n* usable, > best, x not usable; i IGP, e EGP, ? incomplete\n"
+}
+
+/// A route on one line.
+pub(crate) fn line(route: &v1::Route) -> String {
+    let attributes = attributes(route);
+    let rest = rest(route);
+    let line = format!("{} via {} from {} {}", route.prefix, attributes.next_hop, from(route), path(attributes));
+    if rest.is_empty() { line } else { format!("{line} {rest}") }
+}

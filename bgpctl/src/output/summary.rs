@@ -1,0 +1,69 @@
+//! The speaker as a whole.
+
+use std::fmt::Write;
+
+use bgpd_proto::v1;
+use serde::Serialize;
+
+use super::{family_name, span};
+
+/// The speaker for programs.
+#[derive(Serialize)]
+pub(crate) struct Json<'a> {
+    version: &'a str,
+    asn: u32,
+    router_id: &'a str,
+    cluster_id: &'a str,
+    uptime_seconds: u64,
+    neighbors: u64,
+    established: u64,
+    tables: Vec<TableJson>,
+    attribute_sets: u64,
+    listen: &'a [String],
+}
+
+#[derive(Serialize)]
+struct TableJson {
+    family: String,
+    prefixes: u64,
+    paths: u64,
+}
+
+pub(crate) fn json(status: &v1::GetStatusResponse) -> Json<'_> {
+    let tables = status.tables.iter();
+    Json {
+        version: &status.version,
+        asn: status.asn,
+        router_id: &status.router_id,
+        cluster_id: &status.cluster_id,
+        uptime_seconds: status.uptime_seconds,
+        neighbors: status.neighbors,
+        established: status.established,
+        tables: tables
+            .map(|t| TableJson { family: family_name(t.family), prefixes: t.prefixes, paths: t.paths })
+            .collect(),
+        attribute_sets: status.attribute_sets,
+        listen: &status.listen,
+    }
+}
+
+pub(crate) fn table(status: &v1::GetStatusResponse) -> String {
+    let mut rows = vec![
+        ("bgpd", format!("{}, up {}", status.version, span(status.uptime_seconds))),
+        ("AS", status.asn.to_string()),
+        ("Router ID", status.router_id.clone()),
+        ("Cluster ID", status.cluster_id.clone()),
+        ("Listening", status.listen.join(", ")),
+        ("Neighbors", format!("{}, {} Established", status.neighbors, status.established)),
+    ];
+    let tables = status.tables.iter();
+    let tables = tables.map(|t| format!("{}: {} prefixes, {} paths", family_name(t.family), t.prefixes, t.paths));
+    rows.extend(tables.map(|line| ("Table", line)));
+    rows.push(("Attribute sets", status.attribute_sets.to_string()));
+    let mut text = String::new();
+    for (name, value) in rows {
+        // Writing to a string does not fail.
+        let _ = writeln!(text, "{name:<16}{value}");
+    }
+    text
+}
