@@ -5,7 +5,8 @@ use std::process::ExitCode;
 
 use bgpd::config::{self, Document};
 use bgpd::runtime::handle::Handle;
-use bgpd::{api, observe, runtime};
+use bgpd::api::Api;
+use bgpd::{observe, runtime};
 use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -89,7 +90,14 @@ async fn serve(document: Document, file: PathBuf) -> ExitCode {
         }
     };
     let (stop, stopped) = watch::channel(false);
-    let mut api = tokio::spawn(api::serve(handle.clone(), api_settings, wait_for(stopped)));
+    let api = match Api::open(handle.clone(), &api_settings) {
+        Ok(api) => api,
+        Err(error) => {
+            error!(%error, "cannot start");
+            return ExitCode::FAILURE;
+        }
+    };
+    let mut api = tokio::spawn(api.serve(stopped));
     tokio::select! {
         () = signals(&handle, &file) => {}
         result = &mut api => {
@@ -107,11 +115,6 @@ async fn serve(document: Document, file: PathBuf) -> ExitCode {
     let _ = api.await;
     info!("bgpd stops");
     ExitCode::SUCCESS
-}
-
-async fn wait_for(mut stopped: watch::Receiver<bool>) {
-    // An error means that the sender is gone, which is a stop as well.
-    let _ = stopped.wait_for(|stopped| *stopped).await;
 }
 
 /// Handles signals until one of them says stop.

@@ -1,0 +1,117 @@
+//! The gRPC management API: a thin layer over [`Handle`].
+//!
+//! Listens on Unix sockets (mode 0660 unless configured otherwise) and on loopback TCP; health checking and reflection
+//! are served beside bgpd's own services. A client that reads slowly has its own bounded stream and holds up nobody.
+
+mod convert;
+mod endpoint;
+mod neighbors;
+mod routes;
+mod system;
+
+use std::path::PathBuf;
+use std::pin::Pin;
+
+use bgpd_proto::{FILE_DESCRIPTOR_SET, v1};
+use tokio::sync::{mpsc, watch};
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_stream::{Stream, StreamExt};
+use tonic::Status;
+use tonic::transport::Server;
+use tonic::transport::server::Router;
+use tracing::info;
+
+use self::endpoint::Listener;
+use crate::config::ApiSettings;
+use crate::runtime::handle::Handle;
+
+/// Why the API cannot be served.
+#[derive(Debug, thiserror::Error)]
+pub enum ApiError {
+    /// The socket file belongs to a process that answers on it.
+    #[error("{0} is in use: another bgpd is running, or set [api] listen")]
+    InUse(PathBuf),
+    /// A listener cannot be opened.
+    #[error("cannot listen on {endpoint}: {source}")]
+    Listen {
+        /// The endpoint as configured.
+        endpoint: String,
+        /// What the kernel said.
+        source: std::io::Error,
+    },
+    /// Reflection cannot be set up.
+    #[error("reflection: {0}")]
+    Reflection(#[from] tonic_reflection::server::Error),
+    /// Serving failed.
+    #[error("serving: {0}")]
+    Serve(#[from] tonic::transport::Error),
+}
+
+/// A server stream.
+type Streamed<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+/// Messages from the runtime as a stream of answers.
+fn streamed<T, U>(receiver: mpsc::Receiver<T>, convert: impl Fn(T) -> U + Send + 'static) -> Streamed<U>
+where
+    T: Send + 'static,
+    U: Send + 'static,
+{
+    Box::pin(ReceiverStream::new(receiver).map(move |item| Ok(convert(item))))
+}
+
+/// Listeners that are open and not yet served.
+pub struct Api {
+    handle: Handle,
+    listeners: Vec<Listener>,
+}
+
+impl Api {
+    /// Opens the listeners.
+    ///
+    /// # Errors
+    /// When one of them cannot be opened; then none is.
+    pub fn open(handle: Handle, settings: &ApiSettings) -> Result<Self, ApiError> {
+        let listeners = settings.listen.iter().map(|endpoint| endpoint::open(endpoint, settings));
+        Ok(Self { handle, listeners: listeners.collect::<Result<_, _>>()? })
+    }
+
+    /// Serves until `stopped` says so.
+    ///
+    /// # Errors
+    /// When serving fails.
+    pub async fn serve(self, stopped: watch::Receiver<bool>) -> Result<(), ApiError> {
+        let mut servers = tokio::task::JoinSet::new();
+        for listener in self.listeners {
+            info!(endpoint = %listener, "API listening");
+            let router = router(&self.handle).await?;
+            servers.spawn(listener.serve(router, stopped.clone()));
+        }
+        while let Some(ended) = servers.join_next().await {
+            // A task that was cancelled or panicked has nothing to serve any more.
+            if let Ok(result) = ended {
+                result?;
+            }
+        }
+        Ok(())
+    }
+}
+
+async fn router(handle: &Handle) -> Result<Router, ApiError> {
+    let neighbors = v1::neighbor_service_server::NeighborServiceServer::new(neighbors::Service(handle.clone()));
+    let routes = v1::route_service_server::RouteServiceServer::new(routes::Service(handle.clone()));
+    let status = v1::status_service_server::StatusServiceServer::new(system::StatusOf(handle.clone()));
+    let config = v1::config_service_server::ConfigServiceServer::new(system::ConfigOf(handle.clone()));
+    let (reporter, health) = tonic_health::server::health_reporter();
+    reporter.set_service_status("", tonic_health::ServingStatus::Serving).await;
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .build_v1()?;
+    Ok(Server::builder()
+        .add_service(health)
+        .add_service(reflection)
+        .add_service(neighbors)
+        .add_service(routes)
+        .add_service(status)
+        .add_service(config))
+}

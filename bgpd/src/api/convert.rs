@@ -1,0 +1,174 @@
+//! From the runtime's values to the API's messages, and from strings in requests to values.
+
+mod attributes;
+mod neighbor;
+
+use std::net::IpAddr;
+use std::str::FromStr;
+use std::time::SystemTime;
+
+use bgp_engine::config::{Originate, Step};
+use bgp_wire::attribute::{Community, LargeCommunity};
+use bgp_wire::Family;
+use bgpd_proto::v1;
+use ipnet::IpNet;
+use tonic::Status;
+
+pub(super) use self::attributes::attributes;
+pub(super) use self::neighbor::{configured, neighbor, updated};
+use crate::runtime::handle::{ControlError, Explanation, RouteFilter, RouteRecord};
+use crate::runtime::status;
+
+/// The gRPC status of a command that was not carried out.
+pub(super) fn status_of(error: ControlError) -> Status {
+    match &error {
+        ControlError::NotFound { .. } => Status::not_found(error.to_string()),
+        ControlError::AlreadyExists { .. } => Status::already_exists(error.to_string()),
+        ControlError::Invalid { .. } => Status::invalid_argument(error.to_string()),
+        ControlError::Unavailable(_) => Status::failed_precondition(error.to_string()),
+    }
+}
+
+/// A value in a request that cannot be read: `field: "text" is not …`.
+pub(super) fn invalid(field: &str, reason: impl std::fmt::Display) -> Status {
+    Status::invalid_argument(format!("{field}: {reason}"))
+}
+
+fn parsed<T: FromStr>(field: &str, text: &str, what: &str) -> Result<T, Status> {
+    match text {
+        "" => Err(invalid(field, format_args!("missing, expected {what}"))),
+        _ => text.parse().map_err(|_| invalid(field, format_args!("\"{text}\" is not {what}"))),
+    }
+}
+
+/// An address that must be there.
+pub(super) fn address(field: &str, text: &str) -> Result<IpAddr, Status> {
+    parsed(field, text, "an IP address")
+}
+
+/// An address that may be missing.
+pub(super) fn optional_address(field: &str, text: &str) -> Result<Option<IpAddr>, Status> {
+    if text.is_empty() { Ok(None) } else { address(field, text).map(Some) }
+}
+
+/// A prefix that must be there. A bare address is its host route.
+pub(super) fn prefix(field: &str, text: &str) -> Result<IpNet, Status> {
+    if let Ok(address) = text.parse::<IpAddr>() {
+        return Ok(IpNet::from(address));
+    }
+    let prefix: IpNet = parsed(field, text, "a prefix such as 10.1.0.0/24")?;
+    if prefix.trunc() != prefix {
+        let right = prefix.trunc();
+        return Err(invalid(field, format_args!("{prefix} has host bits set, did you mean {right}?")));
+    }
+    Ok(prefix)
+}
+
+/// A family as it stands in a request.
+pub(super) fn family(field: &str, family: v1::Family) -> Result<Family, Status> {
+    let read = || Some(Family { afi: u16::try_from(family.afi).ok()?, safi: u8::try_from(family.safi).ok()? });
+    let known = |family: &Family| [Family::IPV4_UNICAST, Family::IPV6_UNICAST].contains(family);
+    read().filter(known).ok_or_else(|| {
+        let reason = format!("AFI {} SAFI {} is not supported, expected IPv4 (1/1) or IPv6 (2/1) unicast", family.afi, family.safi);
+        invalid(field, reason)
+    })
+}
+
+pub(super) fn from_family(family: Family) -> v1::Family {
+    v1::Family { afi: family.afi.into(), safi: family.safi.into() }
+}
+
+pub(super) fn filter(request: v1::ListRoutesRequest) -> Result<RouteFilter, Status> {
+    let v1::ListRoutesRequest { family: wanted, prefix: text, longer, from, to, best_only } = request;
+    Ok(RouteFilter {
+        family: wanted.map(|wanted| family("family", wanted)).transpose()?,
+        prefix: if text.is_empty() { None } else { Some(prefix("prefix", &text)?) },
+        longer,
+        from: optional_address("from", &from)?,
+        to: optional_address("to", &to)?,
+        best_only,
+    })
+}
+
+pub(super) fn originate(request: v1::AnnounceRequest) -> Result<Originate, Status> {
+    let v1::AnnounceRequest { prefix: text, next_hop, local_pref, med, communities, large_communities } = request;
+    let community = |text: &String| text.parse::<Community>().map(|c| c.0).map_err(|e| invalid("communities", e));
+    let large = |text: &String| {
+        let parsed = text.parse::<LargeCommunity>().map_err(|error| invalid("large_communities", error))?;
+        Ok::<_, Status>([parsed.global, parsed.local1, parsed.local2])
+    };
+    Ok(Originate {
+        prefix: prefix("prefix", &text)?,
+        next_hop: optional_address("next_hop", &next_hop)?,
+        local_pref,
+        med,
+        communities: communities.iter().map(community).collect::<Result<_, _>>()?,
+        large_communities: large_communities.iter().map(large).collect::<Result<_, _>>()?,
+    })
+}
+
+pub(super) fn route(record: &RouteRecord) -> v1::Route {
+    v1::Route {
+        family: Some(from_family(record.family)),
+        prefix: record.prefix.to_string(),
+        path_id: record.path_id,
+        from: text(record.from),
+        from_router_id: record.from_router_id.to_string(),
+        attributes: Some(attributes(&record.attrs)),
+        best: record.best,
+        age_seconds: record.age_seconds,
+        reason: record.reason.clone().unwrap_or_default(),
+        rejected: record.rejected.clone().unwrap_or_default(),
+    }
+}
+
+pub(super) fn explanation(explanation: &Explanation) -> v1::ExplainResponse {
+    let candidates = explanation.candidates.iter();
+    let exports = explanation.exports.iter();
+    v1::ExplainResponse {
+        prefix: explanation.prefix.to_string(),
+        candidates: candidates
+            .map(|one| v1::Candidate { route: Some(route(&one.route)), verdict: one.verdict.clone() })
+            .collect(),
+        exports: exports
+            .map(|one| v1::Export { to: one.to.to_string(), advertised: one.advertised, why: one.why.clone() })
+            .collect(),
+    }
+}
+
+pub(super) fn speaker(status: &status::Status) -> v1::GetStatusResponse {
+    v1::GetStatusResponse {
+        version: status.version.to_owned(),
+        asn: status.asn,
+        router_id: status.router_id.to_string(),
+        cluster_id: status.cluster_id.to_string(),
+        uptime_seconds: seconds_since(status.started),
+        neighbors: status.neighbors,
+        established: status.established,
+        tables: status
+            .tables
+            .iter()
+            .map(|(family, counts)| v1::TableCounts {
+                family: Some(from_family(*family)),
+                prefixes: counts.prefixes,
+                paths: counts.paths,
+            })
+            .collect(),
+        attribute_sets: status.attribute_sets,
+        listen: status.listen.iter().map(ToString::to_string).collect(),
+    }
+}
+
+pub(super) fn step(step: &Step) -> v1::Step {
+    v1::Step { text: step.to_string(), impact: step.impact().to_string() }
+}
+
+/// What may be missing, as text; empty if it is.
+fn text<T: ToString>(value: Option<T>) -> String {
+    value.map(|value| value.to_string()).unwrap_or_default()
+}
+
+/// A clock that was set back counts as no time.
+fn seconds_since(then: SystemTime) -> u64 {
+    then.elapsed().map(|elapsed| elapsed.as_secs()).unwrap_or(0)
+}

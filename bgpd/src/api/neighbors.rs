@@ -1,0 +1,111 @@
+//! `NeighborService`.
+
+use bgpd_proto::v1;
+use bgpd_proto::v1::watch_neighbors_response::Event;
+use tonic::{Request, Response, Status};
+
+use super::{Streamed, convert, streamed};
+use crate::runtime::handle::{Handle, NeighborEvent, ResetKind};
+
+pub(super) struct Service(pub(super) Handle);
+
+#[tonic::async_trait]
+impl v1::neighbor_service_server::NeighborService for Service {
+    async fn list(
+        &self,
+        _: Request<v1::ListNeighborsRequest>,
+    ) -> Result<Response<v1::ListNeighborsResponse>, Status> {
+        let neighbors = self.0.neighbors().await.iter().map(convert::neighbor).collect();
+        Ok(Response::new(v1::ListNeighborsResponse { neighbors }))
+    }
+
+    async fn get(&self, request: Request<v1::GetNeighborRequest>) -> Result<Response<v1::GetNeighborResponse>, Status> {
+        let address = convert::address("address", &request.get_ref().address)?;
+        let found = self.0.neighbor(address).await;
+        let found = found.ok_or_else(|| Status::not_found(format!("neighbor {address} does not exist")))?;
+        Ok(Response::new(v1::GetNeighborResponse { neighbor: Some(convert::neighbor(&found)) }))
+    }
+
+    async fn add(&self, request: Request<v1::AddNeighborRequest>) -> Result<Response<v1::AddNeighborResponse>, Status> {
+        let wanted = request.into_inner().neighbor.ok_or_else(|| convert::invalid("neighbor", "missing"))?;
+        let running = self.0.desired().await.map_err(convert::status_of)?;
+        let neighbor = convert::configured(wanted, &running)?;
+        self.0.add_neighbor(neighbor).await.map_err(convert::status_of)?;
+        Ok(Response::new(v1::AddNeighborResponse {}))
+    }
+
+    async fn update(
+        &self,
+        request: Request<v1::UpdateNeighborRequest>,
+    ) -> Result<Response<v1::UpdateNeighborResponse>, Status> {
+        let wanted = request.into_inner().neighbor.ok_or_else(|| convert::invalid("neighbor", "missing"))?;
+        let running = self.0.desired().await.map_err(convert::status_of)?;
+        let neighbor = convert::updated(wanted, &running)?;
+        self.0.update_neighbor(neighbor).await.map_err(convert::status_of)?;
+        Ok(Response::new(v1::UpdateNeighborResponse {}))
+    }
+
+    async fn delete(
+        &self,
+        request: Request<v1::DeleteNeighborRequest>,
+    ) -> Result<Response<v1::DeleteNeighborResponse>, Status> {
+        let address = convert::address("address", &request.get_ref().address)?;
+        self.0.delete_neighbor(address).await.map_err(convert::status_of)?;
+        Ok(Response::new(v1::DeleteNeighborResponse {}))
+    }
+
+    async fn enable(
+        &self,
+        request: Request<v1::EnableNeighborRequest>,
+    ) -> Result<Response<v1::EnableNeighborResponse>, Status> {
+        let address = convert::address("address", &request.get_ref().address)?;
+        self.0.enable(address).await.map_err(convert::status_of)?;
+        Ok(Response::new(v1::EnableNeighborResponse {}))
+    }
+
+    async fn disable(
+        &self,
+        request: Request<v1::DisableNeighborRequest>,
+    ) -> Result<Response<v1::DisableNeighborResponse>, Status> {
+        let v1::DisableNeighborRequest { address, message } = request.into_inner();
+        let address = convert::address("address", &address)?;
+        self.0.disable(address, message).await.map_err(convert::status_of)?;
+        Ok(Response::new(v1::DisableNeighborResponse {}))
+    }
+
+    async fn reset(
+        &self,
+        request: Request<v1::ResetNeighborRequest>,
+    ) -> Result<Response<v1::ResetNeighborResponse>, Status> {
+        let request = request.into_inner();
+        let address = convert::address("address", &request.address)?;
+        let kind = match request.kind() {
+            v1::ResetKind::Hard => ResetKind::Hard,
+            v1::ResetKind::SoftIn => ResetKind::SoftIn,
+            v1::ResetKind::SoftOut => ResetKind::SoftOut,
+            v1::ResetKind::Soft => ResetKind::Soft,
+            v1::ResetKind::Unspecified => {
+                return Err(convert::invalid("kind", "missing, expected hard, soft-in, soft-out or soft"));
+            }
+        };
+        self.0.reset(address, kind).await.map_err(convert::status_of)?;
+        Ok(Response::new(v1::ResetNeighborResponse {}))
+    }
+
+    type WatchStream = Streamed<v1::WatchNeighborsResponse>;
+
+    async fn watch(
+        &self,
+        _: Request<v1::WatchNeighborsRequest>,
+    ) -> Result<Response<Self::WatchStream>, Status> {
+        Ok(Response::new(streamed(self.0.watch_neighbors(), |event| {
+            let event = match event {
+                NeighborEvent::Status(status) => Event::Neighbor(convert::neighbor(&status)),
+                NeighborEvent::SnapshotEnd => Event::SnapshotEnd(v1::SnapshotEnd {}),
+                NeighborEvent::Removed(address) => Event::Removed(address.to_string()),
+                NeighborEvent::Lagged => Event::Lagged(v1::Lagged {}),
+            };
+            v1::WatchNeighborsResponse { event: Some(event) }
+        })))
+    }
+}

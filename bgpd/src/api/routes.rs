@@ -1,0 +1,71 @@
+//! `RouteService`.
+
+use bgpd_proto::v1;
+use bgpd_proto::v1::watch_routes_response::Event;
+use tonic::{Request, Response, Status};
+
+use super::{Streamed, convert, streamed};
+use crate::runtime::handle::{Handle, RouteEvent, RouteRecord};
+
+pub(super) struct Service(pub(super) Handle);
+
+#[tonic::async_trait]
+impl v1::route_service_server::RouteService for Service {
+    type ListStream = Streamed<v1::ListRoutesResponse>;
+
+    async fn list(&self, request: Request<v1::ListRoutesRequest>) -> Result<Response<Self::ListStream>, Status> {
+        let filter = convert::filter(request.into_inner())?;
+        for (field, address) in [("from", filter.from), ("to", filter.to)] {
+            if let Some(address) = address
+                && self.0.neighbor(address).await.is_none()
+            {
+                return Err(Status::not_found(format!("{field}: neighbor {address} does not exist")));
+            }
+        }
+        Ok(Response::new(streamed(self.0.routes(filter), |records| v1::ListRoutesResponse { routes: all(&records) })))
+    }
+
+    async fn announce(&self, request: Request<v1::AnnounceRequest>) -> Result<Response<v1::AnnounceResponse>, Status> {
+        let route = convert::originate(request.into_inner())?;
+        self.0.announce(route).await.map_err(convert::status_of)?;
+        Ok(Response::new(v1::AnnounceResponse {}))
+    }
+
+    async fn withdraw(&self, request: Request<v1::WithdrawRequest>) -> Result<Response<v1::WithdrawResponse>, Status> {
+        let prefix = convert::prefix("prefix", &request.get_ref().prefix)?;
+        self.0.withdraw(prefix).await.map_err(convert::status_of)?;
+        Ok(Response::new(v1::WithdrawResponse {}))
+    }
+
+    async fn explain(&self, request: Request<v1::ExplainRequest>) -> Result<Response<v1::ExplainResponse>, Status> {
+        let v1::ExplainRequest { prefix, to } = request.into_inner();
+        let (prefix, to) = (convert::prefix("prefix", &prefix)?, convert::optional_address("to", &to)?);
+        let explanation = self.0.explain(prefix, to).await.map_err(convert::status_of)?;
+        Ok(Response::new(convert::explanation(&explanation)))
+    }
+
+    type WatchStream = Streamed<v1::WatchRoutesResponse>;
+
+    async fn watch(&self, request: Request<v1::WatchRoutesRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        let families = request.into_inner().families.into_iter().map(|one| convert::family("families", one));
+        let events = self.0.watch_routes(families.collect::<Result<_, _>>()?);
+        Ok(Response::new(streamed(events, |event| v1::WatchRoutesResponse { event: Some(watched(event)) })))
+    }
+}
+
+fn all(records: &[RouteRecord]) -> Vec<v1::Route> {
+    records.iter().map(convert::route).collect()
+}
+
+fn watched(event: RouteEvent) -> Event {
+    match event {
+        RouteEvent::Snapshot(records) => Event::Snapshot(v1::Routes { routes: all(&records) }),
+        RouteEvent::SnapshotEnd => Event::SnapshotEnd(v1::SnapshotEnd {}),
+        RouteEvent::Changed(records) => Event::Changed(v1::Routes { routes: all(&records) }),
+        RouteEvent::Withdrawn(family, prefixes) => Event::Withdrawn(v1::Prefixes {
+            family: Some(convert::from_family(family)),
+            prefixes: prefixes.iter().map(ToString::to_string).collect(),
+        }),
+        RouteEvent::Lagged => Event::Lagged(v1::Lagged {}),
+    }
+}
