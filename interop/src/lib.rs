@@ -1,1 +1,4 @@
-//! Placeholder until the first command lands.
+//! Proof that bgpd works with real peers: labs in network namespaces, and benchmarks beside other daemons.
+
+pub mod bench;
+pub mod lab;

@@ -1,0 +1,130 @@
+//! Starting each daemon as the same thing: a route reflector of AS 65000 on 127.0.0.1:179 whose clients are whoever
+//! connects from 127.0.0.0/8, with no kernel routes, no policy, no advertisement interval, hold time 180 s.
+
+mod configs;
+pub(crate) mod copier;
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use serde::{Deserialize, Serialize};
+use tempfile::TempDir;
+
+use super::message::Families;
+use super::usage::{self, Usage};
+
+/// A daemon to measure.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, clap::ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DaemonKind {
+    /// This project's.
+    Bgpd,
+    /// BIRD 2.
+    Bird,
+    /// FRR's bgpd, without zebra.
+    Frr,
+    /// GoBGP.
+    Gobgp,
+    /// OpenBGPD.
+    Openbgpd,
+    /// No daemon: a process that copies the bytes of each client to all others ("bytes alone").
+    Copier,
+}
+
+impl DaemonKind {
+    /// How it is named in tables.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Bgpd => "bgpd",
+            Self::Bird => "BIRD",
+            Self::Frr => "FRR",
+            Self::Gobgp => "GoBGP",
+            Self::Openbgpd => "OpenBGPD",
+            Self::Copier => "bytes alone",
+        }
+    }
+
+    fn program(self, bgpd: &Path) -> io::Result<PathBuf> {
+        let path = match self {
+            Self::Bgpd => bgpd.to_owned(),
+            Self::Bird => "/usr/sbin/bird".into(),
+            Self::Frr => "/usr/lib/frr/bgpd".into(),
+            Self::Gobgp => "/usr/bin/gobgpd".into(),
+            Self::Openbgpd => "/usr/sbin/bgpd".into(),
+            Self::Copier => std::env::current_exe()?,
+        };
+        if path.exists() {
+            return Ok(path);
+        }
+        Err(io::Error::new(io::ErrorKind::NotFound, format!("{} is not there", path.display())))
+    }
+
+    /// What it says of its version, for the report.
+    pub(crate) fn version(self, bgpd: &Path) -> String {
+        let Ok(program) = self.program(bgpd) else { return "not installed".into() };
+        let flag = match self {
+            Self::Copier => return "no daemon".into(),
+            Self::Openbgpd => "-V",
+            _ => "--version",
+        };
+        let Ok(output) = Command::new(program).arg(flag).output() else { return "unknown".into() };
+        let text = [output.stdout, output.stderr].concat();
+        String::from_utf8_lossy(&text).lines().next().unwrap_or("unknown").trim().to_owned()
+    }
+}
+
+/// A running daemon; killed when dropped.
+pub(crate) struct Daemon {
+    child: Child,
+    directory: TempDir,
+}
+
+impl Daemon {
+    /// Writes the config and starts the daemon. It listens a moment later.
+    pub(crate) fn start(kind: DaemonKind, bgpd: &Path, families: Families) -> io::Result<Self> {
+        let directory = tempfile::Builder::new().prefix("bgp-bench-").tempdir()?;
+        let config = directory.path().join("config");
+        fs::write(&config, configs::text(kind, families, directory.path()))?;
+        // OpenBGPD refuses a config that others could write, and gives up root for the rest.
+        let arguments = configs::arguments(kind, directory.path(), &config);
+        let log = File::create(directory.path().join("log"))?;
+        let child = Command::new(kind.program(bgpd)?)
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .process_group(0)
+            .spawn()?;
+        Ok(Self { child, directory })
+    }
+
+    /// CPU and memory of the daemon and its children.
+    pub(crate) fn usage(&self) -> Usage {
+        usage::of_tree(self.child.id())
+    }
+
+    /// False when it has ended.
+    pub(crate) fn alive(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// The end of its log.
+    pub(crate) fn log_tail(&self) -> String {
+        let text = fs::read(self.directory.path().join("log")).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text);
+        let lines: Vec<&str> = text.lines().collect();
+        lines[lines.len().saturating_sub(5)..].join(" | ")
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let group = -(self.child.id() as i32);
+        // SAFETY: kill takes two integers and touches no memory of ours; the group is the child's own.
+        unsafe { libc::kill(group, libc::SIGKILL) };
+        let _ = self.child.wait();
+    }
+}
