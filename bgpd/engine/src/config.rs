@@ -5,7 +5,5 @@
 mod desired;
 mod plan;
 
-pub use desired::{
-    AddPath, Desired, DynamicNeighbors, Global, Neighbor, NeighborSettings, Originate, Secret,
-};
-pub use plan::{Impact, Step, plan};
+pub use desired::{AddPath, Desired, DynamicNeighbors, Global, Neighbor, NeighborSettings, Originate, Secret};
+pub use plan::{Change, Impact, Step, apply, plan};

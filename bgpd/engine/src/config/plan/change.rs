@@ -1,0 +1,217 @@
+//! What differs between two settings, and what that does to sessions.
+//!
+//! Each table takes its struct apart field by field, so that a new field does not compile until it is classified here.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::config::desired::{AddPath, DynamicNeighbors, Global, Neighbor, NeighborSettings, Secret};
+
+/// What a change does to a session that is Established, from least to most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Impact {
+    /// Nothing: the change is in force at once.
+    None,
+    /// Nothing now: the session goes on as it was negotiated, the next one has the new value.
+    NextSession,
+    /// Routes are selected and announced again under the new rules.
+    ExportAgain,
+    /// The peer is asked for its routes again (RFC 2918).
+    RefreshIn,
+    /// The session ends and starts anew.
+    SessionReset,
+}
+
+impl fmt::Display for Impact {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::None => "no effect on sessions",
+            Self::NextSession => "takes effect at the next session",
+            Self::ExportAgain => "routes are announced again",
+            Self::RefreshIn => "routes are requested again",
+            Self::SessionReset => "resets the session",
+        })
+    }
+}
+
+/// One setting that changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// The key in the configuration file.
+    pub key: &'static str,
+    /// The value that runs; secrets are hidden.
+    pub from: String,
+    /// The value that is wanted; secrets are hidden.
+    pub to: String,
+    /// What that does to a session.
+    pub impact: Impact,
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { key, from, to, .. } = self;
+        if from == to { write!(f, "{key} changed") } else { write!(f, "{key} {from} -> {to}") }
+    }
+}
+
+/// The greatest impact among some changes.
+pub(super) fn greatest(changes: &[Change]) -> Impact {
+    changes.iter().map(|change| change.impact).max().unwrap_or(Impact::None)
+}
+
+/// Collects what differs.
+struct Comparison(Vec<Change>);
+
+impl Comparison {
+    fn field<T: PartialEq + Show>(&mut self, key: &'static str, impact: Impact, old: &T, new: &T) {
+        if old != new {
+            self.0.push(Change { key, from: old.show(), to: new.show(), impact });
+        }
+    }
+}
+
+pub(super) fn of_global(old: &Global, new: &Global) -> Vec<Change> {
+    let Global { asn, router_id, cluster_id, listen, client_to_client, always_compare_med } = old;
+    let mut changes = Comparison(Vec::new());
+    changes.field("asn", Impact::SessionReset, asn, &new.asn);
+    changes.field("router-id", Impact::SessionReset, router_id, &new.router_id);
+    // Loop detection and CLUSTER_LIST both read it (RFC 4456 §8): routes of both directions would be half old, half new.
+    changes.field("cluster-id", Impact::SessionReset, cluster_id, &new.cluster_id);
+    changes.field("listen", Impact::None, listen, &new.listen);
+    changes.field("client-to-client-reflection", Impact::ExportAgain, client_to_client, &new.client_to_client);
+    changes.field("always-compare-med", Impact::ExportAgain, always_compare_med, &new.always_compare_med);
+    changes.0
+}
+
+pub(super) fn of_neighbor(old: &Neighbor, new: &Neighbor) -> Vec<Change> {
+    // The address is the key that both were found by.
+    let Neighbor { address: _, port, peer_group, description, settings } = old;
+    let mut changes = Comparison(Vec::new());
+    changes.field("port", Impact::NextSession, port, &new.port);
+    changes.field("peer-group", Impact::None, peer_group, &new.peer_group);
+    changes.field("description", Impact::None, description, &new.description);
+    compare_settings(&mut changes, settings, &new.settings);
+    changes.0
+}
+
+pub(super) fn of_dynamic(old: &DynamicNeighbors, new: &DynamicNeighbors) -> Vec<Change> {
+    let DynamicNeighbors { prefix: _, peer_group, limit, settings } = old;
+    let mut changes = Comparison(Vec::new());
+    changes.field("peer-group", Impact::None, peer_group, &new.peer_group);
+    changes.field("limit", Impact::None, limit, &new.limit);
+    compare_settings(&mut changes, settings, &new.settings);
+    changes.0
+}
+
+fn compare_settings(changes: &mut Comparison, old: &NeighborSettings, new: &NeighborSettings) {
+    let NeighborSettings {
+        remote_asn,
+        local_asn,
+        route_reflector_client,
+        families,
+        hold_seconds,
+        idle_hold,
+        connect_retry,
+        local_address,
+        passive,
+        md5_password,
+        ttl_security,
+        ebgp_multihop,
+        next_hop_self,
+        add_path,
+        extended_messages,
+        extended_next_hop,
+        reject_as_sets,
+        import_policy,
+        export_policy,
+        shutdown,
+    } = old;
+    changes.field("remote-asn", Impact::SessionReset, remote_asn, &new.remote_asn);
+    changes.field("local-asn", Impact::SessionReset, local_asn, &new.local_asn);
+    // Also how routes *from* this peer go to others (RFC 4456 §6), which every partition knows since the session came up.
+    changes.field("route-reflector-client", Impact::SessionReset, route_reflector_client, &new.route_reflector_client);
+    changes.field("families", Impact::SessionReset, families, &new.families);
+    changes.field("hold-time", Impact::NextSession, hold_seconds, &new.hold_seconds);
+    changes.field("idle-hold-time", Impact::None, idle_hold, &new.idle_hold);
+    changes.field("connect-retry", Impact::None, connect_retry, &new.connect_retry);
+    changes.field("local-address", Impact::SessionReset, local_address, &new.local_address);
+    changes.field("passive", Impact::NextSession, passive, &new.passive);
+    changes.field("md5-password", Impact::SessionReset, md5_password, &new.md5_password);
+    changes.field("ttl-security", Impact::SessionReset, ttl_security, &new.ttl_security);
+    changes.field("ebgp-multihop", Impact::SessionReset, ebgp_multihop, &new.ebgp_multihop);
+    changes.field("next-hop-self", Impact::ExportAgain, next_hop_self, &new.next_hop_self);
+    changes.field("add-path", Impact::SessionReset, add_path, &new.add_path);
+    changes.field("extended-messages", Impact::SessionReset, extended_messages, &new.extended_messages);
+    changes.field("extended-next-hop", Impact::SessionReset, extended_next_hop, &new.extended_next_hop);
+    changes.field("reject-as-sets", Impact::RefreshIn, reject_as_sets, &new.reject_as_sets);
+    changes.field("import-policy", Impact::RefreshIn, import_policy, &new.import_policy);
+    changes.field("export-policy", Impact::ExportAgain, export_policy, &new.export_policy);
+    changes.field("shutdown", Impact::SessionReset, shutdown, &new.shutdown);
+}
+
+/// How a value is written in a plan.
+trait Show {
+    fn show(&self) -> String;
+}
+
+macro_rules! show_as_display {
+    ($($type:ty),*) => { $(impl Show for $type {
+        fn show(&self) -> String {
+            self.to_string()
+        }
+    })* };
+}
+
+show_as_display!(
+    bool,
+    u8,
+    u16,
+    u32,
+    usize,
+    std::net::Ipv4Addr,
+    std::net::IpAddr,
+    std::net::SocketAddr,
+    bgp_wire::Family
+);
+
+impl Show for String {
+    fn show(&self) -> String {
+        format!("{self:?}")
+    }
+}
+
+impl Show for Duration {
+    fn show(&self) -> String {
+        self.as_secs().to_string()
+    }
+}
+
+impl Show for Secret {
+    fn show(&self) -> String {
+        format!("{self:?}")
+    }
+}
+
+impl Show for AddPath {
+    fn show(&self) -> String {
+        match (self.receive, self.send) {
+            (false, false) => "none",
+            (true, false) => "receive",
+            (false, true) => "send",
+            (true, true) => "both",
+        }
+        .to_owned()
+    }
+}
+
+impl<T: Show> Show for Option<T> {
+    fn show(&self) -> String {
+        self.as_ref().map_or_else(|| "none".to_owned(), Show::show)
+    }
+}
+
+impl<T: Show> Show for Vec<T> {
+    fn show(&self) -> String {
+        format!("[{}]", self.iter().map(Show::show).collect::<Vec<_>>().join(", "))
+    }
+}

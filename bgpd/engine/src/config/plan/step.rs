@@ -1,0 +1,131 @@
+//! The steps of a plan, and how people read them.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use super::change::{Change, Impact};
+use crate::config::desired::{DynamicNeighbors, Global, Neighbor, NeighborSettings, Originate};
+
+/// One step from what runs to what is wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// Settings of the speaker itself change.
+    SetGlobal {
+        /// All of them, as they are to be.
+        global: Global,
+        /// The greatest impact among the changes.
+        impact: Impact,
+        /// What is different, never empty.
+        changed: Vec<Change>,
+    },
+    /// A template for neighbors that are added later is new or changed. Neighbors that came from it have their own steps.
+    SetPeerGroup {
+        /// Name of the peer group.
+        name: String,
+        /// Its settings.
+        settings: NeighborSettings,
+    },
+    /// A template goes.
+    RemovePeerGroup(String),
+    /// A neighbor is new.
+    AddNeighbor(Neighbor),
+    /// A neighbor goes, with its session and its routes.
+    RemoveNeighbor(IpAddr),
+    /// A neighbor changes. Every impact that stands in `changed` is to be carried out, not only the greatest.
+    UpdateNeighbor {
+        /// The neighbor as it is to be.
+        neighbor: Neighbor,
+        /// The greatest impact among the changes.
+        impact: Impact,
+        /// What is different, never empty.
+        changed: Vec<Change>,
+    },
+    /// A range of dynamic neighbors is new.
+    AddDynamic(DynamicNeighbors),
+    /// A range goes, with the sessions that it let in.
+    RemoveDynamic(IpNet),
+    /// A range changes; the impact is that on the sessions that it let in.
+    UpdateDynamic {
+        /// The range as it is to be.
+        range: DynamicNeighbors,
+        /// The greatest impact among the changes.
+        impact: Impact,
+        /// What is different, never empty.
+        changed: Vec<Change>,
+    },
+    /// A route is originated, or originated with other attributes than before.
+    Originate(Originate),
+    /// A route is originated no longer.
+    WithdrawOriginated(IpNet),
+}
+
+impl Step {
+    /// The greatest thing that this step does to sessions.
+    pub fn impact(&self) -> Impact {
+        match self {
+            Self::SetGlobal { impact, .. }
+            | Self::UpdateNeighbor { impact, .. }
+            | Self::UpdateDynamic { impact, .. } => *impact,
+            Self::RemoveNeighbor(_) | Self::RemoveDynamic(_) => Impact::SessionReset,
+            Self::SetPeerGroup { .. }
+            | Self::RemovePeerGroup(_)
+            | Self::AddNeighbor(_)
+            | Self::AddDynamic(_)
+            | Self::Originate(_)
+            | Self::WithdrawOriginated(_) => Impact::None,
+        }
+    }
+
+    /// Whether some change in this step has this very impact.
+    pub fn has(&self, impact: Impact) -> bool {
+        match self {
+            Self::SetGlobal { changed, .. }
+            | Self::UpdateNeighbor { changed, .. }
+            | Self::UpdateDynamic { changed, .. } => changed.iter().any(|change| change.impact == impact),
+            _ => self.impact() == impact,
+        }
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::SetGlobal { changed, impact, .. } => write!(f, "global: {}: {impact}", Listed(changed)),
+            Self::SetPeerGroup { name, .. } => write!(f, "peer-group {name}: set for neighbors that are added later"),
+            Self::RemovePeerGroup(name) => write!(f, "peer-group {name}: removed"),
+            Self::AddNeighbor(neighbor) => {
+                write!(f, "neighbor {}: added, AS {}", neighbor.address, neighbor.settings.remote_asn)
+            }
+            Self::RemoveNeighbor(address) => write!(f, "neighbor {address}: removed, its session ends"),
+            Self::UpdateNeighbor { neighbor, impact, changed } => {
+                write!(f, "neighbor {}: {}: {impact}", neighbor.address, Listed(changed))
+            }
+            Self::AddDynamic(range) => {
+                write!(f, "dynamic-neighbors {}: added, at most {}", range.prefix, range.limit)
+            }
+            Self::RemoveDynamic(prefix) => write!(f, "dynamic-neighbors {prefix}: removed, its sessions end"),
+            Self::UpdateDynamic { range, impact, changed } => {
+                write!(f, "dynamic-neighbors {}: {}: {impact}", range.prefix, Listed(changed))
+            }
+            Self::Originate(route) => match route.next_hop {
+                Some(next_hop) => write!(f, "originate {}: announced via {next_hop}", route.prefix),
+                None => write!(f, "originate {}: announced", route.prefix),
+            },
+            Self::WithdrawOriginated(prefix) => write!(f, "originate {prefix}: withdrawn"),
+        }
+    }
+}
+
+struct Listed<'a>(&'a [Change]);
+
+impl fmt::Display for Listed<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, change) in self.0.iter().enumerate() {
+            f.write_str(if index == 0 { "" } else { ", " })?;
+            fmt::Display::fmt(change, f)?;
+        }
+        Ok(())
+    }
+}
