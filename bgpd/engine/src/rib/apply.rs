@@ -5,7 +5,7 @@ use bgp_wire::update::PathKey;
 use super::Context;
 use super::decision::{Candidate, Options, select};
 use super::destination::{Destination, Path};
-use super::peers::{Journal, Peers};
+use super::peers::Peers;
 use super::table::{Scratch, Table};
 use crate::attr::AttrRef;
 use crate::id::PeerIndex;
@@ -60,14 +60,22 @@ impl<N: Routed> Table<N> {
             return;
         };
         let path = &mut destination.paths.as_mut_slice()[at];
-        path.generation = said.generation;
-        if path.attrs == *said.attrs && path.rejection == said.rejection {
+        let adopted = std::mem::replace(&mut path.generation, said.generation) != said.generation;
+        let same = path.attrs == *said.attrs && path.rejection == said.rejection;
+        let was_usable = path.rejection.is_none();
+        if !same {
+            path.attrs = said.attrs.clone();
+            path.rejection = said.rejection;
+            path.since = said.now;
+        }
+        if adopted {
+            // A path of before the session or the refresh is one of the new ones now: the journal that begins with
+            // them must have it.
+            self.journal(said.peer, position);
+        }
+        if same {
             return; // RFC 4271 §9.1: nothing new to decide
         }
-        let was_usable = path.rejection.is_none();
-        path.attrs = said.attrs.clone();
-        path.rejection = said.rejection;
-        path.since = said.now;
         self.mark(position);
         let counters = &mut self.paths_of(said.peer).counters;
         counters.accepted = counters.accepted + usize::from(usable) - usize::from(was_usable);
@@ -90,14 +98,18 @@ impl<N: Routed> Table<N> {
     }
 
     fn count_new(&mut self, peer: PeerIndex, position: u32, usable: bool) {
+        let counters = &mut self.paths_of(peer).counters;
+        counters.received += 1;
+        counters.accepted += usize::from(usable);
+        self.journal(peer, position);
+    }
+
+    /// Notes that a peer has a path at a position.
+    fn journal(&mut self, peer: PeerIndex, position: u32) {
         let Self { destinations, paths_of, .. } = self;
-        let paths = &mut paths_of[super::peers::position(peer)];
-        paths.counters.received += 1;
-        paths.counters.accepted += usize::from(usable);
-        if let journal @ Journal::Destinations(_) = &mut paths.journal {
-            let of_peer = |path: &Path| path.peer == peer;
-            journal.note(position, |at| destinations.at(at).paths.as_slice().iter().any(of_peer));
-        }
+        let of_peer = |path: &Path| path.peer == peer;
+        let still = |at: u32| destinations.at(at).paths.as_slice().iter().any(of_peer);
+        paths_of[super::peers::position(peer)].journal.note(position, still);
     }
 
     fn mark(&mut self, position: u32) {

@@ -1,0 +1,144 @@
+//! Intake, partitions and a group together, under interleavings that a machine chooses: in the end every member has
+//! what a naive model says, whoever came, went or was slow in between.
+
+mod routing {
+    pub(crate) mod router;
+}
+
+use proptest::prelude::*;
+use routing::router::{PEERS, Router};
+
+/// One thing that happens.
+#[derive(Debug, Clone)]
+enum Event {
+    Announce {
+        peer: u32,
+        keys: Vec<u8>,
+        pref: u32,
+    },
+    Withdraw {
+        peer: u32,
+        keys: Vec<u8>,
+    },
+    Down(u32),
+    Up(u32),
+    Rejoin(u32),
+    Refresh(u32),
+    Block(u32),
+    Unblock(u32),
+    /// One emission of a partition reaches the group.
+    Deliver(usize),
+    /// One request of the group reaches its partition.
+    Control,
+    Work(usize),
+    Flush,
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    let peer = || 0..PEERS;
+    let keys = || proptest::collection::vec(0..24u8, 1..8);
+    prop_oneof![
+        4 => (peer(), keys(), 0..3u32).prop_map(|(peer, keys, pref)| Event::Announce { peer, keys, pref }),
+        2 => (peer(), keys()).prop_map(|(peer, keys)| Event::Withdraw { peer, keys }),
+        1 => peer().prop_map(Event::Down),
+        2 => peer().prop_map(Event::Up),
+        1 => peer().prop_map(Event::Rejoin),
+        1 => peer().prop_map(Event::Refresh),
+        1 => peer().prop_map(Event::Block),
+        1 => peer().prop_map(Event::Unblock),
+        6 => (0..4usize).prop_map(Event::Deliver),
+        4 => Just(Event::Control),
+        3 => (0..4usize).prop_map(Event::Work),
+        2 => Just(Event::Flush),
+    ]
+}
+
+fn run(partitions: usize, add_path: bool, events: &[Event]) -> Router {
+    let mut router = Router::new(partitions, add_path);
+    for event in events {
+        match event {
+            Event::Announce { peer, keys, pref } => router.announce(*peer, keys, *pref),
+            Event::Withdraw { peer, keys } => router.withdraw(*peer, keys),
+            Event::Down(peer) => router.down(*peer),
+            Event::Up(peer) => router.up(*peer),
+            Event::Rejoin(peer) => router.rejoin(*peer),
+            Event::Refresh(peer) => router.refresh(*peer),
+            Event::Block(peer) => router.block(*peer),
+            Event::Unblock(peer) => router.unblock(*peer),
+            Event::Deliver(partition) => router.deliver(*partition),
+            Event::Control => router.control(),
+            Event::Work(partition) => drop(router.work(*partition, 3)),
+            Event::Flush => router.flush(),
+        }
+    }
+    router.settle();
+    router
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    #[test]
+    fn members_end_with_what_the_model_says(
+        partitions in 1..=4usize,
+        add_path: bool,
+        events in proptest::collection::vec(event(), 1..120),
+    ) {
+        let router = run(partitions, add_path, &events);
+        for peer in 0..PEERS {
+            prop_assert_eq!(router.told(peer), router.expected(peer), "peer {}", peer);
+            if router.is_up(peer) {
+                prop_assert_eq!(router.ends(peer), 1, "End-of-RIB markers to peer {}", peer);
+            }
+        }
+        prop_assert_eq!(router.counted(), router.held(), "paths counted and paths held");
+    }
+}
+
+#[test]
+fn best_path_moving_to_members_own_route_withdraws_privately() {
+    let mut router = Router::new(1, false);
+    (0..3).for_each(|peer| router.up(peer));
+    router.announce(0, &[1], 1);
+    router.settle();
+    assert_eq!(router.told(1).len(), 1, "peer 1 was told the route of peer 0");
+    router.announce(1, &[1], 2);
+    router.settle();
+    assert_eq!(router.told(1).len(), 0, "peer 1 is the source now and keeps nothing");
+    assert_eq!(router.told(0).len(), 1);
+    assert_eq!(router.told(2), router.expected(2));
+}
+
+#[test]
+fn a_withdraw_before_any_announcement_changes_nothing() {
+    let mut router = Router::new(2, false);
+    (0..2).for_each(|peer| router.up(peer));
+    router.withdraw(0, &[1, 2, 3]);
+    router.settle();
+    assert!(router.told(1).is_empty());
+}
+
+#[test]
+fn of_a_key_twice_in_a_batch_the_last_word_counts() {
+    let mut router = Router::new(1, false);
+    (0..2).for_each(|peer| router.up(peer));
+    router.announce(0, &[1, 1, 2, 1], 0);
+    router.settle();
+    assert_eq!(router.told(1).len(), 2);
+    assert_eq!(router.told(1), router.expected(1));
+}
+
+#[test]
+fn a_route_announced_again_before_the_sweep_goes_with_the_session_that_announced_it() {
+    let mut router = Router::new(1, false);
+    router.up(3);
+    router.announce(3, &[6], 0);
+    router.down(3);
+    router.up(3);
+    router.announce(3, &[6], 0);
+    router.work(0, 3);
+    assert_eq!(router.counted()[3], 1, "the sweep of the first session leaves it");
+    router.down(3);
+    router.settle();
+    assert_eq!(router.counted()[3], 0);
+}
