@@ -221,3 +221,96 @@ impl<F: FnMut(usize, Reason)> Round<'_, F> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn path(router_id: u32, neighbor_as: u32, med: u32) -> Candidate {
+        Candidate {
+            local_pref: 100,
+            as_path_len: 1,
+            med,
+            neighbor_as: Some(neighbor_as),
+            router_id: Ipv4Addr::from(router_id),
+            cluster_list_len: 0,
+            origin: 0,
+            kind: SourceKind::External,
+            address: IpAddr::V4(Ipv4Addr::from(router_id)),
+            path_id: 0,
+            peer: PeerIndex(router_id),
+        }
+    }
+
+    fn best(candidates: &[Candidate], incumbent: Option<usize>) -> Option<Selection> {
+        select(candidates, incumbent, Options::default(), &mut Vec::new(), |_, _| {})
+    }
+
+    #[test]
+    fn three_paths_whose_med_makes_a_cycle_have_one_best_in_any_order() {
+        // RFC 4271 §9.1.2.2(c): a loses to c by MED, b to a by router ID, c to b by router ID.
+        let (a, b, c) = (path(1, 65_001, 10), path(2, 65_002, 0), path(3, 65_001, 5));
+        for order in [[a, b, c], [a, c, b], [b, a, c], [b, c, a], [c, a, b], [c, b, a]] {
+            let selection = best(&order, None).expect("there are candidates");
+            assert_eq!(order[selection.best], b);
+            assert_eq!(selection.reason, Reason::RouterId);
+        }
+    }
+
+    #[test]
+    fn an_external_incumbent_stays_against_a_lower_router_id() {
+        // RFC 5004 §3
+        let paths = [path(1, 65_001, 0), path(2, 65_002, 0)];
+        assert_eq!(best(&paths, Some(1)), Some(Selection { best: 1, reason: Reason::Older }));
+        assert_eq!(best(&paths, None), Some(Selection { best: 0, reason: Reason::RouterId }));
+    }
+
+    #[test]
+    fn of_reflected_paths_the_shorter_cluster_list_wins_before_the_address() {
+        // RFC 4456 §9
+        let short = Candidate { kind: SourceKind::Client, ..path(7, 65_001, 0) };
+        let long = Candidate { cluster_list_len: 1, address: IpAddr::V4(Ipv4Addr::from(1)), ..short };
+        let selection = best(&[long, short], None);
+        assert_eq!(selection, Some(Selection { best: 1, reason: Reason::ClusterListLength }));
+    }
+
+    fn candidate(peer: u32) -> impl Strategy<Value = Candidate> {
+        let kinds = prop_oneof![Just(SourceKind::External), Just(SourceKind::Client), Just(SourceKind::NonClient)];
+        (0..2u32, 0..2u32, 0..2u8, 0..3u32, 0..3u32, kinds, 0..3u32, 0..2u16).prop_map(
+            move |(pref, length, origin, neighbor, med, kind, router_id, clusters)| Candidate {
+                local_pref: pref,
+                as_path_len: length,
+                origin,
+                kind,
+                cluster_list_len: clusters,
+                address: IpAddr::V4(Ipv4Addr::from(peer)),
+                peer: PeerIndex(peer),
+                ..path(router_id, neighbor, med)
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn selection_does_not_depend_on_the_order_of_candidates(
+            (ordered, shuffled) in (1..8u32).prop_flat_map(|count| {
+                let paths: Vec<_> = (0..count).map(candidate).collect();
+                paths.prop_flat_map(|paths| (Just(paths.clone()), Just(paths).prop_shuffle()))
+            }),
+            incumbent in proptest::option::of(0..8u32),
+            always_compare_med: bool,
+        ) {
+            let options = Options { always_compare_med };
+            let at = |paths: &[Candidate]| {
+                incumbent.and_then(|peer| paths.iter().position(|path| path.peer == PeerIndex(peer)))
+            };
+            let choose = |paths: &[Candidate]| {
+                let chosen = select(paths, at(paths), options, &mut Vec::new(), |_, _| {});
+                chosen.map(|selection| (paths[selection.best].peer, selection.reason))
+            };
+            prop_assert_eq!(choose(&ordered), choose(&shuffled));
+        }
+    }
+}
