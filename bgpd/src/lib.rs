@@ -3,8 +3,8 @@
 //! Everything that a BGP speaker *is* stands in `bgp-engine`; this crate gives it sockets, threads, files and an API.
 #![deny(unsafe_code)]
 
-// pub mod api;
-// pub mod config;
-// pub mod observe;
+pub mod api;
+pub mod config;
+pub mod observe;
 mod peer;
 pub mod runtime;

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use bgpd::api::Api;
 use bgpd::config::{self, Document};
 use bgpd::runtime::handle::Handle;
-use bgpd::api::Api;
 use bgpd::{observe, runtime};
 use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};

@@ -6,6 +6,7 @@
 
 mod bgpd;
 mod bird;
+pub mod cluster;
 mod frr;
 mod gobgp;
 mod namespace;
@@ -76,7 +77,10 @@ impl Lab {
     #[must_use]
     pub fn new(name: &str, peers: &[&str]) -> Self {
         for command in peers {
-            assert!(process::exists(command), "{command} is missing: interop/install-peers installs what the labs need");
+            assert!(
+                process::exists(command),
+                "{command} is missing: interop/install-peers installs what the labs need"
+            );
         }
         let tag = format!("b{}x{}", std::process::id(), LABS.fetch_add(1, Ordering::Relaxed));
         let dir = std::env::temp_dir().join(format!("bgpd-lab-{tag}-{name}"));

@@ -8,8 +8,8 @@ use std::str::FromStr;
 use std::time::SystemTime;
 
 use bgp_engine::config::{Originate, Step};
-use bgp_wire::attribute::{Community, LargeCommunity};
 use bgp_wire::Family;
+use bgp_wire::attribute::{Community, LargeCommunity};
 use bgpd_proto::v1;
 use ipnet::IpNet;
 use tonic::Status;
@@ -69,7 +69,10 @@ pub(super) fn family(field: &str, family: v1::Family) -> Result<Family, Status> 
     let read = || Some(Family { afi: u16::try_from(family.afi).ok()?, safi: u8::try_from(family.safi).ok()? });
     let known = |family: &Family| [Family::IPV4_UNICAST, Family::IPV6_UNICAST].contains(family);
     read().filter(known).ok_or_else(|| {
-        let reason = format!("AFI {} SAFI {} is not supported, expected IPv4 (1/1) or IPv6 (2/1) unicast", family.afi, family.safi);
+        let reason = format!(
+            "AFI {} SAFI {} is not supported, expected IPv4 (1/1) or IPv6 (2/1) unicast",
+            family.afi, family.safi
+        );
         invalid(field, reason)
     })
 }

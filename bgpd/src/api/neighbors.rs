@@ -11,10 +11,7 @@ pub(super) struct Service(pub(super) Handle);
 
 #[tonic::async_trait]
 impl v1::neighbor_service_server::NeighborService for Service {
-    async fn list(
-        &self,
-        _: Request<v1::ListNeighborsRequest>,
-    ) -> Result<Response<v1::ListNeighborsResponse>, Status> {
+    async fn list(&self, _: Request<v1::ListNeighborsRequest>) -> Result<Response<v1::ListNeighborsResponse>, Status> {
         let neighbors = self.0.neighbors().await.iter().map(convert::neighbor).collect();
         Ok(Response::new(v1::ListNeighborsResponse { neighbors }))
     }
@@ -94,10 +91,7 @@ impl v1::neighbor_service_server::NeighborService for Service {
 
     type WatchStream = Streamed<v1::WatchNeighborsResponse>;
 
-    async fn watch(
-        &self,
-        _: Request<v1::WatchNeighborsRequest>,
-    ) -> Result<Response<Self::WatchStream>, Status> {
+    async fn watch(&self, _: Request<v1::WatchNeighborsRequest>) -> Result<Response<Self::WatchStream>, Status> {
         Ok(Response::new(streamed(self.0.watch_neighbors(), |event| {
             let event = match event {
                 NeighborEvent::Status(status) => Event::Neighbor(convert::neighbor(&status)),

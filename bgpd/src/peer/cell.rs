@@ -1,6 +1,6 @@
 //! What a driver says of its neighbor: written by the driver, read by the API at any time.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime};
@@ -89,7 +89,6 @@ pub(crate) struct NeighborCell {
     pub(crate) index: PeerIndex,
     pub(crate) address: IpAddr,
     pub(crate) local_asn: u32,
-    pub(crate) own_router_id: Ipv4Addr,
     /// The range that let it in.
     pub(crate) dynamic: Option<IpNet>,
     pub(crate) received: MessageCounters,
@@ -103,7 +102,7 @@ impl NeighborCell {
     pub(crate) fn new(
         index: PeerIndex,
         address: IpAddr,
-        (local_asn, own_router_id): (u32, Ipv4Addr),
+        local_asn: u32,
         dynamic: Option<IpNet>,
         view: SessionView,
     ) -> Self {
@@ -111,7 +110,6 @@ impl NeighborCell {
             index,
             address,
             local_asn,
-            own_router_id,
             dynamic,
             received: MessageCounters::default(),
             sent: MessageCounters::default(),

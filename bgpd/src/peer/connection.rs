@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bgp_engine::id::PeerIndex;
 use bytes::{Bytes, BytesMut};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
@@ -14,6 +13,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use super::cell::NeighborCell;
 use super::queue::OutQueue;
 use super::writer::{self, WriterEvent};
 
@@ -46,13 +46,13 @@ pub(super) enum ConnectionEvent {
 }
 
 impl Connection {
-    pub(super) fn new(stream: TcpStream, member: PeerIndex, hold_seconds: u16) -> io::Result<Self> {
+    pub(super) fn new(stream: TcpStream, cell: &Arc<NeighborCell>, hold_seconds: u16) -> io::Result<Self> {
         let (local, remote) = (stream.local_addr()?, stream.peer_addr()?);
         let (read, write) = stream.into_split();
         let queue = Arc::new(OutQueue::default());
         let (sender, events) = mpsc::unbounded_channel();
         let send_hold = writer::send_hold_time(hold_seconds);
-        let writer = tokio::spawn(writer::run(write, Arc::clone(&queue), member, send_hold, sender));
+        let writer = tokio::spawn(writer::run(write, Arc::clone(&queue), Arc::clone(cell), send_hold, sender));
         Ok(Self { read, buffer: BytesMut::new(), queue, local, remote, writer, events })
     }
 

@@ -268,7 +268,7 @@ impl Driver {
     }
 
     fn open(&mut self, conn: ConnectionId, stream: TcpStream) {
-        match Connection::new(stream, self.cell.index, self.neighbor.settings.hold_seconds) {
+        match Connection::new(stream, &self.cell, self.neighbor.settings.hold_seconds) {
             Ok(connection) => {
                 *self.slot(conn) = Some(connection);
                 self.input(Input::Connected { conn });

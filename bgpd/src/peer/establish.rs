@@ -21,7 +21,6 @@ use super::local::addresses_beside;
 
 /// The state of a driver that exists only while the session is Established.
 pub(super) struct Established {
-    pub(super) conn: ConnectionId,
     pub(super) intake: Intake,
 }
 
@@ -46,7 +45,7 @@ impl Driver {
             }
         };
         let fence = Fence::PeerUp { source, address: self.cell.address };
-        self.established = Some(Established { conn, intake });
+        self.established = Some(Established { intake });
         self.fence(&fence).await;
         self.event(PeerEventKind::Established { negotiated, local, queue });
     }

@@ -5,13 +5,13 @@ use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bgp_engine::id::PeerIndex;
 use bytes::{Buf, Bytes};
 use tokio::io::AsyncWriteExt;
 use tokio::net::tcp::OwnedWriteHalf;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
+use super::cell::NeighborCell;
 use super::queue::{OutQueue, Work};
 
 /// Slices in one vectored write.
@@ -41,7 +41,7 @@ pub(crate) fn send_hold_time(hold_seconds: u16) -> Duration {
 pub(crate) async fn run(
     mut half: OwnedWriteHalf,
     queue: Arc<OutQueue>,
-    member: PeerIndex,
+    cell: Arc<NeighborCell>,
     send_hold: Duration,
     events: mpsc::UnboundedSender<WriterEvent>,
 ) {
@@ -53,7 +53,10 @@ pub(crate) async fn run(
         };
         let octets: u64 = data.iter().map(|(_, octets)| octets).sum();
         slices.extend(control);
-        data.iter().for_each(|(chunk, _)| slices.extend(chunk.parts(member)));
+        for part in data.iter().flat_map(|(chunk, _)| chunk.parts(cell.index)) {
+            cell.sent.count_updates(messages_in(&part), part.len() as u64);
+            slices.push_back(part);
+        }
         drop(data);
         if let Err(failure) = write_all(&mut half, &mut slices, send_hold).await {
             // The driver may have gone already; then nobody needs to know.
@@ -66,6 +69,16 @@ pub(crate) async fn run(
     }
     // The connection is closed anyway; what the peer did not take in time is lost with it.
     let _ = timeout(FINISH_TIMEOUT, half.shutdown()).await;
+}
+
+/// Number of messages in a part of a chunk, which are whole.
+fn messages_in(mut part: &[u8]) -> u64 {
+    let mut count = 0;
+    while let Some(&[high, low]) = part.get(16..18) {
+        count += 1;
+        part = part.get(usize::from(u16::from_be_bytes([high, low]))..).unwrap_or_default();
+    }
+    count
 }
 
 async fn write_all(

@@ -28,7 +28,7 @@ pub(super) const FAMILIES: [Family; 2] = [Family::IPV4_UNICAST, Family::IPV6_UNI
 
 /// The reading side of a running speaker.
 #[derive(Clone)]
-pub(super) struct Reads {
+pub(crate) struct Reads {
     directory: Arc<Directory>,
     fabric: Arc<Fabric>,
     subscriptions: mpsc::Sender<Subscribe>,

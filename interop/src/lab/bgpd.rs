@@ -139,7 +139,10 @@ impl Bgpd {
     /// Best routes.
     #[must_use]
     pub fn routes(&self) -> Vec<SeenRoute> {
-        self.json(&["show", "routes", "--best"]).as_array().map(|all| all.iter().map(seen).collect()).unwrap_or_default()
+        self.json(&["show", "routes", "--best"])
+            .as_array()
+            .map(|all| all.iter().map(seen).collect())
+            .unwrap_or_default()
     }
 
     /// Neighbors, routes and the end of the log, for a failure.

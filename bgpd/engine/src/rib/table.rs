@@ -30,8 +30,22 @@ const CHUNK: usize = 4096;
 pub(super) struct Destinations<K> {
     chunks: Vec<Vec<Destination<K>>>,
     free: Vec<u32>,
-    index: HashTable<u32>,
+    index: HashTable<Entry>,
     hasher: SeedableRandomState,
+}
+
+/// Where a key is. The hash is kept so that the index grows without visiting the slab.
+#[derive(Clone, Copy)]
+struct Entry {
+    position: u32,
+    hash: u32,
+}
+
+impl Entry {
+    /// The hash as the index wants it: it takes a bucket from the low bits and a tag from the high ones.
+    fn wide(hash: u32) -> u64 {
+        u64::from(hash) << 32 | u64::from(hash)
+    }
 }
 
 /// The routes of one family in one partition.
@@ -113,23 +127,23 @@ impl<K: Copy + Eq + std::hash::Hash> Destinations<K> {
 
     /// Position of a key.
     pub(super) fn find(&self, key: &K) -> Option<u32> {
-        let hash = self.hasher.hash_one(key);
-        self.index.find(hash, |&position| self.at(position).key == *key).copied()
+        let hash = self.hash(key);
+        let same = |entry: &Entry| entry.hash == hash && self.at(entry.position).key == *key;
+        self.index.find(Entry::wide(hash), same).map(|entry| entry.position)
     }
 
     /// Position of a key, which is made if it is not there.
     pub(super) fn find_or_insert(&mut self, key: K) -> u32 {
-        let Self { chunks, free, index, hasher } = self;
-        let hash = hasher.hash_one(key);
+        let hash = self.hash(&key);
+        let Self { chunks, free, index, .. } = self;
         let at = |position: u32| &chunks[position as usize / CHUNK][position as usize % CHUNK];
-        let same = |&position: &u32| at(position).key == key;
-        let rehash = |&position: &u32| hasher.hash_one(at(position).key);
-        let entry = match index.entry(hash, same, rehash) {
-            hashbrown::hash_table::Entry::Occupied(found) => return *found.get(),
-            hashbrown::hash_table::Entry::Vacant(entry) => entry,
+        let same = |entry: &Entry| entry.hash == hash && at(entry.position).key == key;
+        let vacant = match index.entry(Entry::wide(hash), same, |entry| Entry::wide(entry.hash)) {
+            hashbrown::hash_table::Entry::Occupied(found) => return found.get().position,
+            hashbrown::hash_table::Entry::Vacant(vacant) => vacant,
         };
         if let Some(position) = free.pop() {
-            entry.insert(position);
+            vacant.insert(Entry { position, hash });
             *self.at_mut(position) = Destination::new(key);
             return position;
         }
@@ -138,7 +152,7 @@ impl<K: Copy + Eq + std::hash::Hash> Destinations<K> {
             0 => 0,
             count => ((count - 1) * CHUNK + chunks[count - 1].len()) as u32,
         };
-        entry.insert(position);
+        vacant.insert(Entry { position, hash });
         if full {
             // The first chunk grows with the table, so that a small table is small.
             chunks.push(Vec::with_capacity(if chunks.is_empty() { 0 } else { CHUNK }));
@@ -151,12 +165,15 @@ impl<K: Copy + Eq + std::hash::Hash> Destinations<K> {
 
     /// Takes a vacant destination out of the index and frees its position.
     pub(super) fn remove(&mut self, position: u32) {
-        let key = self.at(position).key;
-        let hash = self.hasher.hash_one(key);
-        if let Ok(entry) = self.index.find_entry(hash, |&found| found == position) {
-            entry.remove();
+        let hash = self.hash(&self.at(position).key);
+        if let Ok(found) = self.index.find_entry(Entry::wide(hash), |entry| entry.position == position) {
+            found.remove();
             self.free.push(position);
         }
+    }
+
+    fn hash(&self, key: &K) -> u32 {
+        (self.hasher.hash_one(key) >> 32) as u32
     }
 }
 

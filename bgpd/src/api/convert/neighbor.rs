@@ -90,7 +90,10 @@ pub(in crate::api) fn configured(request: v1::NeighborConfig, running: &Desired)
     let address = address("neighbor.address", &request.address)?;
     let base = match &request.peer_group {
         Some(name) => running.peer_groups.get(name).cloned().ok_or_else(|| {
-            invalid("neighbor.peer_group", format_args!("there is no peer group \"{name}\" in the running configuration"))
+            invalid(
+                "neighbor.peer_group",
+                format_args!("there is no peer group \"{name}\" in the running configuration"),
+            )
         })?,
         None => default_settings(),
     };

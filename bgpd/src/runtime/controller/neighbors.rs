@@ -42,7 +42,7 @@ impl Controller {
             neighbor.peer_group.clone(),
             offered_capabilities(&neighbor.settings, &global),
         );
-        let cell = Arc::new(NeighborCell::new(index, address, (local_asn, global.router_id), dynamic, view));
+        let cell = Arc::new(NeighborCell::new(index, address, local_asn, dynamic, view));
         let (commands, command_receiver) = mpsc::unbounded_channel();
         let (door, incoming) = mpsc::channel(INCOMING_QUEUE);
         let setup = PeerSetup {

@@ -1,0 +1,118 @@
+//! The configuration file: TOML in, a [`Desired`] out, or a diagnosis that says line and column of everything that is
+//! wrong and what would be right.
+//!
+//! The document is walked key by key rather than deserialized at once, so that all problems are found, not just the
+//! first, and each knows its place.
+
+mod api;
+mod diagnosis;
+mod global;
+mod neighbor;
+mod originate;
+mod reader;
+mod value;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use bgp_engine::config::Desired;
+use toml::de::DeTable;
+
+pub use self::api::{ApiSettings, Endpoint, LogFormat, LogSettings};
+use self::diagnosis::Problems;
+pub use self::diagnosis::{Diagnosis, Warning};
+use self::neighbor::Groups;
+pub use self::neighbor::default_settings;
+use self::reader::Section;
+
+/// A configuration file that is valid.
+#[derive(Debug, Clone)]
+pub struct Document {
+    /// What the speaker should be and do.
+    pub desired: Desired,
+    /// How it is managed.
+    pub api: ApiSettings,
+    /// How it logs.
+    pub log: LogSettings,
+    /// What is allowed but hardly meant.
+    pub warnings: Vec<Warning>,
+}
+
+/// Reads a file. Files that it names are looked for beside it.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn load(path: &Path) -> Result<Document, Diagnosis> {
+    let name = path.display().to_string();
+    let text = fs::read_to_string(path).map_err(|error| Diagnosis::unreadable(&name, &error))?;
+    parse(&text, &name, path.parent().unwrap_or(Path::new(".")))
+}
+
+/// Reads a document. `name` is what diagnoses call it; files that it names are relative to `base`.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn parse(text: &str, name: &str, base: &Path) -> Result<Document, Diagnosis> {
+    let mut problems = Problems::new(text, name, base);
+    let (table, errors) = DeTable::parse_recoverable(text);
+    for error in &errors {
+        problems.error(error.span().unwrap_or_default(), error.message(), "");
+    }
+    // What could not be read would only give wrong conclusions about the rest.
+    if !errors.is_empty() {
+        return Err(problems.diagnosis());
+    }
+    let document = read(table.get_ref(), table.span(), &mut problems);
+    match document {
+        Some(document) if !problems.any_error() => Ok(Document { warnings: problems.warnings(), ..document }),
+        _ => Err(problems.diagnosis()),
+    }
+}
+
+fn read(table: &DeTable<'_>, span: std::ops::Range<usize>, problems: &mut Problems<'_>) -> Option<Document> {
+    let mut document = Section::new("the document", table, span);
+    let global = document.table("global", problems);
+    let api = document.table("api", problems);
+    let log = document.table("log", problems);
+    let groups = document.tables("peer-group", problems);
+    let neighbors = document.tables("neighbor", problems);
+    let ranges = document.tables("dynamic-neighbors", problems);
+    let originated = document.tables("originate", problems);
+    document.finish(problems);
+    let Some(global) = global else {
+        problems.error(0..0, "[global] is missing", "add [global] with asn and router-id");
+        return None;
+    };
+    let global = global::read(global, problems);
+    let asn = global.as_ref().map(|global| global.asn);
+    let groups = Groups::read(groups, asn, problems);
+    let desired = Desired {
+        neighbors: neighbor::read(neighbors, &groups, global.as_ref(), problems),
+        dynamic: neighbor::read_ranges(ranges, &groups, asn, problems),
+        originate: originate::read(originated, problems),
+        peer_groups: groups.settings(),
+        global: global?,
+    };
+    let api = api.map_or_else(ApiSettings::default, |section| api::read(section, problems));
+    let log = log.map_or_else(LogSettings::default, |section| api::read_log(section, problems));
+    Some(Document { desired, api, log, warnings: Vec::new() })
+}
+
+/// Puts a named entry into a map; a name that is there already is a problem.
+fn insert<K: Ord + std::fmt::Display, V>(
+    map: &mut BTreeMap<K, V>,
+    key: K,
+    value: V,
+    span: std::ops::Range<usize>,
+    problems: &mut Problems<'_>,
+) {
+    if map.contains_key(&key) {
+        problems.error(span, format!("{key} is there twice"), "remove one of the two");
+    } else {
+        map.insert(key, value);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,156 @@
+//! `[api]` and `[log]`.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use toml::de::DeValue;
+
+use super::diagnosis::Problems;
+use super::reader::Section;
+use super::value::{FromToml, Wrong, named};
+
+/// Where the API listens unless configured otherwise.
+const SOCKET: &str = "/run/bgpd/bgpd.sock";
+/// Owner and group may use the socket.
+const MODE: u32 = 0o660;
+
+/// Where the API listens, and who may use it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiSettings {
+    /// Endpoints.
+    pub listen: Vec<Endpoint>,
+    /// Mode of Unix sockets.
+    pub socket_mode: u32,
+    /// Group of Unix sockets; `None` is that of the process.
+    pub socket_group: Option<String>,
+}
+
+/// One endpoint of the API.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Endpoint {
+    /// A Unix socket.
+    Unix(PathBuf),
+    /// TCP on a loopback address.
+    Tcp(SocketAddr),
+}
+
+/// How the daemon logs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogSettings {
+    /// Least level, or a filter such as `info,bgpd::peer=debug`.
+    pub level: String,
+    /// Form of the lines.
+    pub format: LogFormat,
+}
+
+/// Form of log lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
+impl Default for ApiSettings {
+    fn default() -> Self {
+        Self { listen: vec![Endpoint::Unix(SOCKET.into())], socket_mode: MODE, socket_group: None }
+    }
+}
+
+impl Default for LogSettings {
+    fn default() -> Self {
+        Self { level: "info".to_owned(), format: LogFormat::Text }
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Tcp(address) => write!(f, "tcp://{address}"),
+        }
+    }
+}
+
+impl FromToml for Endpoint {
+    fn from_toml(value: &DeValue<'_>) -> Result<Self, Wrong> {
+        let text = String::from_toml(value)?;
+        let wrong = |message: String, help: &str| Err(Wrong { message, help: help.to_owned() });
+        if let Some(path) = text.strip_prefix("unix:") {
+            return match path {
+                path if path.starts_with('/') => Ok(Self::Unix(path.into())),
+                _ => wrong(
+                    format!("\"{path}\" is not an absolute path"),
+                    "expected one such as \"unix:/run/bgpd/bgpd.sock\"",
+                ),
+            };
+        }
+        match text.strip_prefix("tcp://").map(str::parse::<SocketAddr>) {
+            Some(Ok(address)) if address.ip().is_loopback() => Ok(Self::Tcp(address)),
+            Some(Ok(address)) => wrong(
+                format!("{address} is not a loopback address, and TLS is not supported yet"),
+                "write \"tcp://127.0.0.1:50179\" and reach it through a tunnel",
+            ),
+            _ => wrong(
+                format!("\"{text}\" is not an endpoint"),
+                "expected \"unix:/run/bgpd/bgpd.sock\" or \"tcp://127.0.0.1:50179\"",
+            ),
+        }
+    }
+}
+
+/// A file mode, written as in chmod.
+struct Mode(u32);
+
+impl FromToml for Mode {
+    fn from_toml(value: &DeValue<'_>) -> Result<Self, Wrong> {
+        let text = String::from_toml(value)?;
+        match u32::from_str_radix(&text, 8) {
+            Ok(mode) if mode <= 0o777 => Ok(Self(mode)),
+            _ => Err(Wrong {
+                message: format!("\"{text}\" is not a file mode"),
+                help: "expected one such as \"0660\"".to_owned(),
+            }),
+        }
+    }
+}
+
+pub(super) fn read(mut section: Section<'_>, problems: &mut Problems<'_>) -> ApiSettings {
+    let defaults = ApiSettings::default();
+    let listen = section.list("listen", problems);
+    let mode = section.value::<Mode>("socket-mode", problems);
+    let socket_group = section.value("socket-group", problems);
+    if let Some(tls) = section.table("tls", problems) {
+        problems.error(tls.span, "[api.tls] is not supported yet", "use a Unix socket, or TCP on a loopback address");
+    }
+    section.finish(problems);
+    ApiSettings {
+        listen: listen.map_or(defaults.listen, |all| all.into_iter().map(|at| at.value).collect()),
+        socket_mode: mode.map_or(defaults.socket_mode, |mode| mode.0),
+        socket_group,
+    }
+}
+
+impl FromToml for LogFormat {
+    fn from_toml(value: &DeValue<'_>) -> Result<Self, Wrong> {
+        let text = String::from_toml(value)?;
+        named(&text, &["text", "json"], "log format")?;
+        Ok(if text == "json" { Self::Json } else { Self::Text })
+    }
+}
+
+pub(super) fn read_log(mut section: Section<'_>, problems: &mut Problems<'_>) -> LogSettings {
+    let defaults = LogSettings::default();
+    let level = section.get::<String>("level", problems);
+    if let Some(level) = &level
+        && let Err(error) = level.value.parse::<tracing_subscriber::filter::Targets>()
+    {
+        let help = "expected error, warn, info, debug, trace, or a filter such as \"info,bgpd::peer=debug\"";
+        problems.error(level.span.clone(), format!("level: \"{}\": {error}", level.value), help);
+    }
+    let format = section.value("format", problems);
+    section.finish(problems);
+    LogSettings { level: level.map_or(defaults.level, |at| at.value), format: format.unwrap_or(defaults.format) }
+}

@@ -1,0 +1,34 @@
+//! `[global]`.
+
+use std::net::SocketAddr;
+
+use bgp_engine::config::Global;
+
+use super::diagnosis::Problems;
+use super::reader::Section;
+use super::value::{Asn, Identifier};
+
+/// Addresses that accept BGP connections unless configured otherwise.
+const LISTEN: [&str; 2] = ["0.0.0.0:179", "[::]:179"];
+
+pub(super) fn read(mut section: Section<'_>, problems: &mut Problems<'_>) -> Option<Global> {
+    let asn = section.need::<Asn>("asn", "65000", problems);
+    let router_id = section.need::<Identifier>("router-id", "\"192.0.2.1\"", problems);
+    let cluster_id = section.value::<Identifier>("cluster-id", problems);
+    let listen = section.list::<SocketAddr>("listen", problems);
+    let client_to_client = section.value("client-to-client-reflection", problems);
+    let always_compare_med = section.value("always-compare-med", problems);
+    section.finish(problems);
+    let router_id = router_id?.value.0;
+    Some(Global {
+        asn: asn?.value.0,
+        router_id,
+        cluster_id: cluster_id.map_or(router_id, |id| id.0),
+        listen: match listen {
+            Some(listen) => listen.into_iter().map(|at| at.value).collect(),
+            None => LISTEN.iter().filter_map(|text| text.parse().ok()).collect(),
+        },
+        client_to_client: client_to_client.unwrap_or(true),
+        always_compare_med: always_compare_med.unwrap_or(false),
+    })
+}

@@ -1,0 +1,312 @@
+//! `[[peer-group]]`, `[[neighbor]]` and `[[dynamic-neighbors]]`.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::IpAddr;
+use std::ops::Range;
+use std::time::Duration;
+
+use bgp_engine::config::{AddPath, DynamicNeighbors, Global, Neighbor, NeighborSettings, Secret};
+use bgp_wire::Family;
+use ipnet::IpNet;
+use toml::de::DeValue;
+
+use super::diagnosis::Problems;
+use super::insert;
+use super::reader::{At, Section, nearest};
+use super::value::{Asn, FromToml, HoldTime, Hops, PolicyName, Port, Seconds, Shutdown, Wrong, named};
+
+/// TCP port of BGP.
+const PORT: u16 = 179;
+/// Longest TCP-MD5 key (RFC 2385, `TCP_MD5SIG_MAXKEYLEN`).
+const KEY_MAX: usize = 80;
+
+/// Settings of a neighbor of which nothing is said. The AS number is none: it must come from somewhere.
+#[must_use]
+pub fn default_settings() -> NeighborSettings {
+    NeighborSettings {
+        remote_asn: 0,
+        local_asn: None,
+        route_reflector_client: false,
+        families: vec![Family::IPV4_UNICAST],
+        hold_seconds: 90,
+        idle_hold: Duration::from_secs(5),
+        connect_retry: Duration::from_secs(5),
+        local_address: None,
+        passive: false,
+        md5_password: None,
+        ttl_security: false,
+        ebgp_multihop: None,
+        next_hop_self: false,
+        add_path: AddPath::default(),
+        extended_messages: true,
+        extended_next_hop: false,
+        reject_as_sets: None,
+        import_policy: None,
+        export_policy: None,
+        shutdown: None,
+    }
+}
+
+/// `add-path`.
+struct AddPathValue(AddPath);
+
+impl FromToml for AddPathValue {
+    fn from_toml(value: &DeValue<'_>) -> Result<Self, Wrong> {
+        let text = String::from_toml(value)?;
+        named(&text, &["receive", "send", "both"], "direction for add-path")?;
+        Ok(Self(AddPath { receive: text != "send", send: text != "receive" }))
+    }
+}
+
+/// The peer groups of the document.
+pub(super) struct Groups(BTreeMap<String, NeighborSettings>);
+
+impl Groups {
+    pub(super) fn read(sections: Vec<Section<'_>>, asn: Option<u32>, problems: &mut Problems<'_>) -> Self {
+        let mut groups = BTreeMap::new();
+        for mut section in sections {
+            let name = section.need::<String>("name", "\"nodes\"", problems);
+            let settings = settings(&mut section, default_settings(), problems);
+            check(&section, &settings, asn, problems);
+            section.finish(problems);
+            if let Some(name) = name {
+                insert(&mut groups, name.value, settings, name.span, problems);
+            }
+        }
+        Self(groups)
+    }
+
+    pub(super) fn settings(self) -> BTreeMap<String, NeighborSettings> {
+        self.0
+    }
+
+    fn find(&self, name: &At<String>, problems: &mut Problems<'_>) -> Option<&NeighborSettings> {
+        let found = self.0.get(&name.value);
+        if found.is_none() {
+            let help = match nearest(&name.value, self.0.keys().map(String::as_str)) {
+                Some(near) => format!("did you mean \"{near}\"?"),
+                None => format!("add [[peer-group]] with name = \"{}\"", name.value),
+            };
+            problems.error(name.span.clone(), format!("there is no peer group \"{}\"", name.value), help);
+        }
+        found
+    }
+}
+
+/// Reads what a peer group and a neighbor have in common, over `base`.
+fn settings(section: &mut Section<'_>, base: NeighborSettings, problems: &mut Problems<'_>) -> NeighborSettings {
+    let seconds = |value: Option<Seconds>, or: Duration| value.map_or(or, |s| Duration::from_secs(s.0.into()));
+    let names = |all: Vec<At<PolicyName>>| all.into_iter().map(|at| at.value.0).collect();
+    NeighborSettings {
+        remote_asn: section.value::<Asn>("remote-asn", problems).map_or(base.remote_asn, |asn| asn.0),
+        local_asn: section.value::<Asn>("local-asn", problems).map(|asn| asn.0).or(base.local_asn),
+        route_reflector_client: section
+            .value("route-reflector-client", problems)
+            .unwrap_or(base.route_reflector_client),
+        families: families(section, problems).unwrap_or(base.families),
+        hold_seconds: section.value::<HoldTime>("hold-time", problems).map_or(base.hold_seconds, |hold| hold.0),
+        idle_hold: seconds(section.value("idle-hold-time", problems), base.idle_hold),
+        connect_retry: connect_retry(section, problems).unwrap_or(base.connect_retry),
+        local_address: section.value("local-address", problems).or(base.local_address),
+        passive: section.value("passive", problems).unwrap_or(base.passive),
+        md5_password: password(section, problems).or(base.md5_password),
+        ttl_security: section.value("ttl-security", problems).unwrap_or(base.ttl_security),
+        ebgp_multihop: section.value::<Hops>("ebgp-multihop", problems).map(|hops| hops.0).or(base.ebgp_multihop),
+        next_hop_self: section.value("next-hop-self", problems).unwrap_or(base.next_hop_self),
+        add_path: section.value::<AddPathValue>("add-path", problems).map_or(base.add_path, |value| value.0),
+        extended_messages: section.value("extended-messages", problems).unwrap_or(base.extended_messages),
+        extended_next_hop: section.value("extended-next-hop", problems).unwrap_or(base.extended_next_hop),
+        reject_as_sets: section.value("reject-as-sets", problems).or(base.reject_as_sets),
+        import_policy: section.list("import-policy", problems).map(names).or(base.import_policy),
+        export_policy: section.list("export-policy", problems).map(names).or(base.export_policy),
+        shutdown: section.value::<Shutdown>("shutdown", problems).map_or(base.shutdown, |shutdown| shutdown.0),
+    }
+}
+
+fn families(section: &mut Section<'_>, problems: &mut Problems<'_>) -> Option<Vec<Family>> {
+    let listed = section.list::<Family>("families", problems)?;
+    let mut families = Vec::new();
+    for family in listed {
+        if families.contains(&family.value) {
+            problems.error(family.span, format!("families: {} is there twice", family.value), "remove one of the two");
+        } else {
+            families.push(family.value);
+        }
+    }
+    if families.is_empty() {
+        let help = "write families = [\"ipv4-unicast\"], or leave it out";
+        problems.error(section.span.clone(), "families: a session needs at least one", help);
+    }
+    Some(families)
+}
+
+fn connect_retry(section: &mut Section<'_>, problems: &mut Problems<'_>) -> Option<Duration> {
+    let wait = section.get::<Seconds>("connect-retry", problems)?;
+    if wait.value.0 == 0 {
+        problems.error(wait.span, "connect-retry: 0 would try without a pause", "expected 1 to 3600");
+        return None;
+    }
+    Some(Duration::from_secs(wait.value.0.into()))
+}
+
+fn password(section: &mut Section<'_>, problems: &mut Problems<'_>) -> Option<Secret> {
+    let password = section.get::<String>("md5-password", problems);
+    let file = section.get::<String>("md5-password-file", problems);
+    let (key, span) = match (password, file) {
+        (Some(_), Some(file)) => {
+            problems.error(file.span, "md5-password and md5-password-file cannot both be set", "remove one of the two");
+            return None;
+        }
+        (Some(password), None) => (password.value, password.span),
+        (None, Some(file)) => match fs::read_to_string(problems.base.join(&file.value)) {
+            Ok(text) => (text.trim_end_matches(['\r', '\n']).to_owned(), file.span),
+            Err(error) => {
+                problems.error(file.span, format!("md5-password-file: \"{}\": {error}", file.value), "");
+                return None;
+            }
+        },
+        (None, None) => return None,
+    };
+    if key.is_empty() || key.len() > KEY_MAX {
+        let message = format!("a TCP-MD5 key has 1 to {KEY_MAX} octets, this one has {}", key.len());
+        problems.error(span, message, "");
+        return None;
+    }
+    Some(Secret(key))
+}
+
+fn is_external(settings: &NeighborSettings, asn: u32) -> bool {
+    settings.remote_asn != 0 && settings.remote_asn != settings.local_asn.unwrap_or(asn)
+}
+
+/// Contradictions between settings.
+fn check(section: &Section<'_>, settings: &NeighborSettings, asn: Option<u32>, problems: &mut Problems<'_>) {
+    let span = || section.span.clone();
+    let external = asn.is_some_and(|asn| is_external(settings, asn));
+    if external && settings.route_reflector_client {
+        let asn = settings.remote_asn;
+        let message =
+            format!("route-reflector-client: AS {asn} is another AS, and clients are iBGP peers (RFC 4456 §6)");
+        problems.error(span(), message, "remove route-reflector-client, or correct remote-asn");
+    }
+    if settings.ttl_security && settings.ebgp_multihop.is_some() {
+        let message = "ttl-security and ebgp-multihop contradict each other (RFC 5082)";
+        problems.error(span(), message, "remove one of the two");
+    }
+}
+
+/// What holds for single neighbors only.
+fn check_neighbor(section: &Section<'_>, neighbor: &Neighbor, global: &Global, problems: &mut Problems<'_>) {
+    let span = || section.span.clone();
+    let (address, settings) = (neighbor.address, &neighbor.settings);
+    if let Some(local) = settings.local_address
+        && local.is_ipv4() != address.is_ipv4()
+    {
+        let message = format!("local-address: {local} and the neighbor's address {address} are not of the same family");
+        problems.error(span(), message, "write an address of the neighbor's family");
+    }
+    if global.listen.iter().any(|listen| listen.ip() == address) {
+        problems.error(
+            span(),
+            format!("{address} is an address that bgpd itself listens on"),
+            "a speaker cannot be its own neighbor",
+        );
+    }
+    if is_external(settings, global.asn) {
+        for (key, policy, verb) in [
+            ("import-policy", &settings.import_policy, "accepted from it"),
+            ("export-policy", &settings.export_policy, "announced to it"),
+        ] {
+            if policy.is_none() {
+                let message = format!("{address} is an eBGP neighbor without {key}: nothing is {verb} (RFC 8212)");
+                problems.warning(span(), message, format!("add {key} = [\"accept-all\"]"));
+            }
+        }
+    }
+}
+
+pub(super) fn read(
+    sections: Vec<Section<'_>>,
+    groups: &Groups,
+    global: Option<&Global>,
+    problems: &mut Problems<'_>,
+) -> BTreeMap<IpAddr, Neighbor> {
+    let mut neighbors = BTreeMap::new();
+    for mut section in sections {
+        let address = section.need::<IpAddr>("address", "\"192.0.2.10\"", problems);
+        let group = section.get::<String>("peer-group", problems);
+        let base = group.as_ref().and_then(|group| groups.find(group, problems).cloned());
+        // A group that is not there has been said; the AS number that it would have is not missed as well.
+        let needs_asn = group.is_none() || base.is_some();
+        let settings = settings(&mut section, base.unwrap_or_else(default_settings), problems);
+        let description = section.value("description", problems);
+        let port = section.get::<Port>("port", problems);
+        if needs_asn && settings.remote_asn == 0 {
+            let help = "add remote-asn = 65000, here or in its peer group";
+            problems.error(section.span.clone(), "this [[neighbor]] has no remote-asn", help);
+        }
+        if let Some(port) = &port
+            && settings.passive
+        {
+            let message = "port: a passive neighbor is never connected to, so its port means nothing";
+            problems.error(port.span.clone(), message, "remove port or passive");
+        }
+        if let Some(address) = address {
+            let neighbor = Neighbor {
+                address: address.value,
+                port: port.map_or(PORT, |port| port.value.0),
+                peer_group: group.map(|at| at.value),
+                description,
+                settings,
+            };
+            if let Some(global) = global {
+                check(&section, &neighbor.settings, Some(global.asn), problems);
+                check_neighbor(&section, &neighbor, global, problems);
+            }
+            insert(&mut neighbors, address.value, neighbor, address.span, problems);
+        }
+        section.finish(problems);
+    }
+    neighbors
+}
+
+pub(super) fn read_ranges(
+    sections: Vec<Section<'_>>,
+    groups: &Groups,
+    asn: Option<u32>,
+    problems: &mut Problems<'_>,
+) -> BTreeMap<IpNet, DynamicNeighbors> {
+    let mut ranges = BTreeMap::new();
+    for mut section in sections {
+        let prefix = section.need::<IpNet>("prefix", "\"10.0.0.0/16\"", problems);
+        let group = section.need::<String>("peer-group", "\"nodes\"", problems);
+        let limit = section.value("limit", problems);
+        let span: Range<usize> = section.span.clone();
+        section.finish(problems);
+        let (Some(prefix), Some(group)) = (prefix, group) else { continue };
+        let Some(settings) = groups.find(&group, problems).cloned() else { continue };
+        if settings.remote_asn == 0 {
+            let message = format!(
+                "peer group \"{}\" has no remote-asn, and neighbors from a range get theirs from it",
+                group.value
+            );
+            problems.error(group.span.clone(), message, "add remote-asn to the peer group");
+        }
+        if asn.is_some_and(|asn| is_external(&settings, asn)) && settings.import_policy.is_none() {
+            let message = "eBGP neighbors without import-policy: nothing is accepted from them (RFC 8212)";
+            problems.warning(span, message, "add import-policy = [\"accept-all\"] to the peer group");
+        }
+        let range = DynamicNeighbors {
+            prefix: prefix.value,
+            peer_group: group.value,
+            limit: limit.unwrap_or(DYNAMIC_LIMIT),
+            settings,
+        };
+        insert(&mut ranges, prefix.value, range, prefix.span, problems);
+    }
+    ranges
+}
+
+/// Sessions of a range unless configured otherwise.
+const DYNAMIC_LIMIT: usize = 1000;

@@ -1,0 +1,286 @@
+//! Single values: what they may be, and what is said when they are not.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use bgp_wire::Family;
+use bgp_wire::attribute::{Community, LargeCommunity};
+use ipnet::IpNet;
+use toml::de::DeValue;
+
+use super::reader::{article, nearest};
+
+/// A value that is not what it should be.
+pub(super) struct Wrong {
+    pub(super) message: String,
+    pub(super) help: String,
+}
+
+fn wrong<T>(message: impl Into<String>, help: impl Into<String>) -> Result<T, Wrong> {
+    Err(Wrong { message: message.into(), help: help.into() })
+}
+
+/// What can be read from a TOML value.
+pub(super) trait FromToml: Sized {
+    fn from_toml(value: &DeValue<'_>) -> Result<Self, Wrong>;
+}
+
+/// The text of a string, or what to say of something else.
+fn text<'v>(value: &'v DeValue<'_>, example: &str) -> Result<&'v str, Wrong> {
+    match value.as_str() {
+        Some(text) => Ok(text),
+        None => {
+            let found = article(value.type_str());
+            wrong(format!("expected a string, found {found}"), format!("write it in quotes, such as \"{example}\""))
+        }
+    }
+}
+
+fn integer(value: &DeValue<'_>) -> Result<i64, Wrong> {
+    let Some(integer) = value.as_integer() else {
+        let found = article(value.type_str());
+        let help = match value.as_str() {
+            Some(text) if text.parse::<i64>().is_ok() => format!("write {text} without quotes"),
+            _ => "write a number without quotes".to_owned(),
+        };
+        return wrong(format!("expected an integer, found {found}"), help);
+    };
+    let digits = integer.as_str();
+    match i64::from_str_radix(digits, integer.radix()) {
+        Ok(number) => Ok(number),
+        Err(_) => wrong(format!("{digits} is too large"), ""),
+    }
+}
+
+impl FromToml for String {
+    fn from_toml(value: &DeValue<'_>) -> Result<Self, Wrong> {
+        text(value, "text").map(str::to_owned)
+    }
+}
+
+impl FromToml for bool {
+    fn from_toml(value: &DeValue<'_>) -> Result<Self, Wrong> {
+        match value.as_bool() {
+            Some(value) => Ok(value),
+            None => {
+                let found = article(value.type_str());
+                wrong(format!("expected true or false, found {found}"), "write true or false without quotes")
+            }
+        }
+    }
+}
+
+/// A number between two bounds.
+fn bounded<T: TryFrom<i64> + std::fmt::Display>(value: &DeValue<'_>, least: T, most: T) -> Result<T, Wrong>
+where
+    T: PartialOrd,
+{
+    let number = integer(value)?;
+    match T::try_from(number) {
+        Ok(number) if number >= least && number <= most => Ok(number),
+        _ => wrong(format!("{number} is out of range"), format!("expected {least} to {most}")),
+    }
+}
+
+impl FromToml for u32 {
+    fn from_toml(value: &DeValue<'_>) -> Result<Self, Wrong> {
+        bounded(value, 0, u32::MAX)
+    }
+}
+
+impl FromToml for usize {
+    fn from_toml(value: &DeValue<'_>) -> Result<Self, Wrong> {
+        bounded(value, 1, 1_000_000)
+    }
+}
+
+/// A TCP port.
+pub(super) struct Port(pub(super) u16);
+
+impl FromToml for Port {
+    fn from_toml(value: &DeValue<'_>) -> Result<Self, Wrong> {
+        bounded(value, 1, u16::MAX).map(Self)
+    }
+}
+
+/// Seconds, up to an hour.
+pub(super) struct Seconds(pub(super) u16);
+
+impl FromToml for Seconds {
+    fn from_toml(value: &DeValue<'_>) -> Result<Self, Wrong> {
+        bounded(value, 0, 3600).map(Self)
+    }
+}
+
+/// A number of hops.
+pub(super) struct Hops(pub(super) u8);
+
+impl FromToml for Hops {
+    fn from_toml(value: &DeValue<'_>) -> Result<Self, Wrong> {
+        bounded(value, 1, u8::MAX).map(Self)
+    }
+}
+
+/// RFC 4271 §4.2: no hold time, or at least three seconds.
+pub(super) struct HoldTime(pub(super) u16);
+
+impl FromToml for HoldTime {
+    fn from_toml(value: &DeValue<'_>) -> Result<Self, Wrong> {
+        match bounded(value, 0, u16::MAX)? {
+            short @ (1 | 2) => {
+                wrong(format!("{short} s is too short"), "expected 0 (no hold timer) or at least 3 (RFC 4271 §4.2)")
+            }
+            seconds => Ok(Self(seconds)),
+        }
+    }
+}
+
+/// An AS number that a speaker can have.
+#[derive(Clone, Copy)]
+pub(super) struct Asn(pub(super) u32);
+
+impl FromToml for Asn {
+    fn from_toml(value: &DeValue<'_>) -> Result<Self, Wrong> {
+        let asn = bounded(value, 0, u32::MAX)?;
+        let reserved = match asn {
+            0 => "RFC 7607",
+            23_456 => "RFC 6793: it stands for AS numbers that do not fit into two octets",
+            65_535 | u32::MAX => "RFC 7300",
+            _ => return Ok(Self(asn)),
+        };
+        wrong(
+            format!("AS {asn} is reserved ({reserved})"),
+            "for private use there are 64512 to 65534 and 4200000000 to 4294967294",
+        )
+    }
+}
+
+impl FromToml for IpAddr {
+    fn from_toml(value: &DeValue<'_>) -> Result<Self, Wrong> {
+        let text = text(value, "192.0.2.1")?;
+        match text.parse() {
+            Ok(address) => Ok(address),
+            Err(_) if text.contains('/') => {
+                let address = text.split('/').next().unwrap_or_default();
+                wrong(format!("\"{text}\" is a prefix, not an address"), format!("write \"{address}\""))
+            }
+            Err(_) => wrong(
+                format!("\"{text}\" is not an IP address"),
+                "expected one such as \"192.0.2.1\" or \"2001:db8::1\"",
+            ),
+        }
+    }
+}
+
+/// A BGP identifier or cluster identifier.
+pub(super) struct Identifier(pub(super) Ipv4Addr);
+
+impl FromToml for Identifier {
+    fn from_toml(value: &DeValue<'_>) -> Result<Self, Wrong> {
+        let text = text(value, "192.0.2.1")?;
+        let example = "expected four numbers such as \"192.0.2.1\", unique in the AS";
+        match text.parse::<Ipv4Addr>() {
+            Ok(id) if id.is_unspecified() => wrong("0.0.0.0 is not an identifier (RFC 6286)", example),
+            Ok(id) if id.is_multicast() || id.is_broadcast() => {
+                wrong(format!("{id} is not the address of a host"), example)
+            }
+            Ok(id) => Ok(Self(id)),
+            Err(_) => wrong(format!("\"{text}\" does not have the form of an IPv4 address"), example),
+        }
+    }
+}
+
+impl FromToml for SocketAddr {
+    fn from_toml(value: &DeValue<'_>) -> Result<Self, Wrong> {
+        let text = text(value, "0.0.0.0:179")?;
+        text.parse().or_else(|_| {
+            let help = match text.parse::<IpAddr>() {
+                Ok(IpAddr::V4(address)) => format!("write \"{address}:179\""),
+                Ok(IpAddr::V6(address)) => format!("write \"[{address}]:179\""),
+                Err(_) => "expected one such as \"0.0.0.0:179\" or \"[::]:179\"".to_owned(),
+            };
+            wrong(format!("\"{text}\" is not an address with a port"), help)
+        })
+    }
+}
+
+impl FromToml for IpNet {
+    fn from_toml(value: &DeValue<'_>) -> Result<Self, Wrong> {
+        let text = text(value, "10.1.0.0/24")?;
+        match text.parse::<Self>() {
+            Ok(prefix) if prefix.trunc() != prefix => {
+                let right = prefix.trunc();
+                wrong(format!("{prefix} has host bits set"), format!("did you mean \"{right}\"?"))
+            }
+            Ok(prefix) => Ok(prefix),
+            Err(_) => {
+                let help = match text.parse::<IpAddr>() {
+                    Ok(address) => format!("write \"{}\"", Self::from(address)),
+                    Err(_) => "expected one such as \"10.1.0.0/24\" or \"fd00:1::/64\"".to_owned(),
+                };
+                wrong(format!("\"{text}\" is not a prefix"), help)
+            }
+        }
+    }
+}
+
+/// Names of the families that are supported.
+const FAMILIES: [&str; 2] = ["ipv4-unicast", "ipv6-unicast"];
+
+impl FromToml for Family {
+    fn from_toml(value: &DeValue<'_>) -> Result<Self, Wrong> {
+        let text = text(value, "ipv4-unicast")?;
+        named(text, &FAMILIES, "address family")?;
+        text.parse().or_else(|_| wrong(format!("\"{text}\" is not an address family"), ""))
+    }
+}
+
+/// A word out of a list.
+pub(super) fn named(text: &str, words: &[&str], what: &str) -> Result<(), Wrong> {
+    if words.contains(&text) {
+        return Ok(());
+    }
+    let help = match nearest(text, words.iter().copied()) {
+        Some(near) => format!("did you mean \"{near}\"?"),
+        None => format!("expected one of \"{}\"", words.join("\", \"")),
+    };
+    wrong(format!("\"{text}\" is not {}", article(what)), help)
+}
+
+/// The name of a policy.
+pub(super) struct PolicyName(pub(super) String);
+
+impl FromToml for PolicyName {
+    fn from_toml(value: &DeValue<'_>) -> Result<Self, Wrong> {
+        let text = text(value, "accept-all")?;
+        named(text, &["accept-all", "reject-all"], "policy")?;
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl FromToml for Community {
+    fn from_toml(value: &DeValue<'_>) -> Result<Self, Wrong> {
+        let text = text(value, "65000:100")?;
+        text.parse().or_else(|error: bgp_wire::attribute::UnknownCommunity| wrong(error.to_string(), ""))
+    }
+}
+
+impl FromToml for LargeCommunity {
+    fn from_toml(value: &DeValue<'_>) -> Result<Self, Wrong> {
+        let text = text(value, "65000:1:2")?;
+        text.parse().or_else(|error: bgp_wire::attribute::UnknownCommunity| wrong(error.to_string(), ""))
+    }
+}
+
+/// `true`, `false`, or the text that the peer is told.
+pub(super) struct Shutdown(pub(super) Option<String>);
+
+impl FromToml for Shutdown {
+    fn from_toml(value: &DeValue<'_>) -> Result<Self, Wrong> {
+        match (value.as_bool(), value.as_str()) {
+            (Some(down), _) => Ok(Self(down.then(String::new))),
+            (_, Some(text)) if text.len() <= 255 => Ok(Self(Some(text.to_owned()))),
+            (_, Some(_)) => wrong("the text has more than 255 octets (RFC 9003)", ""),
+            _ => wrong("expected true, false or a text", ""),
+        }
+    }
+}

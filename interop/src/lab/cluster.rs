@@ -1,0 +1,85 @@
+//! The lab of the README: a reflector and three nodes, each another daemon with a pod behind it.
+
+use super::{BIRD, Bgpd, Bird, FRR, Frr, GOBGP, GoBgp, Lab, Node, Pod, wait_until};
+
+const FRR_CLIENT: &str = include_str!("../../peers/frr-client.conf");
+const BIRD_CLIENT: &str = include_str!("../../peers/bird-client.conf");
+const GOBGP_CLIENT: &str = include_str!("../../peers/gobgp-client.toml");
+/// The configuration of a reflector for clusters of nodes.
+pub const REFLECTOR: &str = include_str!("../../../config/reflector.toml");
+
+/// A node's pod networks.
+#[must_use]
+pub fn pod_networks(net: u8) -> (String, String) {
+    (format!("10.1.{net}.0/24"), format!("fd00:1:{net}::/64"))
+}
+
+/// Fills a peer's configuration in.
+#[must_use]
+pub fn fill(template: &str, node: &Node, net: u8) -> String {
+    let (pod4, pod6) = pod_networks(net);
+    template.replace("ADDRESS", &node.ipv4.to_string()).replace("POD4", &pod4).replace("POD6", &pod6)
+}
+
+/// FRR on a node that announces pod network `net`.
+#[must_use]
+pub fn frr(node: &Node, net: u8) -> Frr {
+    Frr::start(node, &fill(FRR_CLIENT, node, net))
+}
+
+/// BIRD on a node that announces pod network `net`.
+#[must_use]
+pub fn bird(node: &Node, net: u8) -> Bird {
+    Bird::start(node, &fill(BIRD_CLIENT, node, net))
+}
+
+/// GoBGP on a node that announces pod network `net`.
+#[must_use]
+pub fn gobgp(node: &Node, net: u8) -> GoBgp {
+    let gobgp = GoBgp::start(node, &fill(GOBGP_CLIENT, node, net));
+    let (pod4, pod6) = pod_networks(net);
+    let announced = || gobgp.announce(&pod4, &node.ipv4.to_string()) && gobgp.announce(&pod6, &node.ipv6.to_string());
+    wait_until("GoBGP takes its routes", announced, || gobgp.picture());
+    gobgp
+}
+
+/// A reflector between FRR, BIRD and GoBGP.
+pub struct Cluster {
+    /// The reflector.
+    pub bgpd: Bgpd,
+    /// Node 11.
+    pub frr: Frr,
+    /// Node 12.
+    pub bird: Bird,
+    /// Node 13.
+    pub gobgp: GoBgp,
+    /// The pods of nodes 11, 12 and 13.
+    pub pods: [Pod; 3],
+    /// The reflector's node, then nodes 11, 12 and 13.
+    pub nodes: [Node; 4],
+    /// The switch.
+    pub lab: Lab,
+}
+
+/// Commands that the lab needs.
+#[must_use]
+pub fn commands() -> Vec<&'static str> {
+    FRR.into_iter().chain(BIRD).chain(GOBGP).collect()
+}
+
+impl Cluster {
+    /// Brings it up; returns when all sessions are Established.
+    #[must_use]
+    pub fn start() -> Self {
+        let lab = Lab::new("cluster", &commands());
+        let nodes = [lab.node("rr", 1), lab.node("frr", 11), lab.node("bird", 12), lab.node("gobgp", 13)];
+        let pods = [nodes[1].pod(1, 11), nodes[2].pod(1, 12), nodes[3].pod(1, 13)];
+        let bgpd = Bgpd::start(&nodes[0], REFLECTOR);
+        let (frr, bird, gobgp) = (frr(&nodes[1], 11), bird(&nodes[2], 12), gobgp(&nodes[3], 13));
+        let cluster = Self { bgpd, frr, bird, gobgp, pods, nodes, lab };
+        let addresses: Vec<String> =
+            cluster.nodes[1..].iter().flat_map(|node| [node.ipv4.to_string(), node.ipv6.to_string()]).collect();
+        cluster.bgpd.wait_established(&addresses);
+        cluster
+    }
+}
