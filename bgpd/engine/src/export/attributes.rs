@@ -75,3 +75,54 @@ fn transitive_communities(value: &[u8], out: &mut Vec<u8>) {
         out.extend_from_slice(community);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use bgp_wire::Family;
+    use bgp_wire::attribute::{AsPath, Attribute, AttributeBlock, Origin};
+
+    use super::*;
+    use crate::attr::Interner;
+    use crate::export::ExportKey;
+    use crate::id::PeerIndex;
+    use crate::policy::Policy;
+
+    fn sent(external_as: Option<u32>, kind: SourceKind, attributes: &[Attribute]) -> Vec<u8> {
+        let cluster_id = Ipv4Addr::new(10, 0, 0, 100);
+        let local = crate::export::LocalAddresses::of(cluster_id.into());
+        let key = ExportKey { external_as, cluster_id, local, ..ExportKey::loc_rib(Family::IPV4_UNICAST) };
+        let next_hop = NextHop::V4(Ipv4Addr::new(192, 0, 2, 1));
+        let bytes = edit::build(attributes);
+        let attrs = Interner::new(1).intern(next_hop, AttributeBlock::from_canonical(&bytes));
+        let source = Source { peer: PeerIndex(1), router_id: Ipv4Addr::new(10, 0, 0, 1), kind };
+        let mut out = Vec::new();
+        assert!(ExportSpec::new(key, Policy::AcceptAll).outgoing(&attrs, &source, &mut out).is_some());
+        out
+    }
+
+    fn path(asns: &[u32]) -> Attribute {
+        Attribute::AsPath(AsPath::sequence(asns))
+    }
+
+    #[test]
+    fn a_reflected_route_names_its_originator_and_this_cluster() {
+        // RFC 4456 §8
+        let received = [Attribute::Origin(Origin::Igp), path(&[65_001]), Attribute::LocalPref(200)];
+        let mut expected = received.to_vec();
+        expected.push(Attribute::OriginatorId(Ipv4Addr::new(10, 0, 0, 1)));
+        expected.push(Attribute::ClusterList(vec![Ipv4Addr::new(10, 0, 0, 100)]));
+        assert_eq!(sent(None, SourceKind::Client, &received), edit::build(&expected));
+    }
+
+    #[test]
+    fn an_ebgp_peer_sees_the_own_as_first_and_nothing_internal() {
+        // RFC 4271 §5.1.2, §5.1.4, §5.1.5
+        let origin = Attribute::Origin(Origin::Igp);
+        let internal = [Attribute::MultiExitDisc(5), Attribute::LocalPref(200)];
+        let received = [&[origin.clone(), path(&[65_001])][..], &internal].concat();
+        let expected = [origin, path(&[65_000, 65_001])];
+        assert_eq!(sent(Some(65_000), SourceKind::Client, &received), edit::build(&expected));
+    }
+}
