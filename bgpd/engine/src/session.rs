@@ -14,6 +14,8 @@ mod failure;
 mod frames;
 mod negotiate;
 mod settings;
+#[cfg(test)]
+mod tests;
 mod timers;
 
 use std::fmt;
@@ -254,7 +256,7 @@ impl Session {
             Input::Stop { notification } => self.stop(&notification, actions),
             Input::Reset { notification, hold_down } => self.reset(&notification, hold_down, now, actions),
             Input::Connected { conn } => self.connected(conn, now, actions),
-            Input::ConnectFailed { error } => self.connect_failed(error, actions),
+            Input::ConnectFailed { error } => self.connect_failed(error, now, actions),
             Input::Closed { conn, error } => self.closed(conn, error, now, actions),
             Input::Frame { conn, frame } => self.frame(conn, &frame, now, actions),
             Input::Fault { conn, notification, error } => {
@@ -269,6 +271,10 @@ impl Session {
             Input::ReadPaused => self.paused = self.paused.or(Some(now)),
             Input::ReadResumed => self.resume(now),
             Input::Tick => self.tick(now, actions),
+        }
+        if self.is_alone() {
+            // Whatever is not read is gone with the connection.
+            self.paused = None;
         }
         let to = self.state();
         if from != to {
@@ -411,11 +417,16 @@ impl Session {
         }
     }
 
-    fn connect_failed(&mut self, error: String, actions: &mut Vec<Action>) {
+    fn connect_failed(&mut self, error: String, now: Instant, actions: &mut Vec<Action>) {
         self.connecting = false;
         // With a session on the other connection nobody needs this one.
-        if self.is_alone() && self.will == Will::Running {
-            actions.push(Action::Failed { error });
+        if !self.is_alone() || self.will != Will::Running {
+            return;
+        }
+        actions.push(Action::Failed { error });
+        // The ConnectRetryTimer stopped if there was another connection in the meantime.
+        if self.connect_retry.is_none() && !self.settings.passive {
+            self.connect_retry = Some(now + self.jitter.of(self.settings.connect_retry));
         }
     }
 

@@ -15,7 +15,7 @@ const STABLE: Duration = Duration::from_secs(60);
 pub(super) struct Failures(u32);
 
 impl Failures {
-    /// More than one: the peer is not just coming back.
+    /// More than two: the peer is not just coming back.
     pub(super) fn repeated(self) -> bool {
         self.0 > 2
     }

@@ -5,11 +5,11 @@ use std::time::Instant;
 
 use bgp_wire::Notification;
 use bgp_wire::frame::{Frame, MessageType};
-use bgp_wire::notification::{CeaseSubcode, FsmSubcode};
+use bgp_wire::notification::{self, CeaseSubcode, FsmSubcode};
 use bgp_wire::open::Open;
 use bgp_wire::route_refresh::RouteRefresh;
 
-use super::connection::Phase;
+use super::connection::{Connection, Phase};
 use super::negotiate::{Negotiated, Refused};
 use super::{Action, ConnectionId, Session};
 
@@ -52,7 +52,8 @@ impl Session {
     fn notification(&mut self, conn: ConnectionId, body: &[u8], now: Instant, actions: &mut Vec<Action>) {
         let notification = Notification::decode(body);
         let error = format!("received NOTIFICATION: {notification}");
-        let collision = notification == Notification::cease(CeaseSubcode::ConnectionCollision);
+        let collision = notification.code == notification::code::CEASE
+            && notification.subcode == CeaseSubcode::ConnectionCollision as u8;
         self.last_received = Some(notification);
         if collision {
             return self.lost_collision(conn, now, actions);
@@ -85,7 +86,7 @@ impl Session {
     }
 
     fn schedule_keepalive(&mut self, conn: ConnectionId, now: Instant) {
-        let interval = self.connection(conn).and_then(super::connection::Connection::keepalive_interval);
+        let interval = self.connection(conn).and_then(Connection::keepalive_interval);
         let next = interval.map(|interval| now + self.jitter.of(interval));
         if let Some(connection) = self.slot(conn) {
             connection.keepalive = next;

@@ -47,12 +47,8 @@ fn connection_of_the_higher_identifier_stays_whatever_the_order() {
 #[test]
 fn equal_identifiers_are_decided_by_the_higher_as() {
     // RFC 6286 §2.3, seen from the side with the higher AS.
-    let settings = SessionSettings {
-        local_asn: 65_003,
-        router_id: ROUTER_ID,
-        capabilities: capabilities(65_003),
-        ..settings()
-    };
+    let settings =
+        SessionSettings { local_asn: 65_003, router_id: ROUTER_ID, capabilities: capabilities(65_003), ..settings() };
     let mut rig = Rig::new(settings);
     rig.input(Input::Start).connected(Outgoing).connected(Incoming).open(Incoming);
     assert_eq!(rig.notifications(), [(Incoming, cease())]);

@@ -81,7 +81,8 @@ fn unacceptable_opens_are_refused_with_their_subcode() {
 #[test]
 fn no_family_in_common_is_refused_with_what_was_missed() {
     // RFC 5492 §5.
-    let open = open_with(vec![Capability::Multiprotocol(Family { afi: 25, safi: 70 }), Capability::FourOctetAs(PEER_AS)]);
+    let open =
+        open_with(vec![Capability::Multiprotocol(Family { afi: 25, safi: 70 }), Capability::FourOctetAs(PEER_AS)]);
     let missed = [1, 4, 0, 1, 0, 1, 1, 4, 0, 2, 0, 1];
     assert_eq!(refusal(settings(), &open), Notification::open(OpenSubcode::UnsupportedCapability, &missed));
 }
