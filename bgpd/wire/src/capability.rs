@@ -95,11 +95,7 @@ impl Capability {
                 Self::Multiprotocol(Family { afi, safi })
             }
             code::ROUTE_REFRESH => Self::RouteRefresh,
-            code::EXTENDED_NEXT_HOP => Self::ExtendedNextHop(list(cursor, |cursor| {
-                // RFC 8950 §4: the SAFI has two octets here.
-                let (afi, safi, next_hop_afi) = (cursor.u16()?, cursor.u16()?, cursor.u16()?);
-                Ok((Family { afi, safi: safi as u8 }, next_hop_afi))
-            })?),
+            code::EXTENDED_NEXT_HOP => return extended_next_hop(cursor),
             code::EXTENDED_MESSAGE => Self::ExtendedMessage,
             code::ROLE => Self::Role(cursor.u8()?),
             code::GRACEFUL_RESTART => Self::GracefulRestart(GracefulRestart::decode(cursor)?),
@@ -231,6 +227,16 @@ fn list<T>(
         entries.push(entry(cursor)?);
     }
     Ok(entries)
+}
+
+/// RFC 8950 §4: the SAFI has two octets here; an entry with one that needs them is of no family that there is.
+fn extended_next_hop(cursor: &mut Cursor<'_>) -> Result<Option<Capability>, Overrun> {
+    let entries = list(cursor, |cursor| Ok((cursor.u16()?, cursor.u16()?, cursor.u16()?)))?;
+    let known = entries.into_iter().filter_map(|(afi, safi, next_hop_afi)| {
+        let safi = u8::try_from(safi).ok()?;
+        Some((Family { afi, safi }, next_hop_afi))
+    });
+    Ok(Some(Capability::ExtendedNextHop(known.collect())))
 }
 
 /// RFC 7911 §4: an entry with another Send/Receive value than 1, 2 or 3 is ignored.

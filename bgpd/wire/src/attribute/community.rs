@@ -150,7 +150,9 @@ impl FromStr for ExtendedCommunity {
         let expected =
             "an extended community: expected \"rt:65000:100\", \"soo:192.0.2.1:7\" or \"0x\" and 16 hexadecimal digits";
         let parsed = match text.strip_prefix("0x") {
-            Some(hex) if hex.len() == 16 => u64::from_str_radix(hex, 16).ok().map(|value| Self(value.to_be_bytes())),
+            Some(hex) if hex.len() == 16 && !hex.starts_with('+') => {
+                u64::from_str_radix(hex, 16).ok().map(|value| Self(value.to_be_bytes()))
+            }
             Some(_) => None,
             None => named(text),
         };
