@@ -116,6 +116,9 @@ fn measure(options: &Options, bgpd: &Path) -> Report {
         for (kind, outcomes) in daemons.into_iter().zip(outcomes) {
             let row = Row::new(load, kind, outcomes);
             println!("{}", report.line(&row));
+            for wrong in row.runs.iter().flat_map(|run| run.wrong.iter().chain([&run.log])) {
+                println!("    {wrong}");
+            }
             report.rows.push(row);
         }
     }

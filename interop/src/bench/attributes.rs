@@ -63,7 +63,7 @@ impl AttributeSet {
         let mut attributes = vec![(0x40, ORIGIN, vec![if rng.percent(90) { 0 } else { 2 }])];
         attributes.push((0x40, AS_PATH, path));
         if rng.percent(20) {
-            attributes.push((0x80, MULTI_EXIT_DISC, (rng.below(200) as u32).to_be_bytes().to_vec()));
+            attributes.push((0x80, MULTI_EXIT_DISC, (1 + rng.below(200) as u32).to_be_bytes().to_vec()));
         }
         attributes.push((0x40, LOCAL_PREF, 100_u32.to_be_bytes().to_vec()));
         let communities = communities(&mut rng);

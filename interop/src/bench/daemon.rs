@@ -88,7 +88,9 @@ impl Daemon {
         let directory = tempfile::Builder::new().prefix("bgp-bench-").tempdir()?;
         let config = directory.path().join("config");
         fs::write(&config, configs::text(kind, families, directory.path()))?;
-        // OpenBGPD refuses a config that others could write, and gives up root for the rest.
+        if kind == DaemonKind::Openbgpd {
+            fs::create_dir_all("/run/openbgpd")?; // its chroot; its unit file would make it
+        }
         let arguments = configs::arguments(kind, directory.path(), &config);
         let log = File::create(directory.path().join("log"))?;
         let child = Command::new(kind.program(bgpd)?)

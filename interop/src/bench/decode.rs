@@ -1,7 +1,7 @@
 //! The receivers' reading of messages: strict, fast, and independent of the daemon's codec, so that a bug there cannot
 //! hide behind the same bug here.
 
-use super::attributes::{CLUSTER_LIST, MP_REACH_NLRI, MP_UNREACH_NLRI, NEXT_HOP, ORIGINATOR_ID, part};
+use super::attributes::{CLUSTER_LIST, MP_REACH_NLRI, MP_UNREACH_NLRI, MULTI_EXIT_DISC, NEXT_HOP, ORIGINATOR_ID, part};
 use super::message::{HEADER, MAX_MESSAGE};
 use super::prefix::{MAX_V6_LENGTH, PrefixKey};
 
@@ -114,6 +114,8 @@ impl<'a> Update<'a> {
                     _ => return Err(Malformed("MP_UNREACH_NLRI of a family that was not negotiated")),
                 }
             }
+            // FRR writes the MED that a missing one stands for (RFC 4271 §9.1.2.2(c)).
+            MULTI_EXIT_DISC if value == [0; 4] => {}
             _ => self.identity = self.identity.wrapping_add(part(code, value)),
         }
         Ok(())
