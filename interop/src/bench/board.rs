@@ -6,6 +6,8 @@
 
 use std::collections::{HashMap, HashSet};
 
+use foldhash::fast::FixedState;
+
 use super::attributes::{AttributeSet, Recipe};
 use super::decode::{Malformed, Update, prefixes};
 use super::latency::Histogram;
@@ -22,18 +24,25 @@ const FOREIGN: RouteId = u32::MAX;
 /// Source of a prefix that nobody announces.
 pub(crate) const NOBODY: u32 = u32::MAX;
 
+/// The truth of one prefix.
+#[derive(Clone, Copy)]
+struct Truth {
+    /// The route that must win.
+    expected: RouteId,
+    /// The client whose route that is: it must not be sent its own.
+    source: u32,
+    /// When the last change was sent, in nanoseconds of the run's clock; 0 for none.
+    sent_at: u64,
+}
+
 /// The truth of a run.
 pub(crate) struct Board {
     pub(crate) table: Table,
     index: PrefixIndex,
-    /// The route that must win, per prefix.
-    expected: Vec<RouteId>,
-    /// The client whose route that is: it must not be sent its own.
-    source: Vec<u32>,
-    /// When the last change of a prefix was sent, in nanoseconds of the run's clock; 0 for none.
-    sent_at: Vec<u64>,
+    truth: Vec<Truth>,
     recipes: Vec<Recipe>,
-    by_identity: HashMap<u64, RouteId>,
+    identities: Vec<u64>,
+    by_identity: HashMap<u64, RouteId, FixedState>,
     router_ids: Vec<u32>,
 }
 
@@ -43,11 +52,10 @@ impl Board {
         let count = table.len();
         Self {
             index: PrefixIndex::new(&table.keys),
-            expected: vec![ABSENT; count],
-            source: vec![NOBODY; count],
-            sent_at: vec![0; count],
+            truth: vec![Truth { expected: ABSENT, source: NOBODY, sent_at: 0 }; count],
             recipes: Vec::new(),
-            by_identity: HashMap::new(),
+            identities: Vec::new(),
+            by_identity: HashMap::default(),
             router_ids,
             table,
         }
@@ -57,39 +65,56 @@ impl Board {
     pub(crate) fn register(&mut self, recipe: Recipe) -> (RouteId, AttributeSet) {
         let set = AttributeSet::of(recipe);
         let v6 = self.table.groups[recipe.group as usize].v6;
+        let identity = set.identity(v6);
         let next = self.recipes.len() as u32 + 1;
-        let id = *self.by_identity.entry(set.identity(v6)).or_insert(next);
+        let id = *self.by_identity.entry(identity).or_insert(next);
         if id == next {
             self.recipes.push(recipe);
+            self.identities.push(identity);
         }
         (id, set)
     }
 
     /// Declares the winner of every prefix of a group. To be followed by `View::recount` or done before views exist.
     pub(crate) fn expect_group(&mut self, group: u32, source: u32, route: RouteId) {
-        for prefix in self.table.groups[group as usize].range() {
-            self.expected[prefix] = route;
-            self.source[prefix] = source;
+        for truth in &mut self.truth[self.table.groups[group as usize].range()] {
+            truth.expected = route;
+            truth.source = source;
         }
     }
 
     /// Declares the winner of one prefix and when that was sent (0: not to be timed); returns what was expected before.
     pub(crate) fn expect_prefix(&mut self, prefix: u32, source: u32, route: RouteId, now: u64) -> RouteId {
-        let at = prefix as usize;
-        self.sent_at[at] = now;
-        self.source[at] = source;
-        std::mem::replace(&mut self.expected[at], route)
+        let now = Truth { expected: route, source, sent_at: now };
+        std::mem::replace(&mut self.truth[prefix as usize], now).expected
     }
 
     /// What client `me` must hold of a prefix.
     #[inline]
     pub(crate) fn due(&self, me: u32, prefix: u32) -> RouteId {
-        if self.source[prefix as usize] == me { ABSENT } else { self.expected[prefix as usize] }
+        let truth = self.truth[prefix as usize];
+        if truth.source == me { ABSENT } else { truth.expected }
+    }
+
+    /// The number of a prefix. `guess` is tried first: a daemon that keeps the order in which routes came makes the
+    /// check a walk through memory.
+    #[inline]
+    fn number(&self, key: PrefixKey, guess: u32) -> Option<u32> {
+        if self.table.keys.get(guess as usize) == Some(&key) { Some(guess) } else { self.index.get(key) }
+    }
+
+    /// The route of an identity; `guess` is tried first.
+    #[inline]
+    fn route(&self, identity: u64, guess: RouteId) -> Option<RouteId> {
+        if self.identities.get((guess as usize).wrapping_sub(1)) == Some(&identity) {
+            return Some(guess);
+        }
+        self.by_identity.get(&identity).copied()
     }
 
     /// How many routes client `me` must hold.
     pub(crate) fn due_count(&self, me: u32) -> usize {
-        (0..self.expected.len() as u32).filter(|&prefix| self.due(me, prefix) != ABSENT).count()
+        (0..self.truth.len() as u32).filter(|&prefix| self.due(me, prefix) != ABSENT).count()
     }
 
     fn describe(&self, route: RouteId) -> String {
@@ -123,6 +148,9 @@ pub(crate) struct Counters {
 pub(crate) struct View {
     me: u32,
     held: Vec<RouteId>,
+    /// What came last, to guess what comes next.
+    last_prefix: u32,
+    last_route: RouteId,
     /// Prefixes of which something else is held than is due.
     wrong: u32,
     /// Prefixes nobody ever announced.
@@ -138,6 +166,8 @@ impl View {
         let mut view = Self {
             me,
             held: vec![ABSENT; board.table.len()],
+            last_prefix: 0,
+            last_route: ABSENT,
             wrong: 0,
             strays: HashSet::new(),
             foreign: None,
@@ -220,10 +250,11 @@ impl View {
             self.counters.echoed += 1;
             return Ok(ABSENT);
         }
-        let Some(&route) = board.by_identity.get(&update.identity) else {
+        let Some(route) = board.route(update.identity, self.last_route + 1) else {
             self.foreign.get_or_insert_with(|| format!("an UPDATE with foreign attributes, {}", sample(update)));
             return Ok(FOREIGN);
         };
+        self.last_route = route;
         let client = board.recipes[route as usize - 1].client;
         match update.originator {
             Some(id) if id != board.router_ids[client as usize] => {
@@ -235,7 +266,7 @@ impl View {
 
     #[inline]
     fn set(&mut self, key: PrefixKey, route: RouteId, board: &Board, now: u64, latency: &mut Histogram) {
-        let Some(prefix) = board.index.get(key) else {
+        let Some(prefix) = board.number(key, self.last_prefix.wrapping_add(1)) else {
             if route == ABSENT {
                 self.strays.remove(&key);
             } else {
@@ -243,19 +274,20 @@ impl View {
             }
             return;
         };
+        self.last_prefix = prefix;
         let before = std::mem::replace(&mut self.held[prefix as usize], route);
         if before == route {
             self.counters.redundant += 1;
             return;
         }
-        let due = board.due(self.me, prefix);
+        let truth = board.truth[prefix as usize];
+        let due = if truth.source == self.me { ABSENT } else { truth.expected };
         if before == due {
             self.wrong += 1;
         } else if route == due {
             self.wrong -= 1;
-            let sent = board.sent_at[prefix as usize];
-            if sent != 0 {
-                latency.record(now.saturating_sub(sent));
+            if truth.sent_at != 0 {
+                latency.record(now.saturating_sub(truth.sent_at));
             }
         }
     }
