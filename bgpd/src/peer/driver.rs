@@ -248,6 +248,12 @@ impl Driver {
             debug!(peer = %self.cell.address, %error, "socket options refused");
             return;
         }
+        if self.session.receives_updates(ConnectionId::Incoming) {
+            // RFC 4271 §6.8: what is Established stays. If the peer has lost it, its TCP answers this with a reset.
+            debug!(peer = %self.cell.address, "a second incoming connection is refused");
+            self.send(ConnectionId::Incoming, frame::KEEPALIVE.to_vec());
+            return;
+        }
         if self.accepted.is_some() {
             debug!(peer = %self.cell.address, "a second incoming connection replaces the first");
             self.take(ConnectionId::Incoming);

@@ -64,7 +64,7 @@ pub struct Cluster {
 /// Commands that the lab needs.
 #[must_use]
 pub fn commands() -> Vec<&'static str> {
-    FRR.into_iter().chain(BIRD).chain(GOBGP).collect()
+    FRR.into_iter().chain(BIRD).chain(GOBGP).chain(["ping"]).collect()
 }
 
 impl Cluster {

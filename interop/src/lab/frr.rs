@@ -23,11 +23,13 @@ impl Frr {
     #[must_use]
     pub fn start(node: &Node, config: &str) -> Self {
         let dir = node.dir.display().to_string();
+        // FRR drops its privileges and makes its sockets as a user of its own.
+        super::run_ok(&["chmod", "777", &dir]);
         node.write("zebra.conf", "log stdout\n");
         node.write("vtysh.conf", "");
         node.write("bgpd.conf", &format!("log stdout\n{config}"));
         let path = |name: &str| format!("{dir}/{name}");
-        let common = ["--vty_socket", &dir, "-u", "root", "-g", "root", "-P", "0", "-z", &path("zserv.sock")];
+        let common = ["--vty_socket", &dir, "-P", "0", "-z", &path("zserv.sock")];
         let start = |name: &str| {
             let (config, pid) = (path(&format!("{name}.conf")), path(&format!("{name}.pid")));
             let mut arguments = vec!["-f", &config, "-i", &pid];
