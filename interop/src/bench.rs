@@ -57,12 +57,15 @@ pub fn run(options: &Options) -> io::Result<ExitCode> {
         return publish(options, &merged(&options.merge)?);
     }
     if !namespace::entered() {
-        let status = namespace::reenter()?;
+        let mut extra = Vec::new();
+        if options.bgpd.is_none() && options.daemons.contains(&DaemonKind::Bgpd) {
+            extra = vec!["--bgpd".into(), crate::lab::build_bgpd().join("bgpd").into_os_string()];
+        }
+        let status = namespace::reenter(extra)?;
         return Ok(ExitCode::from(status.code().map_or(1, |code| code as u8)));
     }
     namespace::prepare()?;
-    let bgpd = options.bgpd.clone().map_or_else(beside, Ok)?;
-    let report = measure(options, &bgpd);
+    let report = measure(options, options.bgpd.as_deref().unwrap_or(Path::new("bgpd")));
     publish(options, &report)
 }
 
@@ -78,7 +81,7 @@ fn publish(options: &Options, report: &Report) -> io::Result<ExitCode> {
     Ok(if report.rows.iter().all(Row::right) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// The reports in `files` as one; of the same load and daemon the last counts.
+/// The reports in `files` as one; runs of the same load and daemon together.
 fn merged(files: &[PathBuf]) -> io::Result<Report> {
     let mut reports = files.iter().map(|path| {
         let text = std::fs::read_to_string(path)?;
@@ -123,10 +126,4 @@ fn measure(options: &Options, bgpd: &Path) -> Report {
         }
     }
     report
-}
-
-/// The daemon beside this program, as Cargo puts it.
-fn beside() -> io::Result<PathBuf> {
-    let program = std::env::current_exe()?;
-    Ok(program.with_file_name("bgpd"))
 }

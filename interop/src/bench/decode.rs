@@ -100,7 +100,7 @@ impl<'a> Update<'a> {
                 self.originator = Some(u32::from_be_bytes(id));
             }
             CLUSTER_LIST => {
-                if value.is_empty() || value.len() % 4 != 0 {
+                if value.is_empty() || !value.len().is_multiple_of(4) {
                     return Err(Malformed("CLUSTER_LIST is not a list of four octets"));
                 }
                 self.clusters = value.len() / 4;

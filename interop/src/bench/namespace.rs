@@ -1,6 +1,7 @@
 //! A network namespace of its own, so that port 179 and thousands of loopback sessions are nobody else's business, and
 //! a process namespace, so that no daemon outlives the run.
 
+use std::ffi::OsString;
 use std::io;
 use std::process::{Command, ExitStatus};
 
@@ -11,8 +12,8 @@ pub(crate) fn entered() -> bool {
     std::env::var_os(MARK).is_some()
 }
 
-/// Runs this program again, with the same arguments, inside.
-pub(crate) fn reenter() -> io::Result<ExitStatus> {
+/// Runs this program again, with the same arguments and `extra` ones, inside.
+pub(crate) fn reenter(extra: Vec<OsString>) -> io::Result<ExitStatus> {
     // SAFETY: getuid cannot fail and touches no memory of ours.
     let root = unsafe { libc::getuid() } == 0;
     let mut command = Command::new("unshare");
@@ -23,6 +24,7 @@ pub(crate) fn reenter() -> io::Result<ExitStatus> {
         .args(["--net", "--pid", "--fork", "--mount-proc", "--kill-child", "--"])
         .arg(std::env::current_exe()?)
         .args(std::env::args_os().skip(1))
+        .args(extra)
         .env(MARK, "1")
         .status()
 }

@@ -35,11 +35,11 @@ pub struct Options {
     #[arg(long, value_name = "FILE")]
     pub svg: Option<PathBuf>,
 
-    /// This project's daemon; found beside this program when left out.
+    /// This project's daemon; built when left out.
     #[arg(long, value_name = "FILE")]
     pub bgpd: Option<PathBuf>,
 
-    /// Reads figures from earlier runs (`--json`) and shows them together; runs nothing.
+    /// Reads figures from earlier runs (`--json`) and sums them up together; runs nothing.
     #[arg(long, value_name = "FILE", value_delimiter = ',')]
     pub merge: Vec<PathBuf>,
 

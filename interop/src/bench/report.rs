@@ -85,11 +85,15 @@ pub(crate) const FIGURES: [(&str, Figure); 4] = [
 ];
 
 impl Report {
-    /// Takes over the rows of another report; its rows replace those of the same load and daemon.
+    /// Takes in the runs of another report; runs of the same load and daemon are summed up together.
     pub(crate) fn merge(&mut self, other: Self) {
         self.versions.extend(other.versions);
-        self.rows.retain(|row| !other.rows.iter().any(|new| (new.load, new.kind) == (row.load, row.kind)));
-        self.rows.extend(other.rows);
+        for new in other.rows {
+            let place = self.rows.iter().position(|row| (row.load, row.kind) == (new.load, new.kind));
+            let mut runs = place.map_or_else(Vec::new, |place| self.rows.remove(place).runs);
+            runs.extend(new.runs);
+            self.rows.push(Row::new(new.load, new.kind, runs));
+        }
         self.rows.sort_by_key(|row| (row.load, row.kind));
     }
 
@@ -217,6 +221,14 @@ mod tests {
             row(DaemonKind::Copier, 0.5, false),
         ]);
         assert_eq!(report.ratio(&report.rows[0], FIGURES[0].1), Some(0.5));
+    }
+
+    #[test]
+    fn merged_runs_of_a_load_and_daemon_are_summed_up_together() {
+        let mut all = report(vec![row(DaemonKind::Bird, 1.0, false)]);
+        all.merge(report(vec![row(DaemonKind::Bird, 3.0, false), row(DaemonKind::Bgpd, 1.0, false)]));
+        assert_eq!(all.rows.len(), 2);
+        assert_eq!(all.rows[1].wall_seconds.median, 2.0);
     }
 
     #[test]
