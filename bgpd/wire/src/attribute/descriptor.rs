@@ -88,7 +88,8 @@ static TABLE: [Descriptor; 18] = [
     // RFC 6793 §6: what is wrong in AS4_PATH and AS4_AGGREGATOR is discarded, the route is used without.
     entry(code::AS4_PATH, "AS4_PATH", OPTIONAL_TRANSITIVE, as4_path, |v| Some(Attribute::AsPath(AsPath::decode(v))))
         .discarded_if_wrong(),
-    entry(code::AS4_AGGREGATOR, "AS4_AGGREGATOR", OPTIONAL_TRANSITIVE, eight, typed_aggregator).discarded_if_wrong(),
+    entry(code::AS4_AGGREGATOR, "AS4_AGGREGATOR", OPTIONAL_TRANSITIVE, as4_aggregator, typed_aggregator)
+        .discarded_if_wrong(),
     entry(code::IPV6_EXTENDED_COMMUNITIES, "IPV6_EXTENDED_COMMUNITIES", OPTIONAL_TRANSITIVE, twenties, |v| {
         each(v, |cursor| cursor.take(20).ok()?.try_into().ok().map(Ipv6ExtendedCommunity))
             .map(Attribute::Ipv6ExtendedCommunities)
@@ -154,10 +155,6 @@ fn four(value: &[u8], _: Check) -> Result<(), FaultReason> {
     exactly(value, 4)
 }
 
-fn eight(value: &[u8], _: Check) -> Result<(), FaultReason> {
-    exactly(value, 8)
-}
-
 fn fours(value: &[u8], _: Check) -> Result<(), FaultReason> {
     multiple(value, 4)
 }
@@ -187,7 +184,14 @@ fn origin(value: &[u8], _: Check) -> Result<(), FaultReason> {
 }
 
 fn aggregator(value: &[u8], check: Check) -> Result<(), FaultReason> {
-    exactly(value, if check.four_octet_as { 8 } else { 6 })
+    let width = if check.four_octet_as { 4 } else { 2 };
+    exactly(value, width + 4)?;
+    // RFC 7607 §2: AS 0 is not an AS.
+    if value.iter().take(width).all(|octet| *octet == 0) { Err(FaultReason::AsZero) } else { Ok(()) }
+}
+
+fn as4_aggregator(value: &[u8], check: Check) -> Result<(), FaultReason> {
+    aggregator(value, Check { four_octet_as: true, ..check })
 }
 
 fn typed_aggregator(value: &[u8]) -> Option<Attribute> {
@@ -197,7 +201,10 @@ fn typed_aggregator(value: &[u8]) -> Option<Attribute> {
 
 fn as4_path(value: &[u8], check: Check) -> Result<(), FaultReason> {
     // RFC 6793 §3: confederation segments cannot be in AS4_PATH; what is left of it is used by the merge.
-    segments(value, Check { four_octet_as: true, ..check }, |_| Ok(()))
+    segments(value, Check { four_octet_as: true, ..check }, |kind| match kind {
+        SegmentKind::Set if check.reject_as_sets => Err(FaultReason::AsSet),
+        _ => Ok(()),
+    })
 }
 
 /// RFC 7606 §7.2; RFC 5065 §5.3 (confederation segments from outside); RFC 9774 §3.

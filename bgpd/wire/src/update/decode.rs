@@ -37,8 +37,37 @@ struct Work<'a, 'd> {
     mp_unreach: Option<NlriBlock<'a>>,
     treat_as_withdraw: bool,
     disable: Option<Family>,
-    /// MP_REACH_NLRI and MP_UNREACH_NLRI that were there, usable or not.
-    mp_seen: [bool; 2],
+    /// Attributes that were there, usable or not.
+    seen: Codes,
+}
+
+/// A set of type codes.
+#[derive(Clone, Copy, Default)]
+struct Codes([u64; 4]);
+
+impl Codes {
+    /// Adds a code; false when it is there already.
+    fn insert(&mut self, code: u8) -> bool {
+        let [word, bit] = [code >> 6, code & 63];
+        let Some(word) = self.0.get_mut(usize::from(word)) else { return false };
+        let before = *word;
+        *word |= 1 << bit;
+        before != *word
+    }
+
+    fn contains(&self, code: u8) -> bool {
+        self.0.get(usize::from(code >> 6)).is_some_and(|word| word & 1 << (code & 63) != 0)
+    }
+
+    fn remove(&mut self, code: u8) {
+        if let Some(word) = self.0.get_mut(usize::from(code >> 6)) {
+            *word &= !(1 << (code & 63));
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0 == [0; 4]
+    }
 }
 
 impl Decoder {
@@ -69,9 +98,10 @@ impl Decoder {
             mp_unreach: None,
             treat_as_withdraw: false,
             disable: None,
-            mp_seen: [false; 2],
+            seen: Codes::default(),
         };
         work.attributes(attributes)?;
+        work.check_reachable(&nlri)?;
         work.check_mandatory(&nlri);
         work.canonical();
         let Work { next_hop, mp_reach, mp_unreach, treat_as_withdraw, disable, .. } = work;
@@ -145,13 +175,14 @@ impl<'a> Work<'a, '_> {
     }
 
     fn attribute(&mut self, found: Found, value: &'a [u8]) -> Result<(), ResetFault> {
+        let first = self.seen.insert(found.code);
         match found.code {
-            code::MP_REACH_NLRI => return self.mp_reach(found, value),
-            code::MP_UNREACH_NLRI => return self.mp_unreach(found, value),
+            code::MP_REACH_NLRI => return self.mp_reach(found, value, first),
+            code::MP_UNREACH_NLRI => return self.mp_unreach(found, value, first),
             _ => {}
         }
-        // RFC 7606 §3(g): the first counts.
-        if self.decoder.found.iter().any(|other| other.code == found.code) {
+        // RFC 7606 §3(g): the first counts, even if it was discarded itself.
+        if !first {
             self.fault_of(&found, FaultReason::Duplicate, FaultAction::AttributeDiscard);
             return Ok(());
         }
@@ -180,8 +211,9 @@ impl<'a> Work<'a, '_> {
                 (known.check)(value, check).map_err(|reason| (reason, known.fallback))
             });
         match checked {
-            Ok(()) => self.decoder.found.push(found),
-            Err((reason, Fallback::TreatAsWithdraw)) => {
+            Ok(()) => self.decoder.found.push(Found { flags: canonical_flags(found.flags, known), ..found }),
+            // RFC 9774 §3: an AS_SET is treated the same wherever it stands.
+            Err((reason @ FaultReason::AsSet, _)) | Err((reason, Fallback::TreatAsWithdraw)) => {
                 self.decoder.found.push(found);
                 self.fault_of(&found, reason, FaultAction::TreatAsWithdraw);
             }
@@ -192,21 +224,19 @@ impl<'a> Work<'a, '_> {
     /// RFC 4271 §5, §9: unknown transitive attributes are passed on, others are not.
     fn unknown(&mut self, found: Found) -> Result<(), ResetFault> {
         if found.flags & flag::OPTIONAL == 0 {
-            let mut data = Vec::new();
-            put(&mut data, found.flags, found.code, self.body.get(found.start..found.end).unwrap_or_default());
+            let data = self.data_of(&found);
             let (reason, subcode) = (FaultReason::UnrecognizedWellKnown, UpdateSubcode::UnrecognizedWellKnown);
             return Err(reset(Some(found.code), reason, found.start, subcode, &data));
         }
         if found.flags & flag::TRANSITIVE != 0 {
-            self.decoder.found.push(Found { flags: found.flags | flag::PARTIAL, ..found });
+            self.decoder.found.push(Found { flags: flag::OPTIONAL | flag::TRANSITIVE | flag::PARTIAL, ..found });
         }
         Ok(())
     }
 
     /// RFC 7606 §3(g): these two must not be there twice.
-    fn once(&mut self, found: &Found, which: usize) -> Result<(), ResetFault> {
-        let seen = self.mp_seen.get_mut(which).map(|seen| std::mem::replace(seen, true));
-        if seen == Some(true) {
+    fn once(&mut self, found: &Found, first: bool) -> Result<(), ResetFault> {
+        if !first {
             let subcode = UpdateSubcode::MalformedAttributeList;
             return Err(reset(Some(found.code), FaultReason::Duplicate, found.start, subcode, &[]));
         }
@@ -216,12 +246,11 @@ impl<'a> Work<'a, '_> {
         Ok(())
     }
 
-    fn mp_reach(&mut self, found: Found, value: &'a [u8]) -> Result<(), ResetFault> {
-        self.once(&found, 0)?;
+    fn mp_reach(&mut self, found: Found, value: &'a [u8], first: bool) -> Result<(), ResetFault> {
+        self.once(&found, first)?;
         let mut cursor = Cursor::new(value);
         let Some((family, next_hop)) = reach_head(&mut cursor) else {
-            let (reason, subcode) = (FaultReason::Length(value.len()), UpdateSubcode::OptionalAttribute);
-            return Err(reset(Some(found.code), reason, found.start, subcode, &[]));
+            return Err(self.optional(&found, FaultReason::Length(value.len())));
         };
         if !self.is_negotiated(&found, family) {
             return Ok(());
@@ -236,12 +265,11 @@ impl<'a> Work<'a, '_> {
         Ok(())
     }
 
-    fn mp_unreach(&mut self, found: Found, value: &'a [u8]) -> Result<(), ResetFault> {
-        self.once(&found, 1)?;
+    fn mp_unreach(&mut self, found: Found, value: &'a [u8], first: bool) -> Result<(), ResetFault> {
+        self.once(&found, first)?;
         let mut cursor = Cursor::new(value);
         let Some(family) = family(&mut cursor) else {
-            let (reason, subcode) = (FaultReason::Length(value.len()), UpdateSubcode::OptionalAttribute);
-            return Err(reset(Some(found.code), reason, found.start, subcode, &[]));
+            return Err(self.optional(&found, FaultReason::Length(value.len())));
         };
         if !self.is_negotiated(&found, family) {
             return Ok(());
@@ -260,7 +288,19 @@ impl<'a> Work<'a, '_> {
             self.fault_of(found, reason, FaultAction::AfiSafiDisable);
             return Ok(());
         }
-        Err(reset(Some(found.code), reason, found.start, UpdateSubcode::OptionalAttribute, &[]))
+        Err(self.optional(found, reason))
+    }
+
+    /// RFC 4271 §6.3, Optional Attribute Error: the data is the attribute.
+    fn optional(&self, found: &Found, reason: FaultReason) -> ResetFault {
+        reset(Some(found.code), reason, found.start, UpdateSubcode::OptionalAttribute, &self.data_of(found))
+    }
+
+    /// An attribute as the data of a NOTIFICATION (RFC 4271 §6.3).
+    fn data_of(&self, found: &Found) -> Vec<u8> {
+        let mut data = Vec::new();
+        put(&mut data, found.flags, found.code, self.body.get(found.start..found.end).unwrap_or_default());
+        data
     }
 
     /// RFC 4760 §7 lets a speaker ignore a family that it did not negotiate; the session has done nothing wrong that
@@ -301,6 +341,29 @@ impl<'a> Work<'a, '_> {
         }
     }
 
+    /// RFC 7606 §5.2: where attributes are wrong and there are no routes to withdraw for it, the routes may have been
+    /// missed, and nothing but a reset is left.
+    fn check_reachable(&self, nlri: &NlriBlock<'_>) -> Result<(), ResetFault> {
+        // Routes in MP_REACH_NLRI that cannot be used have been dealt with there.
+        let mp_routes = match self.mp_reach {
+            Some(reach) => !reach.nlri.is_empty(),
+            None => self.seen.contains(code::MP_REACH_NLRI),
+        };
+        if !self.treat_as_withdraw || mp_routes || !nlri.is_empty() {
+            return Ok(());
+        }
+        let mut others = self.seen;
+        others.remove(code::MP_UNREACH_NLRI);
+        let counts = |fault: &&Fault| {
+            let alone = others.is_empty() && fault.attribute == Some(code::MP_UNREACH_NLRI);
+            fault.action == FaultAction::TreatAsWithdraw && !alone
+        };
+        let Some(fault) = self.decoder.faults.iter().find(counts) else { return Ok(()) };
+        let found = self.decoder.found.iter().find(|found| found.start == fault.offset);
+        let data = found.map(|found| self.data_of(found)).unwrap_or_default();
+        Err(reset(fault.attribute, fault.reason, fault.offset, fault.reason.subcode(), &data))
+    }
+
     /// RFC 7606 §3(d), §3(e): what every announcement must have.
     fn check_mandatory(&mut self, nlri: &NlriBlock<'_>) {
         let announces = !nlri.is_empty() || self.mp_reach.is_some_and(|reach| !reach.nlri.is_empty());
@@ -333,6 +396,7 @@ impl<'a> Work<'a, '_> {
         let (as4_path, four_octets) = (self.value_of(code::AS4_PATH), self.context.four_octet_as);
         let as4_aggregator = self.value_of(code::AS4_AGGREGATOR);
         let stale = merge::is_stale(self.value_of(code::AGGREGATOR), as4_aggregator);
+        let mut too_long = None;
         let Decoder { found, canonical, .. } = &mut *self.decoder;
         if !found.is_sorted_by_key(|found| found.code) {
             found.sort_unstable_by_key(|found| found.code);
@@ -342,9 +406,8 @@ impl<'a> Work<'a, '_> {
             match attribute.code {
                 code::NEXT_HOP | code::AS4_PATH | code::AS4_AGGREGATOR => {}
                 code::AS_PATH if !four_octets => {
-                    let mut merged = Vec::new();
-                    merge::path(value, as4_path.filter(|_| !stale), &mut merged);
-                    put(canonical, attribute.flags, attribute.code, &merged);
+                    let written = merge::path(attribute.flags, value, as4_path.filter(|_| !stale), canonical);
+                    too_long = written.err().map(|reason| (*attribute, reason));
                 }
                 code::AGGREGATOR if !four_octets => match as4_aggregator.filter(|_| !stale) {
                     Some(new) => put(canonical, attribute.flags, attribute.code, new),
@@ -355,6 +418,10 @@ impl<'a> Work<'a, '_> {
                 },
                 _ => put(canonical, attribute.flags, attribute.code, value),
             }
+        }
+        if let Some((attribute, reason)) = too_long {
+            self.decoder.canonical.clear();
+            self.fault_of(&attribute, reason, FaultAction::TreatAsWithdraw);
         }
     }
 
@@ -381,6 +448,13 @@ fn header<'a>(cursor: &mut Cursor<'a>) -> Option<(u8, u8, &'a [u8])> {
 fn flags_of(flags: u8, known: &Descriptor) -> Result<(), FaultReason> {
     let defining = flag::OPTIONAL | flag::TRANSITIVE;
     if flags & defining == known.flags { Ok(()) } else { Err(FaultReason::Flags(flags)) }
+}
+
+/// Flags as the definition has them; Partial is kept where it means something, the unused bits never
+/// (RFC 4271 §4.3).
+fn canonical_flags(flags: u8, known: &Descriptor) -> u8 {
+    let optional_transitive = known.flags == flag::OPTIONAL | flag::TRANSITIVE;
+    known.flags | if optional_transitive { flags & flag::PARTIAL } else { 0 }
 }
 
 fn family(cursor: &mut Cursor<'_>) -> Option<Family> {

@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::attribute;
 use crate::nlri::NlriFault;
+use crate::notification::UpdateSubcode;
 use crate::{Family, Notification};
 
 /// What is done about a fault, the strongest first (RFC 7606 §2).
@@ -90,6 +91,31 @@ pub enum FaultReason {
     /// RFC 4271 §6.3.
     #[error("length fields of the message contradict each other")]
     MessageLengths,
+}
+
+impl FaultReason {
+    /// How a NOTIFICATION says it (RFC 4271 §6.3).
+    pub(super) fn subcode(self) -> UpdateSubcode {
+        match self {
+            Self::Flags(_) => UpdateSubcode::AttributeFlags,
+            Self::Length(_) => UpdateSubcode::AttributeLength,
+            Self::UndefinedOrigin(_) => UpdateSubcode::InvalidOrigin,
+            Self::SegmentType(_)
+            | Self::SegmentOverrun
+            | Self::EmptySegment
+            | Self::ConfederationSegment
+            | Self::AsZero
+            | Self::AsSet => UpdateSubcode::MalformedAsPath,
+            Self::Missing => UpdateSubcode::MissingWellKnown,
+            Self::UnrecognizedWellKnown => UpdateSubcode::UnrecognizedWellKnown,
+            Self::Overrun | Self::Duplicate | Self::MessageLengths => UpdateSubcode::MalformedAttributeList,
+            Self::NotFromExternal
+            | Self::NotFromFourOctetPeer
+            | Self::NotNegotiated(_)
+            | Self::NextHopLength(_)
+            | Self::Nlri(_) => UpdateSubcode::OptionalAttribute,
+        }
+    }
 }
 
 /// One deviation, with its place in the message's body.
