@@ -18,6 +18,10 @@ use super::board::{Board, NOBODY, RouteId};
 use super::latency::Histogram;
 use super::message::{Families, HOLD_TIME};
 
+/// Sessions between connect and Established at one time. BIRD and OpenBGPD listen with a short backlog; a connection
+/// that overflows it hangs for a minute, which says something about TCP and nothing about BGP.
+const HANDSHAKES: usize = 8;
+
 const SCRATCH: usize = 512 * 1024;
 
 /// All sessions of a load.
@@ -27,6 +31,8 @@ pub(crate) struct Fleet {
     scratch: Vec<u8>,
     started: Instant,
     next_upkeep: Instant,
+    /// Whether a session may be waiting to connect.
+    connecting: bool,
     pub(crate) board: Board,
     pub(crate) members: Vec<Member>,
     pub(crate) latency: Histogram,
@@ -56,6 +62,7 @@ impl Fleet {
             scratch: vec![0; SCRATCH],
             started: now,
             next_upkeep: now,
+            connecting: false,
             board,
             members,
             latency: Histogram::default(),
@@ -75,7 +82,7 @@ impl Fleet {
         for client in clients {
             self.members[client as usize].want_up(now);
         }
-        self.next_upkeep = now;
+        self.connecting = true;
     }
 
     /// Ends a session with a Cease; what was not written yet is dropped.
@@ -138,6 +145,9 @@ impl Fleet {
         if now >= self.next_upkeep {
             self.upkeep(now);
         }
+        if self.connecting {
+            self.connect(now);
+        }
         let timeout = timeout.min(self.next_upkeep.saturating_duration_since(now));
         let mut events = std::mem::replace(&mut self.events, Events::with_capacity(0));
         let result = match self.poll.poll(&mut events, Some(timeout)) {
@@ -157,16 +167,37 @@ impl Fleet {
         result
     }
 
-    /// Connects who is to connect, and sends KEEPALIVEs.
+    /// Connects who is to connect, as many as may at a time.
+    fn connect(&mut self, now: Instant) {
+        let shaking = |member: &&Member| !matches!(member.phase, Phase::Down | Phase::Established);
+        let mut room = HANDSHAKES.saturating_sub(self.members.iter().filter(shaking).count());
+        self.connecting = false;
+        for (number, member) in self.members.iter_mut().enumerate() {
+            if member.phase != Phase::Down || !member.wanted() {
+                continue;
+            }
+            self.connecting = true;
+            if room == 0 {
+                return;
+            }
+            match member.connect(self.poll.registry(), Token(number), now) {
+                Ok(started) => room -= usize::from(started),
+                Err(error) => self.faults.push(format!("client {number}: {error}")),
+            }
+        }
+    }
+
+    /// Sends KEEPALIVEs, and starts anew where an attempt to connect hangs.
     fn upkeep(&mut self, now: Instant) {
         self.next_upkeep = now + Duration::from_millis(25);
+        self.connecting = true;
         for (number, member) in self.members.iter_mut().enumerate() {
-            let result = match member.phase {
-                Phase::Down => member.connect(self.poll.registry(), Token(number), now),
-                _ => member.keep_alive(now, Duration::from_secs(u64::from(HOLD_TIME) / 3)),
-            };
-            if let Err(error) = result {
+            let interval = Duration::from_secs(u64::from(HOLD_TIME) / 3);
+            if let Err(error) = member.keep_alive(now, interval) {
                 self.faults.push(format!("client {number}: {error}"));
+            }
+            if member.hangs(now) {
+                member.lost(&self.board, now);
             }
         }
     }

@@ -170,10 +170,10 @@ impl Load {
         }
     }
 
-    /// True where copying bytes gives the right result, so that "bytes alone" can be measured.
+    /// True where copying bytes gives the right result, so that "bytes alone" can be measured. Not for a fleet: its
+    /// thousands of tiny UPDATEs would be copied one by one, which costs more than packing them.
     pub(crate) fn is_plain_copy(self) -> bool {
         matches!(self.full(), Shape { feeders: 1, course: Course::Converge | Course::Churn(_), .. })
-            || self.full().course == Course::Boot
     }
 }
 

@@ -20,6 +20,8 @@ use super::{address, router_id};
 pub(crate) const DAEMON: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 179);
 
 const RETRY: Duration = Duration::from_millis(100);
+/// How long an attempt may take.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How far a session is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -120,10 +122,15 @@ impl Member {
         self.phase = Phase::Down;
     }
 
-    /// Starts to connect if that is wanted and due.
-    pub(super) fn connect(&mut self, registry: &Registry, token: Token, now: Instant) -> io::Result<()> {
-        if !self.wanted || now < self.retry_at {
-            return Ok(());
+    /// True when an attempt to connect leads nowhere.
+    pub(super) fn hangs(&self, now: Instant) -> bool {
+        !matches!(self.phase, Phase::Down | Phase::Established) && now > self.retry_at + PATIENCE
+    }
+
+    /// Starts to connect if that is due; returns whether it did.
+    pub(super) fn connect(&mut self, registry: &Registry, token: Token, now: Instant) -> io::Result<bool> {
+        if now < self.retry_at {
+            return Ok(false);
         }
         let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;
         socket.set_nonblocking(true)?;
@@ -133,7 +140,7 @@ impl Member {
             Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => {}
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
                 self.retry_at = now + RETRY;
-                return Ok(());
+                return Ok(false);
             }
             result => result?,
         }
@@ -141,8 +148,9 @@ impl Member {
         registry.register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
         self.stream = Some(stream);
         self.phase = Phase::Connecting;
+        self.retry_at = now;
         self.notification = None;
-        Ok(())
+        Ok(true)
     }
 
     pub(super) fn keep_alive(&mut self, now: Instant, interval: Duration) -> io::Result<()> {
