@@ -82,6 +82,7 @@ impl Lab {
                 "{command} is missing: interop/install-peers installs what the labs need"
             );
         }
+        namespace::sweep();
         let tag = format!("b{}x{}", std::process::id(), LABS.fetch_add(1, Ordering::Relaxed));
         let dir = std::env::temp_dir().join(format!("bgpd-lab-{tag}-{name}"));
         fs::create_dir_all(&dir).expect("the temporary directory can be written");

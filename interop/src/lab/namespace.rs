@@ -29,6 +29,18 @@ pub fn run_ok(arguments: &[&str]) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
+/// Removes what labs left behind that were killed: namespaces are named after the process that made them.
+pub(super) fn sweep() {
+    let listing = run(&["ip", "netns", "list"]).stdout;
+    for name in String::from_utf8_lossy(&listing).lines().filter_map(|line| line.split_whitespace().next()) {
+        let maker = name.strip_prefix('b').and_then(|rest| rest.split_once('x')).map(|(pid, _)| pid);
+        let is_gone = |pid: &str| pid.parse::<u32>().is_ok() && !std::path::Path::new("/proc").join(pid).exists();
+        if maker.is_some_and(is_gone) {
+            drop(Namespace { name: name.to_owned() });
+        }
+    }
+}
+
 impl Namespace {
     pub(super) fn new(name: &str) -> Self {
         run_ok(&["ip", "netns", "add", name]);
