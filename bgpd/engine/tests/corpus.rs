@@ -2,11 +2,13 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Instant;
 
 #[path = "../../wire/fuzz/src/targets.rs"]
 mod targets;
 
 #[test]
+#[expect(clippy::disallowed_methods, clippy::disallowed_macros, reason = "reads the corpus and says where it is")]
 fn corpus_of_every_fuzz_target_holds() {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../wire/fuzz/corpus");
     let mut replayed = 0;
@@ -17,7 +19,7 @@ fn corpus_of_every_fuzz_target_holds() {
             let seed = seed.expect("a seed").path();
             let octets = fs::read(&seed).expect("the octets of a seed");
             println!("{}", seed.display());
-            targets::run(&target, &octets);
+            targets::run(&target, &octets, Instant::now());
             replayed += 1;
         }
     }

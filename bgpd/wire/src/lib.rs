@@ -11,6 +11,7 @@
 //! | [`notification`] | NOTIFICATION (RFC 4271 §4.5, RFC 9003) |
 //! | [`route_refresh`] | ROUTE-REFRESH (RFC 2918, RFC 7313) |
 #![forbid(unsafe_code)]
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
 pub mod attribute;
 pub mod capability;

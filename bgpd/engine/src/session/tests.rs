@@ -80,6 +80,12 @@ fn notification_bytes(notification: &Notification) -> Vec<u8> {
     bytes
 }
 
+/// A time to begin at; from there on time is virtual.
+#[expect(clippy::disallowed_methods, reason = "an Instant cannot be made in another way")]
+fn beginning() -> Instant {
+    Instant::now()
+}
+
 /// A whole message with any body.
 fn message(kind: MessageType, body: &[u8]) -> Vec<u8> {
     let mut bytes = vec![0xff; 16];
@@ -104,7 +110,7 @@ struct Rig {
 
 impl Rig {
     fn new(settings: SessionSettings) -> Self {
-        Self { session: Session::new(settings), now: Instant::now(), actions: Vec::new() }
+        Self { session: Session::new(settings), now: beginning(), actions: Vec::new() }
     }
 
     fn input(&mut self, input: Input<'_>) -> &mut Self {
@@ -140,7 +146,7 @@ impl Rig {
     }
 
     /// Goes to the next deadline; how long that took.
-    fn to_deadline(&mut self) -> Duration {
+    fn until_deadline(&mut self) -> Duration {
         let deadline = self.session.next_deadline().expect("a deadline");
         let waited = deadline.saturating_duration_since(self.now);
         self.now = self.now.max(deadline);

@@ -16,8 +16,8 @@ use bgp_wire::route_refresh::RouteRefresh;
 use bgp_wire::update::{DecodeContext, Decoder, FaultAction, NextHop, NlriBlock, PathKey, Update, UpdateEncoder};
 use bgp_wire::{Family, Nlri, Notification};
 
-/// Runs a target. Its name is that of its folder in the corpus.
-pub(crate) fn run(target: &str, data: &[u8]) {
+/// Runs a target. Its name is that of its folder in the corpus; a session begins `now`.
+pub(crate) fn run(target: &str, data: &[u8], now: Instant) {
     match target {
         "frame" => frame(data),
         "open" => open(data),
@@ -27,7 +27,7 @@ pub(crate) fn run(target: &str, data: &[u8]) {
         "attribute_value" => attribute_value(data),
         "nlri" => nlri(data),
         "update_roundtrip" => update_roundtrip(data),
-        "session" => session(data),
+        "session" => session(data, now),
         other => panic!("there is no target {other}"),
     }
 }
@@ -256,9 +256,9 @@ struct Peer {
 
 /// A whole session: chunks of `how (1) | length (1) | octets`, where `how` says on which connection they come, or that
 /// time passes, or that something else happens.
-fn session(data: &[u8]) {
+fn session(data: &[u8], now: Instant) {
     let session = Session::new(settings());
-    let mut peer = Peer { session, now: Instant::now(), buffers: [None, None], established: false };
+    let mut peer = Peer { session, now, buffers: [None, None], established: false };
     peer.input(Input::Start);
     let mut cursor = Cursor::new(data);
     while let (Ok(how), Ok(len)) = (cursor.u8(), cursor.u8()) {

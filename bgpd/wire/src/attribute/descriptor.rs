@@ -116,6 +116,7 @@ const OTHER_NAMES: [(u8, &str); 4] = [
 ];
 
 /// Position in the table by type code; 255 is not known.
+#[expect(clippy::indexing_slicing, reason = "the compiler evaluates it: it cannot fail later")]
 static POSITION: [u8; 256] = {
     let mut position = [255; 256];
     let mut at = 0;

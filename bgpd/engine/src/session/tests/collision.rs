@@ -108,7 +108,7 @@ fn cease_with_collision_is_no_error_even_with_data() {
         rig.receive(Outgoing, &bytes);
         rig.receive(Incoming, &bytes);
         assert_eq!(rig.state(), State::Active);
-        assert!(rig.to_deadline() <= Duration::from_secs(1));
+        assert!(rig.until_deadline() <= Duration::from_secs(1));
         assert_eq!(rig.state(), State::Connect);
     }
 }

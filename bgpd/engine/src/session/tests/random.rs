@@ -144,7 +144,7 @@ fn apply(rig: &mut Rig, step: &Step) {
         }
         Step::Deadline => {
             if rig.session.next_deadline().is_some() {
-                rig.to_deadline();
+                rig.until_deadline();
             }
             rig
         }

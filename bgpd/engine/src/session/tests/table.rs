@@ -241,6 +241,6 @@ fn a_failed_attempt_to_connect_is_always_followed_by_another() {
     rig.connected(ConnectionId::Incoming).receive(ConnectionId::Incoming, &notification_bytes(&cease));
     rig.input(Input::ConnectFailed { error: "refused".to_owned() });
     assert_eq!(rig.state(), State::Active);
-    rig.to_deadline();
+    rig.until_deadline();
     assert_eq!(rig.state(), State::Connect);
 }

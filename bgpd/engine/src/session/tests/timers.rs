@@ -16,7 +16,7 @@ fn jittered(base: Duration) -> std::ops::RangeInclusive<Duration> {
 fn until_change(rig: &mut Rig) -> Duration {
     let (from, start) = (rig.state(), rig.now);
     while rig.state() == from {
-        rig.to_deadline();
+        rig.until_deadline();
     }
     rig.now - start
 }
@@ -61,7 +61,7 @@ fn keepalives_come_at_a_third_of_the_hold_time_with_jitter() {
     let mut rig = Rig::in_state(State::Established);
     for _ in 0..200 {
         rig.keepalive(CONN).take();
-        let waited = rig.to_deadline();
+        let waited = rig.until_deadline();
         assert!(jittered(seconds(30)).contains(&waited), "{waited:?}");
         assert_eq!(rig.take(), [Action::Send { conn: CONN, bytes: frame::KEEPALIVE.to_vec() }]);
     }
@@ -98,7 +98,7 @@ fn attempts_to_connect_repeat_with_jitter() {
     for _ in 0..50 {
         rig.take();
         rig.input(Input::ConnectFailed { error: "refused".to_owned() });
-        let waited = rig.to_deadline();
+        let waited = rig.until_deadline();
         assert!(jittered(seconds(30)).contains(&waited), "{waited:?}");
         assert!(rig.take().contains(&Action::Connect));
     }
@@ -107,7 +107,7 @@ fn attempts_to_connect_repeat_with_jitter() {
 #[test]
 fn attempt_that_hangs_is_given_up_for_a_new_one() {
     let mut rig = Rig::in_state(State::Connect);
-    rig.to_deadline();
+    rig.until_deadline();
     assert_eq!(rig.take(), [Action::AbortConnect, Action::Connect]);
 }
 
@@ -188,7 +188,7 @@ fn hold_timer_stands_still_while_nothing_is_read() {
 fn keepalives_are_sent_while_nothing_is_read() {
     let mut rig = Rig::in_state(State::Established);
     rig.input(Input::ReadPaused);
-    assert!(jittered(seconds(30)).contains(&rig.to_deadline()));
+    assert!(jittered(seconds(30)).contains(&rig.until_deadline()));
     assert_eq!(rig.take(), [Action::Send { conn: CONN, bytes: frame::KEEPALIVE.to_vec() }]);
 }
 
