@@ -51,7 +51,7 @@ fn octets(hex: &str) -> Result<Vec<u8>, Error> {
     let value = |digit: &char| {
         digit.to_digit(16).ok_or_else(|| Error::Input(format!("\"{digit}\" is not a hexadecimal digit")))
     };
-    if digits.len() % 2 != 0 {
+    if !digits.len().is_multiple_of(2) {
         return Err(Error::Input(format!("{} hexadecimal digits are not whole octets", digits.len())));
     }
     digits.chunks(2).map(|pair| Ok((value(&pair[0])? << 4 | value(&pair[1])?) as u8)).collect()

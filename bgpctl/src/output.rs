@@ -35,3 +35,6 @@ fn span(seconds: u64) -> String {
 fn some(text: &str) -> Option<&str> {
     (!text.is_empty()).then_some(text)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,4 @@
 //! bgpd as a route reflector between real FRR, BIRD and GoBGP.
-#![expect(missing_docs, reason = "tests are named as sentences")]
 
 use interop::lab::cluster::Cluster;
 use interop::lab::{SeenRoute, to, wait_until};

@@ -82,7 +82,7 @@ pub(super) fn spawn(index: usize, input: Input, fabric: Arc<Fabric>, global: &Gl
 
 /// How paths are compared, as configured.
 pub(super) fn decision_options(global: &Global) -> decision::Options {
-    decision::Options { always_compare_med: global.always_compare_med, ..decision::Options::default() }
+    decision::Options { always_compare_med: global.always_compare_med }
 }
 
 impl Worker {

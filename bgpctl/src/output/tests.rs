@@ -1,0 +1,193 @@
+//! What people and programs read, letter by letter.
+
+use bgpd_proto::v1;
+
+use super::{explain, neighbor, route, span, summary};
+
+fn established() -> v1::Neighbor {
+    v1::Neighbor {
+        address: "192.0.2.11".into(),
+        asn: 65000,
+        local_asn: 65000,
+        description: "rack 4".into(),
+        peer_group: "nodes".into(),
+        route_reflector_client: true,
+        state: "Established".into(),
+        uptime_seconds: 93_784,
+        established_count: 2,
+        flaps: 1,
+        last_error: "received NOTIFICATION: Cease / Administrative Shutdown: \"maintenance\"".into(),
+        last_error_seconds_ago: Some(93_800),
+        last_notification_received: "Cease / Administrative Shutdown: \"maintenance\"".into(),
+        local: "192.0.2.1:179".into(),
+        remote: "192.0.2.11:48184".into(),
+        router_id: "192.0.2.11".into(),
+        import_policy: "none: all routes".into(),
+        export_policy: "none: all routes".into(),
+        capabilities_sent: vec!["multiprotocol ipv4-unicast".into(), "route-refresh".into()],
+        capabilities_received: vec!["multiprotocol ipv4-unicast".into(), "fqdn node11".into()],
+        negotiated: vec!["ipv4-unicast".into()],
+        hold_seconds_configured: 90,
+        hold_seconds: Some(9),
+        keepalive_millis: Some(3000),
+        hold_remaining_seconds: Some(7),
+        received: Some(v1::MessageCounts {
+            open: 2,
+            update: 1200,
+            keepalive: 31_261,
+            bytes: 650_000,
+            ..Default::default()
+        }),
+        sent: Some(v1::MessageCounts { open: 2, update: 7, keepalive: 31_262, bytes: 594_400, ..Default::default() }),
+        prefixes: vec![v1::PrefixCounts {
+            family: Some(v1::Family { afi: 1, safi: 1 }),
+            received: 256,
+            accepted: 255,
+            advertised: 1024,
+        }],
+        malformed: Some(v1::Malformed {
+            treat_as_withdraw: 1,
+            last: "ORIGIN: undefined origin 7 at offset 26 (treat-as-withdraw)".into(),
+            last_hex: "0000".into(),
+            ..Default::default()
+        }),
+        ..Default::default()
+    }
+}
+
+fn down() -> v1::Neighbor {
+    v1::Neighbor {
+        address: "2001:db8::12".into(),
+        asn: 4_200_000_001,
+        local_asn: 65000,
+        state: "Idle".into(),
+        uptime_seconds: 12,
+        shutdown: Some("moved".into()),
+        last_error: "sent NOTIFICATION: OPEN Message Error / Bad Peer AS: peer says AS 65002, configured is AS 65001"
+            .into(),
+        last_error_seconds_ago: Some(12),
+        ..Default::default()
+    }
+}
+
+fn plain(text: &str) -> String {
+    anstream::adapter::strip_str(text).to_string()
+}
+
+#[test]
+fn neighbors_are_a_table_with_numbers_to_the_right() {
+    insta::assert_snapshot!(plain(&neighbor::table(&[established(), down()])));
+}
+
+#[test]
+fn no_neighbors_are_said_in_words() {
+    assert_eq!(neighbor::table(&[]), "no neighbors\n");
+}
+
+#[test]
+fn one_neighbor_is_shown_whole() {
+    insta::assert_snapshot!(plain(&neighbor::details(&established())));
+}
+
+#[test]
+fn neighbor_keys_for_programs_stay() {
+    insta::assert_snapshot!(serde_json::to_string_pretty(&neighbor::json(&established())).unwrap());
+}
+
+fn routes() -> Vec<v1::Route> {
+    let family = Some(v1::Family { afi: 1, safi: 1 });
+    let best = v1::Route {
+        family,
+        prefix: "10.1.11.0/24".into(),
+        from: "192.0.2.11".into(),
+        from_router_id: "192.0.2.11".into(),
+        attributes: Some(v1::Attributes {
+            origin: v1::Origin::Igp.into(),
+            as_path: "65001 65002".into(),
+            next_hop: "192.0.2.11".into(),
+            med: Some(10),
+            local_pref: Some(100),
+            communities: vec!["65000:100".into(), "no-export".into()],
+            originator_id: "192.0.2.11".into(),
+            cluster_list: vec!["192.0.2.1".into()],
+            ..Default::default()
+        }),
+        best: true,
+        age_seconds: Some(59),
+        reason: "higher LOCAL_PREF".into(),
+        ..Default::default()
+    };
+    let looped = v1::Route {
+        from: "192.0.2.2".into(),
+        best: false,
+        reason: String::new(),
+        rejected: "own cluster ID in CLUSTER_LIST".into(),
+        ..best.clone()
+    };
+    let local = v1::Route {
+        prefix: "9.0.0.0/8".into(),
+        from: String::new(),
+        attributes: Some(v1::Attributes {
+            origin: v1::Origin::Igp.into(),
+            next_hop: "0.0.0.0".into(),
+            ..Default::default()
+        }),
+        ..best.clone()
+    };
+    vec![looped, best, local]
+}
+
+#[test]
+fn routes_are_sorted_by_number_with_the_best_first() {
+    let mut routes = routes();
+    route::sort(&mut routes);
+    insta::assert_snapshot!(plain(&route::table(&routes)));
+}
+
+#[test]
+fn route_keys_for_programs_stay() {
+    insta::assert_snapshot!(serde_json::to_string_pretty(&route::json(&routes()[1])).unwrap());
+}
+
+#[test]
+fn an_explanation_names_the_rule_and_who_is_told() {
+    let [looped, best, _] = routes().try_into().unwrap();
+    let answer = v1::ExplainResponse {
+        prefix: "10.1.11.0/24".into(),
+        candidates: vec![
+            v1::Candidate { route: Some(best), verdict: "best: only path".into() },
+            v1::Candidate { route: Some(looped), verdict: "not usable: own cluster ID in CLUSTER_LIST".into() },
+        ],
+        exports: vec![
+            v1::Export {
+                to: "192.0.2.11".into(),
+                advertised: false,
+                why: "not advertised: it is this neighbor's own route".into(),
+            },
+            v1::Export { to: "2001:db8::12".into(), advertised: true, why: "advertised".into() },
+        ],
+    };
+    insta::assert_snapshot!(explain::text(&answer));
+}
+
+#[test]
+fn the_summary_fits_on_a_screen() {
+    let status = v1::GetStatusResponse {
+        version: "0.1.0".into(),
+        asn: 65000,
+        router_id: "192.0.2.1".into(),
+        cluster_id: "192.0.2.1".into(),
+        uptime_seconds: 1_900_000,
+        neighbors: 3,
+        established: 2,
+        tables: vec![v1::TableCounts { family: Some(v1::Family { afi: 1, safi: 1 }), prefixes: 10, paths: 20 }],
+        attribute_sets: 4,
+        listen: vec!["0.0.0.0:179".into(), "[::]:179".into()],
+    };
+    insta::assert_snapshot!(summary::table(&status));
+}
+
+#[test]
+fn spans_are_written_as_operators_write_them() {
+    assert_eq!([59, 3_661, 93_784, 1_900_000].map(span), ["00:00:59", "01:01:01", "1d02h", "3w0d"]);
+}
