@@ -95,7 +95,7 @@ pub enum Show {
 /// `show routes …`
 #[derive(Debug, Args)]
 pub struct Routes {
-    /// Prefix or address, such as 10.1.0.0/24
+    /// Prefix such as 10.1.0.0/24, or an address for the longest prefix that covers it
     pub prefix: Option<String>,
     /// Only this family: ipv4-unicast or ipv6-unicast
     #[arg(long, value_name = "FAMILY")]

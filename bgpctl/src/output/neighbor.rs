@@ -216,7 +216,7 @@ impl Sheet {
 
     fn line(&mut self, name: &str, value: &str) {
         if !value.is_empty() {
-            let _ = writeln!(self.0, "  {name:<26}{value}");
+            let _ = writeln!(self.0, "  {name:<28}{value}");
         }
     }
 }

@@ -144,6 +144,14 @@ fn marks(route: &v1::Route) -> &'static str {
     }
 }
 
+/// The next hop; unspecified stands for each session's own address.
+fn next_hop(attributes: &v1::Attributes) -> String {
+    match attributes.next_hop.as_str() {
+        "0.0.0.0" | "::" => "self".to_owned(),
+        address => address.to_owned(),
+    }
+}
+
 fn from(route: &v1::Route) -> String {
     some(&route.from).unwrap_or("local").to_owned()
 }
@@ -169,7 +177,7 @@ pub(crate) fn table(routes: &[v1::Route]) -> String {
         table.row(vec![
             marks(route).to_owned(),
             route.prefix.clone(),
-            attributes.next_hop.clone(),
+            next_hop(attributes),
             from(route),
             number(attributes.local_pref),
             number(attributes.med),
@@ -185,6 +193,6 @@ pub(crate) fn table(routes: &[v1::Route]) -> String {
 pub(crate) fn line(route: &v1::Route) -> String {
     let attributes = attributes(route);
     let rest = rest(route);
-    let line = format!("{} via {} from {} {}", route.prefix, attributes.next_hop, from(route), path(attributes));
+    let line = format!("{} via {} from {} {}", route.prefix, next_hop(attributes), from(route), path(attributes));
     if rest.is_empty() { line } else { format!("{line} {rest}") }
 }

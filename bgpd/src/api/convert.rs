@@ -87,6 +87,8 @@ pub(super) fn filter(request: v1::ListRoutesRequest) -> Result<RouteFilter, Stat
         family: wanted.map(|wanted| family("family", wanted)).transpose()?,
         prefix: if text.is_empty() { None } else { Some(prefix("prefix", &text)?) },
         longer,
+        // Of an address people want to know which route it takes.
+        covering: !longer && text.parse::<IpAddr>().is_ok(),
         from: optional_address("from", &from)?,
         to: optional_address("to", &to)?,
         best_only,

@@ -65,6 +65,8 @@ pub struct RouteFilter {
     pub prefix: Option<IpNet>,
     /// Also prefixes that `prefix` covers.
     pub longer: bool,
+    /// Instead of `prefix` itself, the longest prefix that covers it.
+    pub covering: bool,
     /// Only what this neighbor sent (Adj-RIB-In).
     pub from: Option<IpAddr>,
     /// Only what this neighbor was sent (Adj-RIB-Out).

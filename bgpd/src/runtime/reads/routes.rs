@@ -23,6 +23,9 @@ const QUEUE: usize = 8;
 pub(super) fn stream(reads: Reads, filter: RouteFilter) -> mpsc::Receiver<Vec<RouteRecord>> {
     let (sender, receiver) = mpsc::channel(QUEUE);
     tokio::spawn(async move {
+        if filter.covering {
+            return longest_match(reads, filter, sender).await;
+        }
         for family in families(&filter) {
             let Some(query) = query(&reads, &filter, family) else { continue };
             for partition in 0..reads.fabric.partitions.len() {
@@ -33,6 +36,33 @@ pub(super) fn stream(reads: Reads, filter: RouteFilter) -> mpsc::Receiver<Vec<Ro
         }
     });
     receiver
+}
+
+/// Partitions hold different lengths, so each has its own longest match: the longest of them is the answer.
+async fn longest_match(reads: Reads, filter: RouteFilter, sender: mpsc::Sender<Vec<RouteRecord>>) {
+    let (collect, mut collected) = mpsc::channel(QUEUE);
+    let walks = async {
+        for family in families(&filter) {
+            let Some(query) = query(&reads, &filter, family) else { continue };
+            for partition in 0..reads.fabric.partitions.len() {
+                // What a partition that has stopped would say is missing.
+                let _ = walk(&reads, partition, &query, &collect).await;
+            }
+        }
+        drop(collect);
+    };
+    let gather = async {
+        let mut all = Vec::new();
+        while let Some(records) = collected.recv().await {
+            all.extend(records);
+        }
+        all
+    };
+    let ((), mut all) = tokio::join!(walks, gather);
+    let longest = all.iter().map(|record| record.prefix.prefix_len()).max();
+    all.retain(|record| Some(record.prefix.prefix_len()) == longest);
+    // A reader that has gone needs no answer.
+    let _ = sender.send(all).await;
 }
 
 fn families(filter: &RouteFilter) -> Vec<Family> {
@@ -58,7 +88,11 @@ fn query(reads: &Reads, filter: &RouteFilter, family: Family) -> Option<RouteQue
         Some(cell) => Some((group_of(&cell, family)?, cell.index)),
         None => None,
     };
-    let scope = if filter.longer { Scope::Longer } else { Scope::Exact };
+    let scope = match (filter.covering, filter.longer) {
+        (true, _) => Scope::Covering,
+        (false, true) => Scope::Longer,
+        (false, false) => Scope::Exact,
+    };
     Some(RouteQuery { family, prefix: filter.prefix, scope, from, to, best_only: filter.best_only })
 }
 
