@@ -85,11 +85,10 @@ static TABLE: [Descriptor; 18] = [
         each(v, |cursor| cursor.take(8).ok()?.try_into().ok().map(ExtendedCommunity))
             .map(Attribute::ExtendedCommunities)
     }),
+    // Merged into AS_PATH and AGGREGATOR when they are decoded, and never typed themselves.
     // RFC 6793 §6: what is wrong in AS4_PATH and AS4_AGGREGATOR is discarded, the route is used without.
-    entry(code::AS4_PATH, "AS4_PATH", OPTIONAL_TRANSITIVE, as4_path, |v| Some(Attribute::AsPath(AsPath::decode(v))))
-        .discarded_if_wrong(),
-    entry(code::AS4_AGGREGATOR, "AS4_AGGREGATOR", OPTIONAL_TRANSITIVE, as4_aggregator, typed_aggregator)
-        .discarded_if_wrong(),
+    entry(code::AS4_PATH, "AS4_PATH", OPTIONAL_TRANSITIVE, as4_path, |_| None).discarded_if_wrong(),
+    entry(code::AS4_AGGREGATOR, "AS4_AGGREGATOR", OPTIONAL_TRANSITIVE, as4_aggregator, |_| None).discarded_if_wrong(),
     entry(code::IPV6_EXTENDED_COMMUNITIES, "IPV6_EXTENDED_COMMUNITIES", OPTIONAL_TRANSITIVE, twenties, |v| {
         each(v, |cursor| cursor.take(20).ok()?.try_into().ok().map(Ipv6ExtendedCommunity))
             .map(Attribute::Ipv6ExtendedCommunities)

@@ -128,3 +128,10 @@ fn path_that_has_no_room_with_four_octets_withdraws_the_routes() {
         assert_eq!(verdict(&message, &two_octets()).withdraw, !fits, "{count} segments");
     }
 }
+
+#[test]
+fn as4_attributes_are_never_taken_for_what_they_are_merged_into() {
+    for (code, value) in [(17, vec![4, 1, 0, 0, 0, 1]), (18, vec![0, 1, 0, 0, 10, 0, 0, 1])] {
+        assert_eq!(decode_value(TRANSITIVE, code, &value).map(|typed| typed.code()), Ok(code));
+    }
+}
