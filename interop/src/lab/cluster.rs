@@ -21,16 +21,28 @@ pub fn fill(template: &str, node: &Node, net: u8) -> String {
     template.replace("ADDRESS", &node.ipv4.to_string()).replace("POD4", &pod4).replace("POD6", &pod6)
 }
 
+/// Configuration of FRR on a node that announces pod network `net`.
+#[must_use]
+pub fn frr_config(node: &Node, net: u8) -> String {
+    fill(FRR_CLIENT, node, net)
+}
+
+/// Configuration of BIRD on a node that announces pod network `net`.
+#[must_use]
+pub fn bird_config(node: &Node, net: u8) -> String {
+    fill(BIRD_CLIENT, node, net)
+}
+
 /// FRR on a node that announces pod network `net`.
 #[must_use]
 pub fn frr(node: &Node, net: u8) -> Frr {
-    Frr::start(node, &fill(FRR_CLIENT, node, net))
+    Frr::start(node, &frr_config(node, net))
 }
 
 /// BIRD on a node that announces pod network `net`.
 #[must_use]
 pub fn bird(node: &Node, net: u8) -> Bird {
-    Bird::start(node, &fill(BIRD_CLIENT, node, net))
+    Bird::start(node, &bird_config(node, net))
 }
 
 /// GoBGP on a node that announces pod network `net`.
