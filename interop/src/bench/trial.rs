@@ -184,6 +184,7 @@ impl Trial {
         }
         let mut churn = Churn::new(&mut self.fleet.board, rate, self.shape.churn_seconds);
         self.start();
+        churn.start();
         let settled = self.change(&mut churn, |_| false)? && self.settled()?;
         self.stop();
         self.outcome.take_latency(&self.fleet.latency);
@@ -193,7 +194,6 @@ impl Trial {
 
     /// Churns until all changes are sent or `enough`.
     fn change(&mut self, churn: &mut Churn, mut enough: impl FnMut(&Fleet) -> bool) -> io::Result<bool> {
-        churn.start();
         while !churn.done() && !enough(&self.fleet) {
             if Instant::now() >= self.deadline || !self.fleet.faults.is_empty() {
                 return Ok(false);
@@ -225,13 +225,17 @@ impl Trial {
         let mut churn = Churn::new(&mut self.fleet.board, 2_000, 12 * self.shape.churn_seconds);
         self.fleet.members[joiner as usize].timed = false;
         self.start();
+        churn.start();
         self.fleet.bring_up([joiner]);
         let nearly = |fleet: &Fleet| {
             let member = &fleet.members[joiner as usize];
             member.phase == Phase::Established && member.view.wrong() <= NEARLY
         };
-        let going = self.change(&mut churn, nearly)?;
+        let mut going = self.change(&mut churn, nearly)?;
         self.stop();
+        // A joiner that is done at once leaves too few changes to tell a latency.
+        let started = Instant::now();
+        going = going && self.change(&mut churn, |_| started.elapsed() > Duration::from_secs(2))?;
         self.outcome.take_latency(&self.fleet.latency);
         self.outcome.note("changes", churn.sent() as f64);
         self.fleet.members[joiner as usize].watched = true;
@@ -253,6 +257,7 @@ impl Trial {
         self.stop();
         let mut churn = Churn::new(&mut self.fleet.board, 2_000, self.shape.churn_seconds.div_ceil(2));
         self.fleet.latency = Default::default();
+        churn.start();
         good = good && self.change(&mut churn, |_| false)? && self.settled()?;
         self.outcome.take_latency(&self.fleet.latency);
         self.outcome.note("stalled_kib", self.daemon.usage().resident_kib as f64);
