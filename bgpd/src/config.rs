@@ -13,6 +13,7 @@ mod reader;
 mod value;
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fs;
 use std::path::Path;
 
@@ -107,10 +108,13 @@ fn insert<K: Ord + std::fmt::Display, V>(
     span: std::ops::Range<usize>,
     problems: &mut Problems<'_>,
 ) {
-    if map.contains_key(&key) {
-        problems.error(span, format!("{key} is there twice"), "remove one of the two");
-    } else {
-        map.insert(key, value);
+    match map.entry(key) {
+        Entry::Occupied(first) => {
+            problems.error(span, format!("{} is there twice", first.key()), "remove one of the two");
+        }
+        Entry::Vacant(place) => {
+            place.insert(value);
+        }
     }
 }
 

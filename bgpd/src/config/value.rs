@@ -70,9 +70,9 @@ impl FromToml for bool {
 }
 
 /// A number between two bounds.
-fn bounded<T: TryFrom<i64> + std::fmt::Display>(value: &DeValue<'_>, least: T, most: T) -> Result<T, Wrong>
+fn bounded<T>(value: &DeValue<'_>, least: T, most: T) -> Result<T, Wrong>
 where
-    T: PartialOrd,
+    T: TryFrom<i64> + std::fmt::Display + PartialOrd,
 {
     let number = integer(value)?;
     match T::try_from(number) {

@@ -12,7 +12,9 @@ fn main() {
     let once = std::env::args().any(|argument| argument == "--once");
     println!("building bgpd and bgpctl ...");
     let programs = build_bgpd();
-    println!("starting a reflector (192.0.2.1), FRR (.11), BIRD (.12) and GoBGP (.13), each in a namespace of its own ...");
+    println!(
+        "starting a reflector (192.0.2.1), FRR (.11), BIRD (.12) and GoBGP (.13), each in a namespace of its own ..."
+    );
     let cluster = Cluster::start();
     let all_reflected = || cluster.bgpd.routes().len() == 6 && cluster.pods[0].reaches(&cluster.pods[1]);
     wait_until("the nodes know each other's pods", all_reflected, || cluster.bgpd.picture());
