@@ -139,9 +139,10 @@ impl Intake {
         self.batches.drain().into_iter()
     }
 
-    /// Replaces the import policy: it holds for what comes from now on.
-    pub fn replace_import(&mut self, import: Policy) {
+    /// Replaces the import policy and whether AS_SETs are refused (RFC 9774): both hold for what comes from now on.
+    pub fn replace_import(&mut self, import: Policy, reject_as_sets: bool) {
         self.settings.import = import;
+        self.settings.decode.reject_as_sets = reject_as_sets;
         self.last = None;
     }
 

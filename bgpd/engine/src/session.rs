@@ -32,6 +32,9 @@ pub use negotiate::Negotiated;
 pub use settings::{SessionSettings, offered_capabilities};
 use timers::Jitter;
 
+/// What is said of an attempt to connect that nothing has answered.
+pub const NO_ANSWER: &str = "no answer to the connection attempt: host down, packets dropped, or a wrong TCP-MD5 key";
+
 /// States of RFC 4271 §8.2.2.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum State {
@@ -383,6 +386,9 @@ impl Session {
         }
         if self.connecting {
             actions.push(Action::AbortConnect);
+            if self.is_alone() {
+                actions.push(Action::Failed { error: NO_ANSWER.to_owned() });
+            }
         }
         self.connecting = true;
         self.connect_retry = Some(now + self.jitter.of(self.settings.connect_retry));

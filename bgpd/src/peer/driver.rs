@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use bgp_engine::config::{Global, Neighbor, NeighborSettings};
 use bgp_engine::export::LocalAddresses;
-use bgp_engine::session::{Action, ConnectionId, Input, Negotiated, Session, SessionSettings};
+use bgp_engine::session::{Action, ConnectionId, Input, NO_ANSWER, Negotiated, Session, SessionSettings};
 use bgp_engine::stage::Fence;
 use bgp_wire::Notification;
 use bgp_wire::frame::{self, MessageType};
@@ -229,6 +229,7 @@ impl Driver {
         }
         self.neighbor = neighbor;
         self.global = global;
+        self.replace_import();
     }
 
     fn refresh_in(&mut self) {
@@ -422,7 +423,7 @@ fn describe(error: &io::Error) -> String {
         io::ErrorKind::ConnectionRefused => {
             "connection refused: nothing listens there, or a firewall refuses".to_owned()
         }
-        io::ErrorKind::TimedOut => "connection attempt timed out: no answer, or a wrong TCP-MD5 key".to_owned(),
+        io::ErrorKind::TimedOut => NO_ANSWER.to_owned(),
         io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => format!("no route to the peer: {error}"),
         io::ErrorKind::AddrNotAvailable => format!("cannot use the local address: {error}"),
         _ => error.to_string(),

@@ -59,17 +59,36 @@ impl Driver {
         Source { peer: self.cell.index, router_id: negotiated.peer_router_id, kind }
     }
 
+    /// The import policy as configured, and whether AS_SETs are refused.
+    fn import(&self, external: bool) -> Result<(Policy, bool), String> {
+        let settings = &self.neighbor.settings;
+        let import =
+            Policy::resolve(settings.import_policy.as_deref(), external).map_err(|unknown| unknown.to_string())?;
+        // RFC 9774 §3.
+        Ok((import, settings.reject_as_sets.unwrap_or(external)))
+    }
+
+    /// Puts a changed import policy to work; routes that are in are asked for again.
+    pub(super) fn replace_import(&mut self) {
+        let Some((_, negotiated)) = self.session.established() else { return };
+        let replaced = self.import(negotiated.external);
+        let Some(established) = self.established.as_mut() else { return };
+        match replaced {
+            Ok((import, reject_as_sets)) => established.intake.replace_import(import, reject_as_sets),
+            Err(reason) => error!(peer = %self.cell.address, reason, "policy not found, the old one stays"),
+        }
+    }
+
     fn intake(&self, negotiated: &Negotiated, local: LocalAddresses) -> Result<Intake, String> {
         let settings = &self.neighbor.settings;
-        let import = Policy::resolve(settings.import_policy.as_deref(), negotiated.external)
-            .map_err(|unknown| unknown.to_string())?;
+        let (import, reject_as_sets) = self.import(negotiated.external)?;
         let decode = DecodeContext {
             external: negotiated.external,
             four_octet_as: negotiated.four_octet_as,
             families: negotiated.families.clone(),
             add_path: negotiated.add_path_receive.clone(),
             extended_next_hop: negotiated.extended_next_hop.clone(),
-            reject_as_sets: settings.reject_as_sets.unwrap_or(negotiated.external),
+            reject_as_sets,
         };
         let own_addresses = local.v4.map(IpAddr::V4).into_iter().chain(local.v6.map(IpAddr::V6)).collect();
         let settings = IntakeSettings {

@@ -53,7 +53,7 @@ impl OpenBgpd {
 fn seen(route: &Value) -> SeenRoute {
     SeenRoute {
         prefix: text(&route["prefix"]),
-        next_hop: text(&route["true_nexthop"]),
+        next_hop: text(&route["exit_nexthop"]),
         as_path: text(&route["aspath"]),
         local_pref: route["localpref"].as_u64().map(|value| value as u32),
         med: route["metric"].as_u64().map(|value| value as u32),

@@ -20,6 +20,9 @@ pub(super) fn winner(settings: &SessionSettings, peer_router_id: Ipv4Addr) -> Co
 /// After a collision that left no connection the next attempt comes soon: nothing is wrong with the peer.
 const RETRY: Duration = Duration::from_secs(1);
 
+/// How long the winner of a collision may take to the next message of the peer.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 impl Session {
     /// The peer has decided against a connection (Cease / Connection Collision Resolution).
     pub(super) fn lost_collision(&mut self, conn: ConnectionId, now: Instant, actions: &mut Vec<Action>) {
@@ -54,6 +57,10 @@ impl Session {
             }
             Some(Phase::OpenSent | Phase::OpenConfirm { .. }) => {
                 self.drop_connection(conn, &cease, actions);
+                // The peer is there and answers; a connection on which it does not is not worth a long wait.
+                if let Some(connection) = self.slot(other) {
+                    connection.hold = Some(connection.hold.map_or(now + PATIENCE, |hold| hold.min(now + PATIENCE)));
+                }
                 false
             }
             Some(Phase::Established { .. }) => {

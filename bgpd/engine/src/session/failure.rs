@@ -10,6 +10,9 @@ use super::{Action, ConnectionId, Session, Will};
 /// A session that lasted this long has recovered.
 const STABLE: Duration = Duration::from_secs(60);
 
+/// The least unit of the wait between errors in a row.
+const LEAST: Duration = Duration::from_secs(1);
+
 /// Errors in a row.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Failures(u32);
@@ -22,7 +25,9 @@ impl Failures {
 
     /// Counts one more; how long to wait.
     fn next(&mut self, base: Duration) -> Duration {
-        let wait = base.saturating_mul(1 << self.0.min(16)).min(Session::IDLE_HOLD_MAX.max(base));
+        // Without an idle hold time the first attempt comes at once, but what fails again and again has to wait.
+        let step = if self.0 == 0 { base } else { base.max(LEAST) };
+        let wait = step.saturating_mul(1 << self.0.min(16)).min(Session::IDLE_HOLD_MAX.max(base));
         self.0 += 1;
         wait
     }

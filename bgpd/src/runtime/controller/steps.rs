@@ -13,8 +13,8 @@ use tracing::info;
 
 use super::super::handle::ControlError;
 use super::super::rib_worker::{RibControl, decision_options};
-use super::Controller;
 use super::commands::tell;
+use super::{Controller, Entry};
 use crate::peer::PeerCommand;
 use crate::peer::socket;
 
@@ -133,7 +133,7 @@ impl Controller {
             _ if step.has(Impact::SessionReset) => {
                 tell(entry, PeerCommand::Reset(Notification::cease(CeaseSubcode::OtherConfigurationChange)));
             }
-            _ if step.has(Impact::RefreshIn) => tell(entry, PeerCommand::RefreshIn),
+            _ if step.has(Impact::RefreshIn) => refresh_or_reset(entry),
             _ => {}
         }
         if key_changed && !dynamic {
@@ -158,5 +158,15 @@ fn of_neighbor(neighbor: &Neighbor, error: ControlError) -> ControlError {
             ControlError::Invalid { field: format!("neighbor {}: {field}", neighbor.address), reason }
         }
         other => other,
+    }
+}
+
+/// Has the routes of a session come in again under a new import policy.
+fn refresh_or_reset(entry: &Entry) {
+    let can_refresh = entry.cell.view().negotiated.as_ref().is_none_or(|negotiated| negotiated.route_refresh);
+    if can_refresh {
+        tell(entry, PeerCommand::RefreshIn);
+    } else {
+        tell(entry, PeerCommand::Reset(Notification::cease(CeaseSubcode::OtherConfigurationChange)));
     }
 }

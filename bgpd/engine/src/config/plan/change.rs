@@ -16,7 +16,7 @@ pub enum Impact {
     NextSession,
     /// Routes are selected and announced again under the new rules.
     ExportAgain,
-    /// The peer is asked for its routes again (RFC 2918).
+    /// The peer is asked for its routes again (RFC 2918); the session is reset if it cannot be asked.
     RefreshIn,
     /// The session ends and starts anew.
     SessionReset,
@@ -78,7 +78,8 @@ pub(super) fn of_global(old: &Global, new: &Global) -> Vec<Change> {
     // Loop detection and CLUSTER_LIST both read it (RFC 4456 §8): routes of both directions would be half old, half new.
     changes.field("cluster-id", Impact::SessionReset, cluster_id, &new.cluster_id);
     changes.field("listen", Impact::None, listen, &new.listen);
-    changes.field("client-to-client-reflection", Impact::ExportAgain, client_to_client, &new.client_to_client);
+    // What a session announces is settled when it joins its update groups.
+    changes.field("client-to-client-reflection", Impact::SessionReset, client_to_client, &new.client_to_client);
     changes.field("always-compare-med", Impact::ExportAgain, always_compare_med, &new.always_compare_med);
     changes.0
 }
@@ -139,13 +140,13 @@ fn compare_settings(changes: &mut Comparison, old: &NeighborSettings, new: &Neig
     changes.field("md5-password", Impact::SessionReset, md5_password, &new.md5_password);
     changes.field("ttl-security", Impact::SessionReset, ttl_security, &new.ttl_security);
     changes.field("ebgp-multihop", Impact::SessionReset, ebgp_multihop, &new.ebgp_multihop);
-    changes.field("next-hop-self", Impact::ExportAgain, next_hop_self, &new.next_hop_self);
+    changes.field("next-hop-self", Impact::SessionReset, next_hop_self, &new.next_hop_self);
     changes.field("add-path", Impact::SessionReset, add_path, &new.add_path);
     changes.field("extended-messages", Impact::SessionReset, extended_messages, &new.extended_messages);
     changes.field("extended-next-hop", Impact::SessionReset, extended_next_hop, &new.extended_next_hop);
     changes.field("reject-as-sets", Impact::RefreshIn, reject_as_sets, &new.reject_as_sets);
     changes.field("import-policy", Impact::RefreshIn, import_policy, &new.import_policy);
-    changes.field("export-policy", Impact::ExportAgain, export_policy, &new.export_policy);
+    changes.field("export-policy", Impact::SessionReset, export_policy, &new.export_policy);
     changes.field("shutdown", Impact::SessionReset, shutdown, &new.shutdown);
 }
 

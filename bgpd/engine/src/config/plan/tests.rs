@@ -83,14 +83,14 @@ fn several_changes_show_the_greatest_impact_and_keep_each() {
     let steps = steps_for(|neighbor| {
         neighbor.description = Some("spine".to_owned());
         neighbor.settings.import_policy = Some(vec!["accept-all".to_owned()]);
-        neighbor.settings.next_hop_self = true;
+        neighbor.settings.hold_seconds = 30;
     });
     assert_eq!(
         shown(&steps),
-        ["neighbor 192.0.2.10: description none -> \"spine\", next-hop-self false -> true, \
+        ["neighbor 192.0.2.10: description none -> \"spine\", hold-time 90 -> 30, \
           import-policy none -> [\"accept-all\"]: routes are requested again"]
     );
-    assert!(steps[0].has(Impact::ExportAgain) && steps[0].has(Impact::RefreshIn));
+    assert!(steps[0].has(Impact::NextSession) && steps[0].has(Impact::RefreshIn));
     assert!(!steps[0].has(Impact::SessionReset));
 }
 

@@ -134,3 +134,17 @@ fn own_identifier_from_an_internal_peer_is_refused() {
     let (_, sent) = rig.notifications().pop().expect("a NOTIFICATION");
     assert_eq!((sent.code, sent.subcode), (2, 3));
 }
+
+#[test]
+fn winner_of_a_collision_that_says_nothing_more_is_given_up_soon() {
+    // The outgoing connection wins by its identifier, but the peer answers on the incoming one only.
+    let mut rig = Rig::new(SessionSettings { router_id: Ipv4Addr::new(250, 0, 0, 1), ..settings() });
+    rig.input(Input::Start).connected(Outgoing).connected(Incoming).take();
+    rig.open(Incoming);
+    assert_eq!(rig.notifications(), [(Incoming, cease())]);
+    let start = rig.now;
+    while rig.state() == State::OpenSent {
+        rig.until_deadline();
+    }
+    assert!(rig.now - start <= Duration::from_secs(10));
+}

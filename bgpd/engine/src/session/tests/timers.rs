@@ -1,6 +1,7 @@
 //! Timers in virtual time: hold, keepalive, ConnectRetry, idle hold, jitter, and reading that stands still.
 
 use super::*;
+use crate::session::NO_ANSWER;
 
 const CONN: ConnectionId = ConnectionId::Outgoing;
 
@@ -108,7 +109,8 @@ fn attempts_to_connect_repeat_with_jitter() {
 fn attempt_that_hangs_is_given_up_for_a_new_one() {
     let mut rig = Rig::in_state(State::Connect);
     rig.until_deadline();
-    assert_eq!(rig.take(), [Action::AbortConnect, Action::Connect]);
+    let failed = Action::Failed { error: NO_ANSWER.to_owned() };
+    assert_eq!(rig.take(), [Action::AbortConnect, failed, Action::Connect]);
 }
 
 #[test]
@@ -172,6 +174,10 @@ fn without_idle_hold_the_next_attempt_comes_at_once() {
     let mut rig = Rig::new(SessionSettings { idle_hold: Duration::ZERO, ..settings() });
     rig.input(Input::Start).connected(CONN).keepalive(CONN);
     assert_eq!(rig.state(), State::Connect);
+    // What fails again and again has to wait all the same.
+    rig.connected(CONN).keepalive(CONN);
+    assert_eq!(rig.state(), State::Idle);
+    assert!(until_change(&mut rig) >= seconds(1));
 }
 
 #[test]
