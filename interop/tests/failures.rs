@@ -1,6 +1,6 @@
 //! What goes wrong in operation, and what bgpctl says of it.
 
-use interop::lab::cluster::{REFLECTOR, bird, bird_config, commands, frr};
+use interop::lab::cluster::{REFLECTOR, bird, bird_ipv4_only, commands, frr};
 use interop::lab::{BIRD, Bgpd, Bird, Lab, to, wait_for, wait_until};
 
 #[test]
@@ -54,12 +54,7 @@ fn a_wrong_as_a_wrong_password_and_an_absent_peer_are_said_in_words() {
         neighbor(15, ""),
     ];
     let bgpd = Bgpd::start(&rr, &config.concat());
-    let ipv4_only = |index: usize, host: u8| {
-        let config = bird_config(&nodes[index], host);
-        let (head, tail) = config.split_once("protocol bgp rr6").expect("the template has a protocol for IPv6");
-        let _ = tail;
-        head.to_owned()
-    };
+    let ipv4_only = |index: usize, host: u8| bird_ipv4_only(&nodes[index], host);
     let wrong_as = ipv4_only(0, 12).replace("local as 65000", "local as 65001");
     let password = |text: &str, key: &str| text.replace("hold time 9;", &format!("hold time 9; password \"{key}\";"));
     let _birds = [

@@ -55,8 +55,7 @@ impl Bgpd {
     #[must_use]
     pub fn start(node: &Node, config: &str) -> Self {
         let socket = node.dir.join("bgpd.sock").display().to_string();
-        let config = format!("{config}\n[api]\nlisten = [\"unix:{socket}\"]\n");
-        let file = node.write("bgpd.toml", &config).display().to_string();
+        let file = write_config(node, config, &socket);
         let program = build().join("bgpd").display().to_string();
         let daemon = Daemon::start(node, "bgpd", &program, &["--config", &file]);
         let mut bgpd = Self { daemon, socket, namespace: node.namespace.name().to_owned() };
@@ -69,6 +68,12 @@ impl Bgpd {
             String::new,
         );
         bgpd
+    }
+
+    /// Gives it another configuration file and has it read.
+    pub fn reload(&self, node: &Node, config: &str) {
+        let _ = write_config(node, config, &self.socket);
+        self.daemon.signal("HUP");
     }
 
     /// Runs bgpctl; its standard output, or what it says of its failure.
@@ -152,6 +157,11 @@ impl Bgpd {
         let tables = tables.map(|command| self.try_ctl(&command).unwrap_or_else(|(_, errors)| errors));
         format!("{}\n{}", tables.join("\n"), self.daemon.log_end())
     }
+}
+
+fn write_config(node: &Node, config: &str, socket: &str) -> String {
+    let config = format!("{config}\n[api]\nlisten = [\"unix:{socket}\"]\n");
+    node.write("bgpd.toml", &config).display().to_string()
 }
 
 fn seen(route: &Value) -> SeenRoute {

@@ -33,6 +33,17 @@ pub fn bird_config(node: &Node, net: u8) -> String {
     fill(BIRD_CLIENT, node, net)
 }
 
+/// The same without IPv6.
+///
+/// # Panics
+/// When the template has another shape.
+#[must_use]
+pub fn bird_ipv4_only(node: &Node, net: u8) -> String {
+    let config = bird_config(node, net);
+    let (ipv4, _) = config.split_once("protocol bgp rr6").expect("the template has a protocol for IPv6");
+    ipv4.to_owned()
+}
+
 /// FRR on a node that announces pod network `net`.
 #[must_use]
 pub fn frr(node: &Node, net: u8) -> Frr {
