@@ -142,7 +142,14 @@ pub enum Neighbor {
         /// The neighbor
         address: IpAddr,
         /// Keep the session: ask for its routes (in), send ours (out), or both
-        #[arg(long, value_enum, value_name = "DIRECTION")]
+        #[arg(
+            long,
+            value_enum,
+            value_name = "DIRECTION",
+            num_args = 0..=1,
+            require_equals = true,
+            default_missing_value = "both"
+        )]
         soft: Option<Soft>,
     },
     /// Ask a neighbor for its routes again and send it ours

@@ -32,7 +32,11 @@ fn a_range_lets_nodes_in_up_to_its_limit_and_frees_the_places_of_those_that_go()
     wait_until("the third is refused", refused, || bgpd.picture());
     assert!(!bgpd.is_established("192.0.2.13") && !birds[2].is_established("rr4"), "{}", bgpd.picture());
     let listed = bgpd.neighbor("192.0.2.11");
-    assert_eq!((&listed["dynamic"], &listed["peer_group"]), (&"192.0.2.0/24".into(), &"nodes".into()), "{listed}");
+    assert_eq!(
+        (&listed["dynamic_range"], &listed["peer_group"]),
+        (&"192.0.2.0/24".into(), &"nodes".into()),
+        "{listed}"
+    );
     // The first goes for good; its place is free once it has been away for a while.
     drop(birds.remove(0));
     bgpd.wait_established(&["192.0.2.13".to_owned()]);
@@ -62,10 +66,14 @@ fn announcements_resets_and_shutdowns_arrive_at_the_peers() {
     wait_until("both have lost it", neither, picture);
 
     // A soft reset repeats the routes of both directions and leaves the session.
-    let counter = |direction: &str| bgpd.neighbor("192.0.2.12")["messages"][direction]["updates"].clone();
-    let before = (counter("sent"), counter("received"));
+    let counter = |direction: &str| bgpd.neighbor("192.0.2.12")[direction]["update"].clone();
+    let before = (counter("messages_sent"), counter("messages_received"));
     let _ = bgpd.ctl(&["neighbor", "reset", "192.0.2.12", "--soft"]);
-    wait_until("the routes went again", || counter("sent") != before.0 && counter("received") != before.1, picture);
+    wait_until(
+        "the routes went again",
+        || counter("messages_sent") != before.0 && counter("messages_received") != before.1,
+        picture,
+    );
     assert_eq!(bgpd.neighbor("192.0.2.12")["flaps"], 0, "{}", picture());
     let _ = bgpd.ctl(&["neighbor", "reset", "192.0.2.12"]);
     wait_until("the session flaps", || bgpd.neighbor("192.0.2.12")["flaps"] == 1, picture);
@@ -130,7 +138,8 @@ fn bgpctl_says_what_is_wrong_and_what_to_do() {
     assert!(errors.contains("/nowhere/bgpd.sock") && errors.lines().count() == 1, "{errors}");
 
     let lab = Lab::new("cli", &[]);
-    let bgpd = Bgpd::start(&lab.node("rr", 1), &(GLOBAL.to_owned() + &client(11)));
+    let rr = lab.node("rr", 1);
+    let bgpd = Bgpd::start(&rr, &(GLOBAL.to_owned() + &client(11)));
     let fails = |arguments: &[&str], code: i32, parts: &[&str]| {
         let (got, errors) = bgpd.try_ctl(arguments).expect_err("it must fail");
         assert!(got == code && parts.iter().all(|part| errors.contains(part)), "{arguments:?}: {got} {errors}");
@@ -139,7 +148,7 @@ fn bgpctl_says_what_is_wrong_and_what_to_do() {
     fails(&["withdraw", "10.0.0.0/24"], 1, &["10.0.0.0/24"]);
     fails(&["announce", "10.0.0.1/24"], 1, &["10.0.0.1/24", "10.0.0.0/24"]);
     fails(&["announce", "somewhere"], 1, &["somewhere"]);
-    fails(&["announce", "10.0.0.0/24", "--next-hop", "2001:db8::1"], 1, &["2001:db8::1"]);
+    fails(&["announce", "2001:db8:1::/48", "--next-hop", "192.0.2.9"], 1, &["192.0.2.9", "IPv6"]);
     fails(&["neighbor", "add", "192.0.2.11", "--remote-asn", "65000"], 1, &["192.0.2.11", "already"]);
     fails(&["neighbor", "disable", "192.0.2.11", "--message", &"x".repeat(300)], 1, &["message"]);
     fails(&["show", "nonsense"], 2, &["nonsense"]);
