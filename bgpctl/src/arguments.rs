@@ -190,7 +190,7 @@ pub struct AddNeighbor {
     pub address: IpAddr,
     /// AS number, unless the peer group has one
     #[arg(long, value_name = "ASN")]
-    pub asn: Option<u32>,
+    pub remote_asn: Option<u32>,
     /// Peer group with the settings
     #[arg(long, value_name = "NAME")]
     pub peer_group: Option<String>,

@@ -115,7 +115,7 @@ fn config(wanted: AddNeighbor) -> v1::NeighborConfig {
         address: wanted.address.to_string(),
         peer_group: wanted.peer_group,
         description: wanted.description,
-        remote_asn: wanted.asn,
+        remote_asn: wanted.remote_asn,
         route_reflector_client: wanted.route_reflector_client.then_some(true),
         families: wanted.families.into_iter().map(family_of).collect(),
         hold_time: wanted.hold_time,
