@@ -7,6 +7,7 @@
 mod bgpd;
 mod bird;
 pub mod cluster;
+mod exabgp;
 mod frr;
 mod gobgp;
 mod namespace;
@@ -15,6 +16,7 @@ mod process;
 mod route;
 
 use std::fs;
+use std::io::Write;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -23,6 +25,7 @@ use std::time::{Duration, Instant};
 
 pub use self::bgpd::{Bgpd, build as build_bgpd};
 pub use self::bird::{Bird, COMMANDS as BIRD};
+pub use self::exabgp::{COMMANDS as EXABGP, ExaBgp};
 pub use self::frr::{COMMANDS as FRR, Frr};
 pub use self::gobgp::{COMMANDS as GOBGP, GoBgp};
 pub use self::namespace::{Namespace, run, run_ok};
@@ -37,6 +40,8 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A switch with hosts.
 pub struct Lab {
+    name: String,
+    peers: Vec<String>,
     tag: String,
     dir: PathBuf,
     switch: Namespace,
@@ -89,7 +94,8 @@ impl Lab {
         let switch = Namespace::new(&format!("{tag}-switch"));
         switch.ip("link add br0 type bridge forward_delay 0");
         switch.ip("link set br0 up");
-        Self { tag, dir, switch, nodes: AtomicU32::new(0) }
+        let peers = peers.iter().map(|&command| command.to_owned()).collect();
+        Self { name: name.to_owned(), peers, tag, dir, switch, nodes: AtomicU32::new(0) }
     }
 
     /// Adds the host 192.0.2.`host`, 2001:db8::`host` (in decimal digits).
@@ -107,6 +113,16 @@ impl Lab {
         Node { name: name.to_owned(), namespace, ipv4, ipv6, dir, tag: self.tag.clone() }
     }
 
+    /// Adds a line to the file that `BGPD_LABS` names: this lab ran to its end, with these daemons.
+    fn record(&self) {
+        let Some(file) = std::env::var_os("BGPD_LABS") else { return };
+        let line = format!("{} {}\n", self.name, self.peers.join(" "));
+        let opened = fs::File::options().create(true).append(true).open(file);
+        if let Err(error) = opened.and_then(|mut file| file.write_all(line.as_bytes())) {
+            eprintln!("the lab {} is not counted: {error}", self.name);
+        }
+    }
+
     /// The lab's directory: configurations and logs.
     #[must_use]
     pub fn dir(&self) -> &Path {
@@ -121,6 +137,7 @@ impl Drop for Lab {
         } else {
             // What cannot be removed is in the temporary directory and in nobody's way.
             let _ = fs::remove_dir_all(&self.dir);
+            self.record();
         }
     }
 }

@@ -52,7 +52,6 @@ fn routes_pass_between_autonomous_systems_with_as_path_and_next_hop_of_the_speak
     let routes = open.routes();
     let at_open = to(&routes, "10.11.0.0/24").expect("it was there");
     assert_eq!((at_open.as_path.as_str(), at_open.next_hop.as_str()), ("65000 65001", "192.0.2.1"), "{at_open:?}");
-    println!("lab: eBGP: FRR, OpenBGPD");
 }
 
 #[test]
@@ -72,7 +71,6 @@ fn without_policies_an_external_neighbor_is_neither_heard_nor_told() {
     let why = bgpd.ctl(&["explain", "10.99.0.0/24"]);
     assert!(why.contains("192.0.2.11  not advertised"), "{why}");
     assert!(to(&frr.routes(false), "10.99.0.0/24").is_none(), "{}", frr.picture());
-    println!("lab: RFC 8212: FRR");
 }
 
 #[test]
@@ -111,7 +109,6 @@ fn a_full_mesh_does_not_pass_internal_routes_on() {
     assert!(to(&at_frr, "10.3.0.0/24").is_none() && !knows(2, "10.11.0.0/24"), "{}", picture());
     let why = mesh[0].ctl(&["explain", "10.11.0.0/24", "--to", "192.0.2.3"]);
     assert!(why.contains("not advertised"), "{why}");
-    println!("lab: full mesh: FRR");
 }
 
 #[test]
@@ -137,5 +134,4 @@ fn four_octet_as_numbers_cross_a_speaker_that_knows_two_octets_only() {
     let session = near.ctl(&["show", "neighbors", "192.0.2.12"]);
     let offered = |line: &str| line.contains("4-octet AS") && line.contains("received");
     assert!(!session.lines().any(offered), "{session}");
-    println!("lab: 2-octet AS: BIRD");
 }

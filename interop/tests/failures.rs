@@ -21,7 +21,6 @@ fn a_node_that_dies_takes_its_routes_with_it() {
     assert_eq!(neighbor["flaps"], 1, "{neighbor}");
     let error = neighbor["last_error"].as_str().unwrap_or_default();
     assert!(error.starts_with("hold timer expired"), "{error}");
-    println!("lab: death of a node: FRR, BIRD");
 }
 
 /// The last error of a neighbor, once there is one that holds `part`; also in the table for people.
@@ -70,5 +69,4 @@ fn a_wrong_as_a_wrong_password_and_an_absent_peer_are_said_in_words() {
     error_with(&bgpd, "192.0.2.15", "connection refused");
     let details = bgpd.ctl(&["show", "neighbors", "192.0.2.14"]);
     assert!(details.contains("TCP-MD5") && !details.contains("right"), "{details}");
-    println!("lab: wrong AS, wrong password, absent peer: BIRD");
 }

@@ -40,7 +40,6 @@ fn a_range_lets_nodes_in_up_to_its_limit_and_frees_the_places_of_those_that_go()
     // The first goes for good; its place is free once it has been away for a while.
     drop(birds.remove(0));
     bgpd.wait_established(&["192.0.2.13".to_owned()]);
-    println!("lab: dynamic neighbors: BIRD");
 }
 
 #[test]
@@ -88,7 +87,6 @@ fn announcements_resets_and_shutdowns_arrive_at_the_peers() {
     wait_until("BIRD has lost FRR's route", || to(&bird.routes(false), "10.1.11.0/24").is_none(), picture);
     let _ = bgpd.ctl(&["neighbor", "enable", "192.0.2.11"]);
     wait_until("BIRD has it again", || to(&bird.routes(false), "10.1.11.0/24").is_some(), picture);
-    println!("lab: announce, withdraw, reset, shutdown: FRR, BIRD");
 }
 
 #[test]
@@ -120,7 +118,6 @@ fn reload_touches_only_what_has_changed_and_a_broken_file_nothing() {
     let lost = || birds[0].birdc("show protocols rr4").contains("Administrative shutdown");
     wait_until("BIRD was told of the shutdown", lost, || birds[0].picture());
     assert!(to(&birds[0].routes(false), "10.1.12.0/24").is_none(), "{}", birds[0].picture());
-    println!("lab: reload and stop: BIRD");
 }
 
 /// Runs bgpctl; exit code, standard output and standard error.
@@ -153,5 +150,4 @@ fn bgpctl_says_what_is_wrong_and_what_to_do() {
     fails(&["neighbor", "disable", "192.0.2.11", "--message", &"x".repeat(300)], 1, &["message"]);
     fails(&["show", "nonsense"], 2, &["nonsense"]);
     assert_eq!(bgpd.json(&["show", "routes"]), serde_json::json!([]), "nothing has changed");
-    println!("lab: bgpctl's errors");
 }

@@ -82,7 +82,6 @@ fn one_of_two_dies(cluster_ids: [Option<&str>; 2]) {
     // Long after the hold time of the dead reflector the routes of the other one still stand.
     wait_until("BIRD gives the dead reflector up", || !bird.is_established("rr4"), || bird.picture());
     assert!(frr_pod.reaches(&bird_pod) && bird_pod.reaches(&frr_pod), "{}", second.picture());
-    println!("lab: redundancy: FRR, BIRD");
 }
 
 #[test]

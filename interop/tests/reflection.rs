@@ -46,5 +46,4 @@ fn clients_learn_each_others_pod_routes_and_their_pods_ping_each_other() {
     }
     wait_until("pods ping each other", || cluster.pods[0].reaches(&cluster.pods[1]), picture);
     assert!(cluster.pods[1].reaches(&cluster.pods[0]), "{}", picture());
-    println!("lab: reflection: FRR, BIRD, GoBGP");
 }
