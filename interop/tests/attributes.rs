@@ -1,7 +1,7 @@
 //! Attributes of all kinds cross the reflector as they are.
 
-use interop::lab::cluster::{bird_ipv4_only, commands};
-use interop::lab::{Bgpd, Bird, EXABGP, ExaBgp, Lab, to, wait_until};
+use interop::lab::cluster::bird_ipv4_only;
+use interop::lab::{BIRD, Bgpd, Bird, EXABGP, ExaBgp, Lab, to, wait_until};
 
 /// Attribute 99 is one that nobody knows: optional and transitive (flags 0xc0).
 const EXABGP_CLIENT: &str = "
@@ -22,7 +22,7 @@ neighbor 192.0.2.1 {
 
 #[test]
 fn attributes_known_and_unknown_are_reflected_unchanged() {
-    let lab = Lab::new("attributes", &[&commands()[..], &EXABGP[..]].concat());
+    let lab = Lab::new("attributes", &[&BIRD[..], &EXABGP[..]].concat());
     let (rr, exabgp_node, bird_node) = (lab.node("rr", 1), lab.node("exabgp", 14), lab.node("bird", 12));
     let client = |host: u8| {
         format!(

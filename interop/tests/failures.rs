@@ -1,11 +1,11 @@
 //! What goes wrong in operation, and what bgpctl says of it.
 
-use interop::lab::cluster::{REFLECTOR, bird, bird_ipv4_only, commands, frr};
-use interop::lab::{BIRD, Bgpd, Bird, Lab, to, wait_for, wait_until};
+use interop::lab::cluster::{REFLECTOR, bird, bird_ipv4_only, frr};
+use interop::lab::{BIRD, Bgpd, Bird, FRR, Lab, to, wait_for, wait_until};
 
 #[test]
 fn a_node_that_dies_takes_its_routes_with_it() {
-    let lab = Lab::new("death", &commands());
+    let lab = Lab::new("death", &[&FRR[..], &BIRD[..]].concat());
     let (rr, frr_node, bird_node) = (lab.node("rr", 1), lab.node("frr", 11), lab.node("bird", 12));
     let bgpd = Bgpd::start(&rr, &REFLECTOR.replace("hold-time = 9", "hold-time = 3"));
     let (mut frr, bird) = (frr(&frr_node, 11), bird(&bird_node, 12));

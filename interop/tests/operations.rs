@@ -1,7 +1,7 @@
 //! What an operator does to a running reflector, and what its peers see of it.
 
-use interop::lab::cluster::{REFLECTOR, bird, bird_ipv4_only, commands, frr};
-use interop::lab::{BIRD, Bgpd, Bird, Lab, Node, build_bgpd, run, to, wait_until};
+use interop::lab::cluster::{REFLECTOR, bird, bird_ipv4_only, frr};
+use interop::lab::{BIRD, Bgpd, Bird, FRR, Lab, Node, build_bgpd, run, to, wait_until};
 
 const GLOBAL: &str = "[global]\nasn = 65000\nrouter-id = \"192.0.2.1\"\n";
 
@@ -44,7 +44,7 @@ fn a_range_lets_nodes_in_up_to_its_limit_and_frees_the_places_of_those_that_go()
 
 #[test]
 fn announcements_resets_and_shutdowns_arrive_at_the_peers() {
-    let lab = Lab::new("operator", &commands());
+    let lab = Lab::new("operator", &[&FRR[..], &BIRD[..]].concat());
     let (rr, frr_node, bird_node) = (lab.node("rr", 1), lab.node("frr", 11), lab.node("bird", 12));
     let originate = "[[originate]]\nprefix = \"10.99.0.0/24\"\n";
     let bgpd = Bgpd::start(&rr, &(REFLECTOR.to_owned() + originate));

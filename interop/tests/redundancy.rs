@@ -2,8 +2,8 @@
 
 use std::process::{Child, Stdio};
 
-use interop::lab::cluster::{REFLECTOR, bird_config, commands, frr_config};
-use interop::lab::{Bgpd, Bird, Frr, Lab, Pod, wait_until};
+use interop::lab::cluster::{REFLECTOR, bird_config, frr_config};
+use interop::lab::{BIRD, Bgpd, Bird, FRR, Frr, Lab, Pod, wait_until};
 
 /// The reflector's configuration with another router ID, and a cluster ID where one is given.
 fn reflector(router_id: &str, cluster_id: Option<&str>) -> String {
@@ -56,7 +56,7 @@ fn ping(from: &Pod, to: &Pod, count: u32) -> Child {
 }
 
 fn one_of_two_dies(cluster_ids: [Option<&str>; 2]) {
-    let lab = Lab::new("redundancy", &commands());
+    let lab = Lab::new("redundancy", &[&FRR[..], &BIRD[..], &["ping"]].concat());
     let [one, two] = [lab.node("rr1", 1), lab.node("rr2", 2)];
     let (frr_node, bird_node) = (lab.node("frr", 11), lab.node("bird", 12));
     let (frr_pod, bird_pod) = (frr_node.pod(1, 11), bird_node.pod(1, 12));
