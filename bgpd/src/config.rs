@@ -100,20 +100,29 @@ fn read(table: &DeTable<'_>, span: std::ops::Range<usize>, problems: &mut Proble
     Some(Document { desired, api, log, warnings: Vec::new() })
 }
 
-/// Puts a named entry into a map; a name that is there already is a problem.
-fn insert<K: Ord + std::fmt::Display, V>(
-    map: &mut BTreeMap<K, V>,
-    key: K,
-    value: V,
-    span: std::ops::Range<usize>,
-    problems: &mut Problems<'_>,
-) {
-    match map.entry(key) {
-        Entry::Occupied(first) => {
-            problems.error(span, format!("{} is there twice", first.key()), "remove one of the two");
-        }
-        Entry::Vacant(place) => {
-            place.insert(value);
+/// Entries by name, and where each stands.
+struct Named<K, V> {
+    entries: BTreeMap<K, V>,
+    lines: BTreeMap<K, usize>,
+}
+
+impl<K: Ord + Clone + std::fmt::Display, V> Named<K, V> {
+    fn new() -> Self {
+        Self { entries: BTreeMap::new(), lines: BTreeMap::new() }
+    }
+
+    /// Adds an entry; a name that is there already is a problem.
+    fn insert(&mut self, key: K, value: V, span: std::ops::Range<usize>, problems: &mut Problems<'_>) {
+        let line = problems.line(&span);
+        match self.lines.entry(key.clone()) {
+            Entry::Occupied(first) => {
+                let help = format!("the first is in line {}: remove one of the two", first.get());
+                problems.error(span, format!("{key} is there twice"), help);
+            }
+            Entry::Vacant(place) => {
+                place.insert(line);
+                self.entries.insert(key, value);
+            }
         }
     }
 }

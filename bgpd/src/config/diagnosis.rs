@@ -55,6 +55,11 @@ impl<'a> Problems<'a> {
         self.warnings.push((span.start, note));
     }
 
+    /// The line in which a span begins, counted from 1.
+    pub(super) fn line(&self, span: &Range<usize>) -> usize {
+        self.text.get(..span.start).unwrap_or(self.text).matches('\n').count() + 1
+    }
+
     pub(super) fn any_error(&self) -> bool {
         !self.errors.is_empty()
     }
@@ -78,7 +83,7 @@ impl<'a> Problems<'a> {
         Note {
             kind,
             file: self.name.to_owned(),
-            line: before.matches('\n').count() + 1,
+            line: self.line(span),
             column,
             source: source.to_owned(),
             width: meant.chars().count().max(1),

@@ -11,10 +11,10 @@ use bgp_wire::Family;
 use ipnet::IpNet;
 use toml::de::DeValue;
 
+use super::Named;
 use super::diagnosis::Problems;
-use super::insert;
 use super::reader::{At, Section, nearest};
-use super::value::{Asn, FromToml, HoldTime, Hops, PolicyName, Port, Seconds, Shutdown, Wrong, named};
+use super::value::{Asn, FromToml, HoldTime, Hops, HostAddress, PolicyName, Port, Seconds, Shutdown, Wrong, named};
 
 /// TCP port of BGP.
 const PORT: u16 = 179;
@@ -64,17 +64,17 @@ pub(super) struct Groups(BTreeMap<String, NeighborSettings>);
 
 impl Groups {
     pub(super) fn read(sections: Vec<Section<'_>>, asn: Option<u32>, problems: &mut Problems<'_>) -> Self {
-        let mut groups = BTreeMap::new();
+        let mut groups = Named::new();
         for mut section in sections {
             let name = section.need::<String>("name", "\"nodes\"", problems);
             let settings = settings(&mut section, default_settings(), problems);
-            check(&section, &settings, asn, problems);
+            check(&section, &settings, None, asn, problems);
             section.finish(problems);
             if let Some(name) = name {
-                insert(&mut groups, name.value, settings, name.span, problems);
+                groups.insert(name.value, settings, name.span, problems);
             }
         }
-        Self(groups)
+        Self(groups.entries)
     }
 
     pub(super) fn settings(self) -> BTreeMap<String, NeighborSettings> {
@@ -97,7 +97,6 @@ impl Groups {
 /// Reads what a peer group and a neighbor have in common, over `base`.
 fn settings(section: &mut Section<'_>, base: NeighborSettings, problems: &mut Problems<'_>) -> NeighborSettings {
     let seconds = |value: Option<Seconds>, or: Duration| value.map_or(or, |s| Duration::from_secs(s.0.into()));
-    let names = |all: Vec<At<PolicyName>>| all.into_iter().map(|at| at.value.0).collect();
     NeighborSettings {
         remote_asn: section.value::<Asn>("remote-asn", problems).map_or(base.remote_asn, |asn| asn.0),
         local_asn: section.value::<Asn>("local-asn", problems).map(|asn| asn.0).or(base.local_asn),
@@ -108,7 +107,7 @@ fn settings(section: &mut Section<'_>, base: NeighborSettings, problems: &mut Pr
         hold_seconds: section.value::<HoldTime>("hold-time", problems).map_or(base.hold_seconds, |hold| hold.0),
         idle_hold: seconds(section.value("idle-hold-time", problems), base.idle_hold),
         connect_retry: connect_retry(section, problems).unwrap_or(base.connect_retry),
-        local_address: section.value("local-address", problems).or(base.local_address),
+        local_address: section.value("local-address", problems).map(|HostAddress(ip)| ip).or(base.local_address),
         passive: section.value("passive", problems).unwrap_or(base.passive),
         md5_password: password(section, problems).or(base.md5_password),
         ttl_security: section.value("ttl-security", problems).unwrap_or(base.ttl_security),
@@ -118,10 +117,19 @@ fn settings(section: &mut Section<'_>, base: NeighborSettings, problems: &mut Pr
         extended_messages: section.value("extended-messages", problems).unwrap_or(base.extended_messages),
         extended_next_hop: section.value("extended-next-hop", problems).unwrap_or(base.extended_next_hop),
         reject_as_sets: section.value("reject-as-sets", problems).or(base.reject_as_sets),
-        import_policy: section.list("import-policy", problems).map(names).or(base.import_policy),
-        export_policy: section.list("export-policy", problems).map(names).or(base.export_policy),
+        import_policy: policies(section, "import-policy", problems).or(base.import_policy),
+        export_policy: policies(section, "export-policy", problems).or(base.export_policy),
         shutdown: section.value::<Shutdown>("shutdown", problems).map_or(base.shutdown, |shutdown| shutdown.0),
     }
+}
+
+fn policies(section: &mut Section<'_>, key: &'static str, problems: &mut Problems<'_>) -> Option<Vec<String>> {
+    let names = section.list::<PolicyName>(key, problems)?;
+    if names.is_empty() {
+        let help = format!("write {key} = [\"accept-all\"] or [\"reject-all\"], or leave it out");
+        problems.error(section.place(&[key]), format!("{key}: an empty list says neither yes nor no"), help);
+    }
+    Some(names.into_iter().map(|at| at.value.0).collect())
 }
 
 fn families(section: &mut Section<'_>, problems: &mut Problems<'_>) -> Option<Vec<Family>> {
@@ -180,19 +188,39 @@ fn is_external(settings: &NeighborSettings, asn: u32) -> bool {
     settings.remote_asn != 0 && settings.remote_asn != settings.local_asn.unwrap_or(asn)
 }
 
-/// Contradictions between settings.
-fn check(section: &Section<'_>, settings: &NeighborSettings, asn: Option<u32>, problems: &mut Problems<'_>) {
-    let span = || section.span.clone();
-    let external = asn.is_some_and(|asn| is_external(settings, asn));
-    if external && settings.route_reflector_client {
+/// Contradictions between settings. Those of the peer group, `base`, are reported there.
+fn check(
+    section: &Section<'_>,
+    settings: &NeighborSettings,
+    base: Option<&NeighborSettings>,
+    asn: Option<u32>,
+    problems: &mut Problems<'_>,
+) {
+    let is_new = |holds: &dyn Fn(&NeighborSettings) -> bool| holds(settings) && !base.is_some_and(holds);
+    let external = |of: &NeighborSettings| asn.is_some_and(|asn| is_external(of, asn));
+    if is_new(&|of| external(of) && of.route_reflector_client) {
         let asn = settings.remote_asn;
         let message =
             format!("route-reflector-client: AS {asn} is another AS, and clients are iBGP peers (RFC 4456 §6)");
-        problems.error(span(), message, "remove route-reflector-client, or correct remote-asn");
+        let place = section.place(&["route-reflector-client", "remote-asn"]);
+        problems.error(place, message, "remove route-reflector-client, or correct remote-asn");
     }
-    if settings.ttl_security && settings.ebgp_multihop.is_some() {
+    if is_new(&|of| of.ttl_security && of.ebgp_multihop.is_some()) {
         let message = "ttl-security and ebgp-multihop contradict each other (RFC 5082)";
-        problems.error(span(), message, "remove one of the two");
+        problems.error(section.place(&["ebgp-multihop", "ttl-security"]), message, "remove one of the two");
+    }
+}
+
+/// RFC 8212: without policies nothing passes to or from another AS.
+fn warn_without_policies(settings: &NeighborSettings, who: &str, place: &Range<usize>, problems: &mut Problems<'_>) {
+    for (key, policy, verb) in [
+        ("import-policy", &settings.import_policy, "accepted from"),
+        ("export-policy", &settings.export_policy, "announced to"),
+    ] {
+        if policy.is_none() {
+            let message = format!("{who} without {key}: nothing is {verb} it (RFC 8212)");
+            problems.warning(place.clone(), message, format!("add {key} = [\"accept-all\"]"));
+        }
     }
 }
 
@@ -204,25 +232,21 @@ fn check_neighbor(section: &Section<'_>, neighbor: &Neighbor, global: &Global, p
         && local.is_ipv4() != address.is_ipv4()
     {
         let message = format!("local-address: {local} and the neighbor's address {address} are not of the same family");
-        problems.error(span(), message, "write an address of the neighbor's family");
+        problems.error(section.place(&["local-address"]), message, "write an address of the neighbor's family");
+    }
+    if settings.local_address == Some(address) {
+        let message = format!("{address} is this neighbor's address and its local-address");
+        problems.error(section.place(&["local-address"]), message, "local-address is the address of this speaker");
     }
     if global.listen.iter().any(|listen| listen.ip() == address) {
         problems.error(
-            span(),
+            section.place(&["address"]),
             format!("{address} is an address that bgpd itself listens on"),
             "a speaker cannot be its own neighbor",
         );
     }
     if is_external(settings, global.asn) {
-        for (key, policy, verb) in [
-            ("import-policy", &settings.import_policy, "accepted from it"),
-            ("export-policy", &settings.export_policy, "announced to it"),
-        ] {
-            if policy.is_none() {
-                let message = format!("{address} is an eBGP neighbor without {key}: nothing is {verb} (RFC 8212)");
-                problems.warning(span(), message, format!("add {key} = [\"accept-all\"]"));
-            }
-        }
+        warn_without_policies(settings, &format!("{address} is an eBGP neighbor"), &span(), problems);
     }
 }
 
@@ -232,14 +256,14 @@ pub(super) fn read(
     global: Option<&Global>,
     problems: &mut Problems<'_>,
 ) -> BTreeMap<IpAddr, Neighbor> {
-    let mut neighbors = BTreeMap::new();
+    let mut neighbors = Named::new();
     for mut section in sections {
-        let address = section.need::<IpAddr>("address", "\"192.0.2.10\"", problems);
+        let address = section.need::<HostAddress>("address", "\"192.0.2.10\"", problems);
         let group = section.get::<String>("peer-group", problems);
         let base = group.as_ref().and_then(|group| groups.find(group, problems).cloned());
         // A group that is not there has been said; the AS number that it would have is not missed as well.
         let needs_asn = group.is_none() || base.is_some();
-        let settings = settings(&mut section, base.unwrap_or_else(default_settings), problems);
+        let settings = settings(&mut section, base.clone().unwrap_or_else(default_settings), problems);
         let description = section.value("description", problems);
         let port = section.get::<Port>("port", problems);
         if needs_asn && settings.remote_asn == 0 {
@@ -254,21 +278,21 @@ pub(super) fn read(
         }
         if let Some(address) = address {
             let neighbor = Neighbor {
-                address: address.value,
+                address: address.value.0,
                 port: port.map_or(PORT, |port| port.value.0),
                 peer_group: group.map(|at| at.value),
                 description,
                 settings,
             };
             if let Some(global) = global {
-                check(&section, &neighbor.settings, Some(global.asn), problems);
+                check(&section, &neighbor.settings, base.as_ref(), Some(global.asn), problems);
                 check_neighbor(&section, &neighbor, global, problems);
             }
-            insert(&mut neighbors, address.value, neighbor, address.span, problems);
+            neighbors.insert(address.value.0, neighbor, address.span, problems);
         }
         section.finish(problems);
     }
-    neighbors
+    neighbors.entries
 }
 
 pub(super) fn read_ranges(
@@ -277,7 +301,7 @@ pub(super) fn read_ranges(
     asn: Option<u32>,
     problems: &mut Problems<'_>,
 ) -> BTreeMap<IpNet, DynamicNeighbors> {
-    let mut ranges = BTreeMap::new();
+    let mut ranges = Named::new();
     for mut section in sections {
         let prefix = section.need::<IpNet>("prefix", "\"10.0.0.0/16\"", problems);
         let group = section.need::<String>("peer-group", "\"nodes\"", problems);
@@ -293,9 +317,17 @@ pub(super) fn read_ranges(
             );
             problems.error(group.span.clone(), message, "add remote-asn to the peer group");
         }
-        if asn.is_some_and(|asn| is_external(&settings, asn)) && settings.import_policy.is_none() {
-            let message = "eBGP neighbors without import-policy: nothing is accepted from them (RFC 8212)";
-            problems.warning(span, message, "add import-policy = [\"accept-all\"] to the peer group");
+        if asn.is_some_and(|asn| is_external(&settings, asn)) {
+            warn_without_policies(
+                &settings,
+                &format!("{} is a range of eBGP neighbors", prefix.value),
+                &span,
+                problems,
+            );
+        }
+        if prefix.value.prefix_len() == 0 {
+            let message = format!("prefix: {} lets in every host there is", prefix.value);
+            problems.warning(prefix.span.clone(), message, "name the networks that the neighbors are in");
         }
         let range = DynamicNeighbors {
             prefix: prefix.value,
@@ -303,9 +335,9 @@ pub(super) fn read_ranges(
             limit: limit.unwrap_or(DYNAMIC_LIMIT),
             settings,
         };
-        insert(&mut ranges, prefix.value, range, prefix.span, problems);
+        ranges.insert(prefix.value, range, prefix.span, problems);
     }
-    ranges
+    ranges.entries
 }
 
 /// Sessions of a range unless configured otherwise.

@@ -127,6 +127,12 @@ impl<'a> Section<'a> {
         if value.span().is_empty() { named.unwrap_or_default() } else { value.span() }
     }
 
+    /// Where the first of some keys stands that is there; the whole section if none is.
+    pub(super) fn place(&self, keys: &[&str]) -> Range<usize> {
+        let find = |key: &&str| self.table.iter().find(|(name, _)| name.get_ref() == *key).map(|(name, _)| name.span());
+        keys.iter().find_map(find).unwrap_or_else(|| self.span.clone())
+    }
+
     /// Says which keys nobody asked for.
     pub(super) fn finish(self, problems: &mut Problems<'_>) {
         for (name, _) in self.table.iter() {

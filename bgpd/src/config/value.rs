@@ -171,6 +171,26 @@ impl FromToml for IpAddr {
     }
 }
 
+/// The address of a host: what a connection goes to or comes from, or a packet is forwarded to.
+pub(super) struct HostAddress(pub(super) IpAddr);
+
+impl FromToml for HostAddress {
+    fn from_toml(value: &DeValue<'_>) -> Result<Self, Wrong> {
+        let address = IpAddr::from_toml(value)?;
+        let broadcast = matches!(address, IpAddr::V4(v4) if v4.is_broadcast());
+        let what = match address {
+            _ if address.is_unspecified() => "the unspecified address",
+            _ if address.is_multicast() => "a multicast address",
+            _ if broadcast => "the broadcast address",
+            _ => return Ok(Self(address)),
+        };
+        wrong(
+            format!("{address} is {what}, not that of a host"),
+            "expected one such as \"192.0.2.1\" or \"2001:db8::1\"",
+        )
+    }
+}
+
 /// A BGP identifier or cluster identifier.
 pub(super) struct Identifier(pub(super) Ipv4Addr);
 
