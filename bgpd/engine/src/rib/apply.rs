@@ -6,7 +6,7 @@ use super::Context;
 use super::decision::{Candidate, Options, select};
 use super::destination::{Destination, Path};
 use super::peers::Peers;
-use super::table::{Scratch, Table};
+use super::table::{Located, Scratch, Table};
 use crate::attr::AttrRef;
 use crate::id::PeerIndex;
 use crate::stage::{Batch, Rejection, Routed};
@@ -27,22 +27,24 @@ impl<N: Routed> Table<N> {
             return;
         }
         let generation = self.paths_of(batch.peer).generation;
-        let mut rest = batch.keys.as_slice();
+        let mut located = std::mem::take(&mut self.scratch.located);
+        self.destinations.locate(batch.keys.iter().map(|key| &key.key), &mut located);
+        let mut rest = batch.keys.iter().zip(&located);
         for run in &batch.runs {
-            let (keys, after) = rest.split_at(rest.len().min(run.count as usize));
-            rest = after;
+            let keys = rest.by_ref().take(run.count as usize);
             let Some(attrs) = &run.attrs else {
-                keys.iter().for_each(|key| self.withdraw(batch.peer, key));
+                keys.for_each(|(key, place)| self.withdraw(batch.peer, key, *place));
                 continue;
             };
             let said = Announcement { peer: batch.peer, attrs, rejection: run.rejection, now, generation };
-            keys.iter().for_each(|key| self.announce(&said, key));
+            keys.for_each(|(key, place)| self.announce(&said, key, *place));
         }
+        self.scratch.located = located;
         self.settle(context);
     }
 
-    fn announce(&mut self, said: &Announcement<'_>, key: &PathKey<N::Key>) {
-        let position = self.destinations.find_or_insert(key.key);
+    fn announce(&mut self, said: &Announcement<'_>, key: &PathKey<N::Key>, place: Located) {
+        let position = self.destinations.located_or_insert(key.key, place);
         let destination = self.destinations.at_mut(position);
         let usable = said.rejection.is_none();
         let Some(at) = destination.paths.find(said.peer, key.path_id) else {
@@ -81,8 +83,8 @@ impl<N: Routed> Table<N> {
         counters.accepted = counters.accepted + usize::from(usable) - usize::from(was_usable);
     }
 
-    fn withdraw(&mut self, peer: PeerIndex, key: &PathKey<N::Key>) {
-        let Some(position) = self.destinations.find(&key.key) else { return };
+    fn withdraw(&mut self, peer: PeerIndex, key: &PathKey<N::Key>, place: Located) {
+        let Some(position) = self.destinations.located(&key.key, place) else { return };
         if let Some(at) = self.destinations.at(position).paths.find(peer, key.path_id) {
             self.remove_path(position, at);
         }
@@ -160,7 +162,7 @@ fn elect<K>(destination: &mut Destination<K>, peers: &Peers, options: Options, s
         [only] => only.rejection.is_none().then_some(0),
         _ => {
             let incumbent = line_up(destination, peers, scratch);
-            let Scratch { candidates, positions, left } = scratch;
+            let Scratch { candidates, positions, left, .. } = scratch;
             select(candidates, incumbent, options, left, |_, _| {}).map(|selection| positions[selection.best])
         }
     };

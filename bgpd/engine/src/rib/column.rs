@@ -5,7 +5,7 @@ use bgp_wire::update::PathKey;
 use super::Context;
 use super::destination::{Destination, Path, Slot, Told};
 use super::peers::{Peers, position};
-use super::table::Table;
+use super::table::{Located, Table};
 use super::walk::Walk;
 use crate::attr::AttrRef;
 use crate::export::ExportSpec;
@@ -210,9 +210,11 @@ impl<N: Routed> Table<N> {
         keys: &[PathKey<N::Key>],
         context: &mut Context<'_>,
     ) {
+        let mut located = std::mem::take(&mut self.scratch.located);
+        self.destinations.locate(keys.iter().map(|key| &key.key), &mut located);
         let Some(column) = self.column(group) else { return };
-        let state = |key: &PathKey<N::Key>| {
-            let told = self.destinations.find(&key.key).and_then(|position| {
+        let state = |(key, place): (&PathKey<N::Key>, &Located)| {
+            let told = self.destinations.located(&key.key, *place).and_then(|position| {
                 let path_id = u16::try_from(key.path_id).ok()?;
                 self.destinations.at(position).told.get(column.slot, path_id)
             });
@@ -223,7 +225,8 @@ impl<N: Routed> Table<N> {
                 None => Change { key: *key, old_source: None, new: None },
             }
         };
-        let changes: Vec<_> = keys.iter().map(state).collect();
+        let changes: Vec<_> = keys.iter().zip(&located).map(state).collect();
         column.emit(Target::Members([to].into()), Cause::Refill, changes, Vec::new(), context);
+        self.scratch.located = located;
     }
 }

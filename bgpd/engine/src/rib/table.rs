@@ -41,6 +41,16 @@ struct Entry {
     hash: u32,
 }
 
+/// What a lookup found: the position, or [`NOWHERE`].
+#[derive(Clone, Copy)]
+pub(super) struct Located {
+    hash: u32,
+    position: u32,
+}
+
+/// No position: the slab is never that long.
+const NOWHERE: u32 = u32::MAX;
+
 impl Entry {
     /// The hash as the index wants it: it takes a bucket from the low bits and a tag from the high ones.
     fn wide(hash: u32) -> u64 {
@@ -60,12 +70,13 @@ pub(super) struct Table<N: Routed> {
     pub(super) scratch: Scratch,
 }
 
-/// Memory for the decision of destinations with several paths.
+/// Memory for lookups, and for the decision of destinations with several paths.
 #[derive(Default)]
 pub(super) struct Scratch {
     pub(super) candidates: Vec<Candidate>,
     pub(super) positions: Vec<usize>,
     pub(super) left: Vec<usize>,
+    pub(super) located: Vec<Located>,
 }
 
 /// What a partition does with a table without knowing its family.
@@ -127,14 +138,48 @@ impl<K: Copy + Eq + std::hash::Hash> Destinations<K> {
 
     /// Position of a key.
     pub(super) fn find(&self, key: &K) -> Option<u32> {
-        let hash = self.hash(key);
+        self.find_hashed(key, self.hash(key))
+    }
+
+    fn find_hashed(&self, key: &K, hash: u32) -> Option<u32> {
         let same = |entry: &Entry| entry.hash == hash && self.at(entry.position).key == *key;
         self.index.find(Entry::wide(hash), same).map(|entry| entry.position)
     }
 
-    /// Position of a key, which is made if it is not there.
-    pub(super) fn find_or_insert(&mut self, key: K) -> u32 {
-        let hash = self.hash(&key);
+    /// Looks many keys up, for [`Destinations::located`] and [`Destinations::located_or_insert`].
+    ///
+    /// A table of a million destinations is in no cache. Looking up one key after the other waits for memory twice
+    /// each time, once for the index and once for the slab; here the loads of neighboring keys overlap, because
+    /// nothing between them depends on what they bring.
+    pub(super) fn locate<'a>(&self, keys: impl Iterator<Item = &'a K> + Clone, located: &mut Vec<Located>)
+    where
+        K: 'a,
+    {
+        located.clear();
+        located.extend(keys.clone().map(|key| Located { hash: self.hash(key), position: NOWHERE }));
+        for place in located.iter_mut() {
+            let found = self.index.find(Entry::wide(place.hash), |entry| entry.hash == place.hash);
+            place.position = found.map_or(NOWHERE, |entry| entry.position);
+        }
+        for (key, place) in keys.zip(located) {
+            if place.position != NOWHERE && self.at(place.position).key != *key {
+                // Another key with the same hash, once in a few billions.
+                place.position = NOWHERE;
+            }
+        }
+    }
+
+    /// Position of a key that was looked up. Others may have been made in the meantime, none removed.
+    pub(super) fn located(&self, key: &K, place: Located) -> Option<u32> {
+        if place.position == NOWHERE { self.find_hashed(key, place.hash) } else { Some(place.position) }
+    }
+
+    /// As [`Destinations::located`]; the key is made if it is not there.
+    pub(super) fn located_or_insert(&mut self, key: K, place: Located) -> u32 {
+        if place.position == NOWHERE { self.find_or_insert(key, place.hash) } else { place.position }
+    }
+
+    fn find_or_insert(&mut self, key: K, hash: u32) -> u32 {
         let Self { chunks, free, index, .. } = self;
         let at = |position: u32| &chunks[position as usize / CHUNK][position as usize % CHUNK];
         let same = |entry: &Entry| entry.hash == hash && at(entry.position).key == key;
