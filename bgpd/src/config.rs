@@ -58,7 +58,9 @@ pub fn parse(text: &str, name: &str, base: &Path) -> Result<Document, Diagnosis>
     let mut problems = Problems::new(text, name, base);
     let (table, errors) = DeTable::parse_recoverable(text);
     for error in &errors {
-        problems.error(error.span().unwrap_or_default(), error.message(), "");
+        let span = error.span().unwrap_or_default();
+        let help = problems.unquoted(&span);
+        problems.error(span, error.message(), help);
     }
     // What could not be read would only give wrong conclusions about the rest.
     if !errors.is_empty() {
@@ -82,10 +84,16 @@ fn read(table: &DeTable<'_>, span: std::ops::Range<usize>, problems: &mut Proble
     let originated = document.tables("originate", problems);
     document.finish(problems);
     let Some(global) = global else {
-        problems.error(0..0, "[global] is missing", "add [global] with asn and router-id");
+        problems.error(
+            0..0,
+            "[global] is missing",
+            "add [global] with asn = 65000 and router-id = \"192.0.2.1\", your own",
+        );
         return None;
     };
     let global = global::read(global, problems);
+    let api = api.map_or_else(ApiSettings::default, |section| api::read(section, problems));
+    let log = log.map_or_else(LogSettings::default, |section| api::read_log(section, problems));
     let asn = global.as_ref().map(|global| global.asn);
     let groups = Groups::read(groups, asn, problems);
     let desired = Desired {
@@ -95,8 +103,6 @@ fn read(table: &DeTable<'_>, span: std::ops::Range<usize>, problems: &mut Proble
         peer_groups: groups.settings(),
         global: global?,
     };
-    let api = api.map_or_else(ApiSettings::default, |section| api::read(section, problems));
-    let log = log.map_or_else(LogSettings::default, |section| api::read_log(section, problems));
     Some(Document { desired, api, log, warnings: Vec::new() })
 }
 

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use toml::de::DeValue;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 
 use super::diagnosis::Problems;
 use super::reader::Section;
@@ -145,7 +146,7 @@ pub(super) fn read_log(mut section: Section<'_>, problems: &mut Problems<'_>) ->
     let defaults = LogSettings::default();
     let level = section.get::<String>("level", problems);
     if let Some(level) = &level
-        && let Err(error) = level.value.parse::<tracing_subscriber::filter::Targets>()
+        && let Err(error) = filter(&level.value)
     {
         let help = "expected error, warn, info, debug, trace, or a filter such as \"info,bgpd::peer=debug\"";
         problems.error(level.span.clone(), format!("level: \"{}\": {error}", level.value), help);
@@ -153,4 +154,13 @@ pub(super) fn read_log(mut section: Section<'_>, problems: &mut Problems<'_>) ->
     let format = section.value("format", problems);
     section.finish(problems);
     LogSettings { level: level.map_or(defaults.level, |at| at.value), format: format.unwrap_or(defaults.format) }
+}
+
+/// Checks a log filter. A word without `=` is a level: as the name of a module it would silence everything else.
+fn filter(text: &str) -> Result<(), String> {
+    text.parse::<Targets>().map_err(|error| error.to_string())?;
+    for word in text.split(',').filter(|word| !word.contains('=')) {
+        word.trim().parse::<LevelFilter>().map_err(|_| format!("\"{word}\" is not a level"))?;
+    }
+    Ok(())
 }

@@ -2,8 +2,11 @@
 
 use std::fmt;
 use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 use std::path::Path;
+
+use ipnet::IpNet;
 
 /// One place in a document and what is to be said about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,6 +61,16 @@ impl<'a> Problems<'a> {
     /// The line in which a span begins, counted from 1.
     pub(super) fn line(&self, span: &Range<usize>) -> usize {
         self.text.get(..span.start).unwrap_or(self.text).matches('\n').count() + 1
+    }
+
+    /// Help for what is no TOML because an address or a prefix has no quotes.
+    pub(super) fn unquoted(&self, span: &Range<usize>) -> String {
+        let line = self.text.lines().nth(self.line(span) - 1).unwrap_or_default();
+        let value = line.split_once('=').map_or(line, |(_, value)| value);
+        let value = value.split('#').next().unwrap_or_default().trim();
+        let is_address =
+            value.parse::<IpAddr>().is_ok() || value.parse::<IpNet>().is_ok() || value.parse::<SocketAddr>().is_ok();
+        if is_address { format!("write it in quotes: \"{value}\"") } else { String::new() }
     }
 
     pub(super) fn any_error(&self) -> bool {

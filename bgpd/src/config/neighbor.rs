@@ -170,7 +170,8 @@ fn password(section: &mut Section<'_>, problems: &mut Problems<'_>) -> Option<Se
         (None, Some(file)) => match fs::read_to_string(problems.base.join(&file.value)) {
             Ok(text) => (text.trim_end_matches(['\r', '\n']).to_owned(), file.span),
             Err(error) => {
-                problems.error(file.span, format!("md5-password-file: \"{}\": {error}", file.value), "");
+                let message = format!("md5-password-file: \"{}\": {error}", file.value);
+                problems.error(file.span, message, "the name is relative to the directory of this file");
                 return None;
             }
         },

@@ -67,7 +67,7 @@ impl<'a> Section<'a> {
         self.get(key, problems)
     }
 
-    /// A list; every wrong entry is a problem of its own.
+    /// A list; every wrong entry is a problem of its own, and then there is no list.
     pub(super) fn list<T: FromToml>(&mut self, key: &'static str, problems: &mut Problems<'_>) -> Option<Vec<At<T>>> {
         let value = self.raw(key)?;
         let Some(array) = value.get_ref().as_array() else {
@@ -83,7 +83,7 @@ impl<'a> Section<'a> {
                 Err(wrong) => problems.error(entry.span(), format!("{key}: {}", wrong.message), wrong.help),
             }
         }
-        Some(all)
+        (all.len() == array.len()).then_some(all)
     }
 
     /// `[key]`.
