@@ -90,6 +90,8 @@ pub struct Group<N: Routed> {
     /// Partitions whose walk waits until a member has room.
     owed: Vec<usize>,
     statistics: GroupStatistics,
+    #[cfg(feature = "sabotage")]
+    no_private_withdrawals: bool,
 }
 
 impl<N: Routed> Group<N> {
@@ -109,6 +111,8 @@ impl<N: Routed> Group<N> {
             attributes: Vec::new(),
             owed: Vec::new(),
             statistics: GroupStatistics::default(),
+            #[cfg(feature = "sabotage")]
+            no_private_withdrawals: false,
         }
     }
 
@@ -301,6 +305,12 @@ macro_rules! any_group {
                     })*
                     _ => {}
                 }
+            }
+
+            /// Breaks a rule: members keep routes whose place their own routes have taken.
+            #[cfg(feature = "sabotage")]
+            pub(crate) fn forget_private_withdrawals(&mut self) {
+                match self { $(Self::$family(group) => group.no_private_withdrawals = true,)* }
             }
 
             /// [`Group::len`].

@@ -55,6 +55,10 @@ impl<N: Routed> Group<N> {
 
     fn private_withdrawals(&self, changes: &[Change<N>]) -> BTreeMap<PeerIndex, Vec<PathKey<N::Key>>> {
         let mut private = BTreeMap::<_, Vec<_>>::new();
+        #[cfg(feature = "sabotage")]
+        if self.no_private_withdrawals {
+            return private;
+        }
         for change in changes {
             let (Some(old), Some((_, source))) = (change.old_source, &change.new) else { continue };
             if old != source.peer && self.members.contains_key(&source.peer) {

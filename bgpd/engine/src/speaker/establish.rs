@@ -1,0 +1,175 @@
+//! What begins and ends with the Established state: the intake and the fences around the peer's routes.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bgp_wire::Family;
+use bgp_wire::route_refresh::{RefreshSubtype, RouteRefresh};
+use bgp_wire::update::DecodeContext;
+use bytes::Bytes;
+
+use super::Speaker;
+use super::controller::PeerEvent;
+use super::peer::Peer;
+use crate::attr::Interner;
+use crate::export::LocalAddresses;
+use crate::id::{PeerIndex, Source, SourceKind};
+use crate::intake::{Intake, IntakeSettings, Received};
+use crate::policy::Policy;
+use crate::session::{ConnectionId, Input, Negotiated};
+use crate::stage::Fence;
+
+/// The state of a driver that exists only while the session is Established.
+pub(super) struct Established {
+    pub(super) intake: Intake,
+    /// Families of which the peer has said that it has sent all it has (RFC 4724 §2).
+    pub(super) end_of_rib: Vec<Family>,
+}
+
+impl Peer {
+    /// One UPDATE of an Established session.
+    pub(super) fn update(&mut self, conn: ConnectionId, body: &[u8], now: Instant) {
+        let Some(established) = self.established.as_mut() else { return };
+        match established.intake.update(body) {
+            Ok(received) => self.after_update(received),
+            Err(reset) => {
+                let (notification, error) = (reset.notification, reset.fault.to_string());
+                self.input(Input::Fault { conn, notification, error }, now);
+            }
+        }
+    }
+
+    /// Fences for what an UPDATE said besides routes. They go behind the routes that came before.
+    fn after_update(&mut self, received: Received) {
+        let peer = self.index;
+        let Some(established) = self.established.as_mut() else { return };
+        if let Some(family) = received.end_of_rib {
+            established.end_of_rib.push(family);
+            self.fences.push(Fence::EndOfRib { peer, family });
+        }
+        if let Some(family) = received.disable {
+            // RFC 7606 §2: all routes of the family go and no more are accepted. A refresh in which nothing comes
+            // does just that.
+            self.fences.push(Fence::RefreshBegin { peer, family });
+            self.fences.push(Fence::RefreshEnd { peer, family });
+            established.intake.disable(family);
+        }
+    }
+
+    fn source(&self, negotiated: &Negotiated) -> Source {
+        let kind = match (negotiated.external, self.neighbor.settings.route_reflector_client) {
+            (true, _) => SourceKind::External,
+            (false, true) => SourceKind::Client,
+            (false, false) => SourceKind::NonClient,
+        };
+        Source { peer: self.index, router_id: negotiated.peer_router_id, kind }
+    }
+
+    /// The import policy as configured, and whether AS_SETs are refused (RFC 9774 §3).
+    fn import(&self, external: bool) -> Option<(Policy, bool)> {
+        let settings = &self.neighbor.settings;
+        let import = Policy::resolve(settings.import_policy.as_deref(), external).ok()?;
+        Some((import, settings.reject_as_sets.unwrap_or(external)))
+    }
+
+    /// Puts a changed import policy to work.
+    pub(super) fn replace_import(&mut self) {
+        let replaced = self.session.established().and_then(|(_, negotiated)| self.import(negotiated.external));
+        if let (Some((import, reject_as_sets)), Some(established)) = (replaced, self.established.as_mut()) {
+            established.intake.replace_import(import, reject_as_sets);
+        }
+    }
+
+    fn intake(
+        &self,
+        negotiated: &Negotiated,
+        local: LocalAddresses,
+        partitions: usize,
+        interner: &Arc<Interner>,
+    ) -> Option<Intake> {
+        let (import, reject_as_sets) = self.import(negotiated.external)?;
+        let decode = DecodeContext {
+            external: negotiated.external,
+            four_octet_as: negotiated.four_octet_as,
+            families: negotiated.families.clone(),
+            add_path: negotiated.add_path_receive.clone(),
+            extended_next_hop: negotiated.extended_next_hop.clone(),
+            reject_as_sets,
+        };
+        let own_addresses = local.v4.map(IpAddr::V4).into_iter().chain(local.v6.map(IpAddr::V6)).collect();
+        let settings = IntakeSettings {
+            own_asn: self.neighbor.settings.local_asn.unwrap_or(self.global.asn),
+            router_id: self.global.router_id,
+            cluster_id: self.global.cluster_id,
+            external: negotiated.external,
+            own_addresses,
+            partitions,
+            import,
+            decode,
+        };
+        Some(Intake::new(self.index, settings, Arc::clone(interner)))
+    }
+}
+
+impl Speaker {
+    pub(super) fn establish(&mut self, index: PeerIndex, conn: ConnectionId, negotiated: Arc<Negotiated>) {
+        let partitions = self.fabric.partitions.len();
+        let Some(peer) = self.peers.get_mut(&index) else { return };
+        let Some(connection) = peer.connection(conn) else { return };
+        let (socket, local) = (connection.socket, connection.local);
+        // Without its policy a session stays without routes.
+        let Some(intake) = peer.intake(&negotiated, local, partitions, &self.interner) else { return };
+        let fence = Fence::PeerUp { source: peer.source(&negotiated), address: peer.address };
+        peer.fences.clear();
+        peer.established = Some(Established { intake, end_of_rib: Vec::new() });
+        peer.push_all(&fence, partitions);
+        peer.event(PeerEvent::Established { negotiated, local, socket });
+    }
+
+    pub(super) fn tear_down(&mut self, index: PeerIndex) {
+        let partitions = self.fabric.partitions.len();
+        let Some(peer) = self.peers.get_mut(&index) else { return };
+        if peer.established.take().is_some() {
+            peer.fences.clear();
+            peer.event(PeerEvent::Down);
+            #[cfg(feature = "sabotage")]
+            if self.fabric.sabotage == Some(super::Sabotage::KeepLostRoutes) {
+                return;
+            }
+            peer.push_all(&Fence::PeerDown { peer: index }, partitions);
+        }
+    }
+
+    pub(super) fn route_refresh(&mut self, index: PeerIndex, refresh: RouteRefresh) {
+        let partitions = self.fabric.partitions.len();
+        let Some(peer) = self.peers.get_mut(&index) else { return };
+        let family = refresh.family;
+        let fence = match refresh.subtype {
+            RefreshSubtype::Request => return self.refresh_out(index, refresh),
+            RefreshSubtype::Begin => Fence::RefreshBegin { peer: index, family },
+            RefreshSubtype::End => Fence::RefreshEnd { peer: index, family },
+            // RFC 7313 §5: an unknown subtype is ignored.
+            RefreshSubtype::Unknown(_) => return,
+        };
+        peer.deliver(partitions);
+        peer.push_all(&fence, partitions);
+    }
+
+    /// The peer wants our routes again. With enhanced route refresh they stand between BoRR and EoRR (RFC 7313 §4).
+    fn refresh_out(&mut self, index: PeerIndex, refresh: RouteRefresh) {
+        let Some(peer) = self.peers.get_mut(&index) else { return };
+        let Some((conn, negotiated)) = peer.session.established() else { return };
+        let marker = |subtype| {
+            let mut message = Vec::new();
+            RouteRefresh { family: refresh.family, subtype }.encode(&mut message);
+            message
+        };
+        let end = negotiated.enhanced_route_refresh.then(|| Bytes::from(marker(RefreshSubtype::End)));
+        let begin = end.is_some().then(|| marker(RefreshSubtype::Begin));
+        peer.event(PeerEvent::RefreshOut { refresh, end });
+        if let Some(begin) = begin {
+            self.send(index, conn, begin);
+        }
+    }
+}
