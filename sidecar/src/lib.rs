@@ -1,0 +1,18 @@
+//! `bgp-sidecar`: between Kubernetes, bgpd and the kernel.
+//!
+//! Nodes of the Kubernetes API become announcements of bgpd; routes that bgpd learns become routes of the kernel. What
+//! decides is pure and synchronous ([`announcement`], [`retirement`], [`forwarding`]); tokio and the network stand at
+//! the edge.
+#![forbid(unsafe_code)]
+
+pub mod announcement;
+pub mod arguments;
+pub mod cluster;
+pub mod forwarding;
+pub mod guard;
+pub mod kube_router;
+pub mod learned;
+mod prefix_map;
+pub mod problem;
+pub mod retirement;
+pub mod topology;
