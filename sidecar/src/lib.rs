@@ -10,6 +10,7 @@ pub mod arguments;
 pub mod cluster;
 pub mod forwarding;
 pub mod guard;
+pub mod kernel;
 pub mod kube_router;
 pub mod learned;
 mod prefix_map;
