@@ -1,0 +1,142 @@
+//! What happens to a network while it runs: one random disturbance after the other.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use super::random::Random;
+use super::topology::Announced;
+use super::world::World;
+
+/// What may happen besides changes of routes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Faults {
+    /// Connections are reset, by the network or by operators.
+    pub resets: bool,
+    /// Paths are interrupted.
+    pub partitions: bool,
+    /// Speakers end without a word and start again.
+    pub restarts: bool,
+    /// Hosts read slowly.
+    pub slow_readers: bool,
+    /// Neighbors are removed and added, stopped and started, routes are asked for again.
+    pub operators: bool,
+}
+
+impl Faults {
+    /// Everything.
+    pub const ALL: Self = Self { resets: true, partitions: true, restarts: true, slow_readers: true, operators: true };
+}
+
+/// The prefixes of a run: `count` of them, every third an IPv6 one.
+#[must_use]
+pub fn prefixes(count: usize) -> Vec<IpNet> {
+    let prefix = |at: usize| {
+        let number = at as u16;
+        let [high, low] = number.to_be_bytes();
+        if at % 3 == 2 {
+            let address = Ipv6Addr::new(0x2001, 0xdb8, number, 0, 0, 0, 0, 0);
+            IpNet::new(IpAddr::V6(address), 48)
+        } else {
+            IpNet::new(IpAddr::V4(Ipv4Addr::new(172, 16 + high, low, 0)), 24)
+        }
+    };
+    (0..count).filter_map(|at| prefix(at).ok()).collect()
+}
+
+/// One disturbance.
+pub fn disturb(world: &mut World, prefixes: &[IpNet], faults: Faults, random: &mut Random) {
+    let size = world.topology.nodes.len();
+    let host = random.below(size);
+    let soon = |random: &mut Random, seconds: u64| {
+        let low = Duration::from_millis(100);
+        random.time(low, Duration::from_secs(seconds))
+    };
+    match random.below(20) {
+        0 if faults.resets => world.reset_connection(host, random.below(size)),
+        1 if faults.resets => {
+            if let Some(address) = some_neighbor(world, host, random) {
+                world.with(host, |speaker, now| speaker.reset(address, now));
+            }
+        }
+        2 | 3 if faults.partitions => {
+            let link = random.below(world.topology.links.len());
+            let [a, b] = world.topology.links[link].ends;
+            let until = world.now() + soon(random, 200);
+            world.interrupt(a, b, until);
+        }
+        4 if faults.partitions => isolate(world, host, random),
+        5 if faults.restarts => {
+            let (silent, back) = (random.once_in(2), world.now() + soon(random, 150));
+            world.kill(host, silent, back);
+        }
+        6 | 7 if faults.slow_readers => {
+            let until = world.now() + soon(random, 60);
+            world.slow_down(host, until);
+        }
+        8 if faults.operators => {
+            if let Some(address) = some_neighbor(world, host, random) {
+                world.with(host, |speaker, now| speaker.refresh_in(address, now));
+            }
+        }
+        9 if faults.operators => stop_or_start(world, host, random),
+        10 if faults.operators => remove_or_add(world, host, random),
+        _ => change_routes(world, host, prefixes, random),
+    }
+}
+
+fn some_neighbor(world: &World, host: usize, random: &mut Random) -> Option<IpAddr> {
+    let addresses: Vec<IpAddr> = world.desired(host).neighbors.keys().copied().collect();
+    if addresses.is_empty() { None } else { Some(random.pick(&addresses)) }
+}
+
+/// Interrupts all paths of a host.
+fn isolate(world: &mut World, host: usize, random: &mut Random) {
+    let until = world.now() + random.time(Duration::from_secs(1), Duration::from_secs(120));
+    let others: Vec<usize> = world.topology.links_of(host).map(|link| link.other(host)).collect();
+    others.into_iter().for_each(|other| world.interrupt(host, other, until));
+}
+
+fn stop_or_start(world: &mut World, host: usize, random: &mut Random) {
+    let Some(address) = some_neighbor(world, host, random) else { return };
+    world.reconfigure(host, |desired| {
+        if let Some(neighbor) = desired.neighbors.get_mut(&address) {
+            let shutdown = &mut neighbor.settings.shutdown;
+            *shutdown = if shutdown.is_some() { None } else { Some("for a while".to_owned()) };
+        }
+    });
+}
+
+/// Removes a neighbor, or adds all that were removed.
+fn remove_or_add(world: &mut World, host: usize, random: &mut Random) {
+    let whole = world.topology.desired(host).neighbors;
+    if world.desired(host).neighbors.len() < whole.len() {
+        world.reconfigure(host, |desired| desired.neighbors = whole);
+    } else if let Some(address) = some_neighbor(world, host, random) {
+        world.reconfigure(host, |desired| drop(desired.neighbors.remove(&address)));
+    }
+}
+
+/// Announces, changes or withdraws a few routes of one speaker.
+fn change_routes(world: &mut World, host: usize, prefixes: &[IpNet], random: &mut Random) {
+    let count = if random.once_in(4) { random.between(1, prefixes.len()) } else { random.between(1, 3) };
+    let announced = Announced::random(random);
+    let withdraws = random.once_in(3);
+    for _ in 0..count {
+        let prefix = random.pick(prefixes);
+        if withdraws {
+            world.withdraw(host, prefix);
+        } else {
+            world.announce(host, prefix, announced);
+        }
+    }
+}
+
+/// All speakers are configured as the topology says again, and nothing holds the network back.
+pub fn repair(world: &mut World) {
+    for host in 0..world.topology.nodes.len() {
+        let whole = world.topology.desired(host).neighbors;
+        world.reconfigure(host, |desired| desired.neighbors = whole);
+    }
+}

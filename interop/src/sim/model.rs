@@ -1,0 +1,186 @@
+//! What every table must hold, computed the slow and obvious way.
+//!
+//! Shares no code with the engine: own types, own comparison of routes, own rules of reflection, and instead of
+//! messages a loop over all speakers until nothing changes any more (RFC 4271 §9.1, §9.2; RFC 4456 §6, §8, §9). With
+//! one AS and no interior cost all speakers agree which of two routes is better, but for those that originate one, so
+//! that there is exactly one stable state.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr};
+
+use bgp_wire::Family;
+use ipnet::IpNet;
+
+use super::topology::{Announced, Link, Routes, Topology};
+
+/// NO_ADVERTISE (RFC 1997).
+const NO_ADVERTISE: u32 = 0xffff_ff02;
+/// Rounds after which there is no stable state to be found.
+const ROUNDS: usize = 1000;
+
+/// A route as it goes over a session.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Route {
+    /// Where to.
+    pub next_hop: IpAddr,
+    /// LOCAL_PREF.
+    pub local_pref: u32,
+    /// MULTI_EXIT_DISC.
+    pub med: Option<u32>,
+    /// ORIGINATOR_ID.
+    pub originator: Option<Ipv4Addr>,
+    /// CLUSTER_LIST.
+    pub clusters: Vec<Ipv4Addr>,
+    /// Communities.
+    pub communities: Vec<u32>,
+}
+
+/// A usable route and who it came from; `None` for one's own.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Candidate {
+    /// The neighbor.
+    pub from: Option<usize>,
+    /// What it said.
+    pub route: Route,
+}
+
+/// What one speaker holds for one prefix.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Entry {
+    /// The Adj-RIB-In, by neighbor: all that was announced, usable or not.
+    pub received: BTreeMap<usize, BTreeSet<Route>>,
+    /// The best route. Several if nothing that the model knows tells them apart.
+    pub best: Vec<Candidate>,
+}
+
+/// Every speaker's entry for one prefix.
+pub type Tables = Vec<Entry>;
+
+/// The stable state of one prefix.
+///
+/// # Panics
+/// If there is none, which would be an error in the model.
+#[must_use]
+pub fn solve(topology: &Topology, routes: &Routes, prefix: IpNet) -> Tables {
+    let family = match prefix {
+        IpNet::V4(_) => Family::IPV4_UNICAST,
+        IpNet::V6(_) => Family::IPV6_UNICAST,
+    };
+    let links: Vec<&Link> = topology.links.iter().filter(|link| link.families.contains(&family)).collect();
+    let mut tables = vec![Entry::default(); topology.nodes.len()];
+    for _ in 0..ROUNDS {
+        let before = tables.clone();
+        for node in 0..tables.len() {
+            tables[node].best = best(topology, node, originated(topology, routes, node, prefix), &tables[node]);
+        }
+        for link in &links {
+            for [from, to] in [link.ends, [link.ends[1], link.ends[0]]] {
+                let own = originated(topology, routes, from, prefix);
+                let told = told(topology, link, from, own, &tables[from]);
+                tables[to].received.insert(from, told);
+            }
+        }
+        if tables == before {
+            return tables;
+        }
+    }
+    panic!("no stable state for {prefix} after {ROUNDS} rounds");
+}
+
+/// A speaker's own route, if it has one.
+fn originated(topology: &Topology, routes: &Routes, node: usize, prefix: IpNet) -> Option<Route> {
+    let own: &Announced = routes.get(&(node, prefix))?;
+    // Said or not, the next hop is the one address that a speaker here has.
+    let next_hop = match prefix {
+        IpNet::V4(_) => IpAddr::V4(topology.nodes[node].address),
+        IpNet::V6(_) => IpAddr::V6(topology.nodes[node].address6),
+    };
+    Some(Route {
+        next_hop,
+        local_pref: own.local_pref.unwrap_or(100),
+        med: own.med,
+        originator: None,
+        clusters: Vec::new(),
+        communities: own.community.into_iter().collect(),
+    })
+}
+
+/// Whether a speaker may use what it is told (RFC 4456 §8, RFC 4271 §6.3).
+#[must_use]
+pub fn is_usable(topology: &Topology, node: usize, route: &Route) -> bool {
+    let me = &topology.nodes[node];
+    let own = route.next_hop == IpAddr::V4(me.address) || route.next_hop == IpAddr::V6(me.address6);
+    route.originator != Some(me.router_id) && !route.clusters.contains(&me.cluster_id) && !own
+}
+
+/// Everything usable that a speaker has.
+fn usable(topology: &Topology, node: usize, own: Option<Route>, entry: &Entry) -> Vec<Candidate> {
+    let heard = entry.received.iter().flat_map(|(from, routes)| {
+        let usable = routes.iter().filter(|route| is_usable(topology, node, route));
+        usable.map(|route| Candidate { from: Some(*from), route: route.clone() })
+    });
+    own.map(|route| Candidate { from: None, route }).into_iter().chain(heard).collect()
+}
+
+fn best(topology: &Topology, node: usize, own: Option<Route>, entry: &Entry) -> Vec<Candidate> {
+    let all = usable(topology, node, own, entry);
+    let least = all.iter().map(|candidate| rank(topology, candidate)).min();
+    all.iter().filter(|candidate| Some(rank(topology, candidate)) == least).cloned().collect()
+}
+
+/// What makes one route better than another: the lesser one wins.
+fn rank(topology: &Topology, candidate: &Candidate) -> (u32, bool, u32, Ipv4Addr, usize, Ipv4Addr) {
+    let Candidate { from, route } = candidate;
+    let (router_id, address) = match from {
+        Some(peer) => (topology.nodes[*peer].router_id, topology.nodes[*peer].address),
+        None => (Ipv4Addr::UNSPECIFIED, Ipv4Addr::UNSPECIFIED),
+    };
+    (
+        u32::MAX - route.local_pref,
+        from.is_some(),
+        route.med.unwrap_or(0),
+        route.originator.unwrap_or(router_id),
+        route.clusters.len(),
+        address,
+    )
+}
+
+/// What `from` tells the other end of `link`.
+fn told(topology: &Topology, link: &Link, from: usize, own: Option<Route>, entry: &Entry) -> BTreeSet<Route> {
+    let to = link.other(from);
+    let candidates = if link.all_paths_from(from) {
+        usable(topology, from, own, entry)
+    } else {
+        entry.best.first().cloned().into_iter().collect()
+    };
+    let passes = |candidate: &Candidate| {
+        let reflects = match candidate.from {
+            None => true,
+            Some(peer) => reflects(topology, from, peer, to),
+        };
+        reflects && !candidate.route.communities.contains(&NO_ADVERTISE)
+    };
+    candidates.into_iter().filter(passes).map(|candidate| outgoing(topology, from, candidate)).collect()
+}
+
+/// RFC 4456 §6, and nobody is told their own.
+fn reflects(topology: &Topology, node: usize, from: usize, to: usize) -> bool {
+    let is_client =
+        |peer: usize| topology.links_of(node).any(|link| link.other(node) == peer && link.side(node).client);
+    match (is_client(from), is_client(to)) {
+        _ if from == to => false,
+        (false, false) => false,
+        (true, true) => topology.nodes[node].client_to_client,
+        _ => true,
+    }
+}
+
+/// RFC 4456 §8: a reflected route says where it began and through which clusters it came.
+fn outgoing(topology: &Topology, node: usize, candidate: Candidate) -> Route {
+    let Candidate { from, mut route } = candidate;
+    if let Some(peer) = from {
+        route.originator = route.originator.or(Some(topology.nodes[peer].router_id));
+        route.clusters.insert(0, topology.nodes[node].cluster_id);
+    }
+    route
+}
