@@ -151,7 +151,7 @@ impl<N: Routed> Group<N> {
         let mut marker = Vec::new();
         self.encoder.end_of_rib(N::FAMILY, &mut marker);
         let member = self.next_member(peer);
-        let state = MemberState::new(member.incarnation, self.partitions, Some(marker.into()));
+        let state = MemberState::new(member.incarnation, self.partitions, marker.into());
         self.members.insert(peer, state);
         outlet.walk(self.index, member);
         self.pay(outlet);
@@ -164,8 +164,6 @@ impl<N: Routed> Group<N> {
         let member = self.next_member(peer);
         let Some(state) = self.members.get_mut(&peer) else { return };
         let before = Member { peer, incarnation: state.incarnation };
-        // A refresh during the first walk does not take the End-of-RIB away.
-        let end = end.or_else(|| state.end.take());
         state.renew(member.incarnation, self.partitions, end);
         outlet.end_walk(self.index, before);
         outlet.walk(self.index, member);
@@ -256,9 +254,7 @@ impl<N: Routed> Group<N> {
         if state.walks_left > 0 || state.slow || !state.is_caught_up() {
             return;
         }
-        if let Some(end) = state.end.take() {
-            self.push_end(peer, end, outlet);
-        }
+        self.push_ends(peer, outlet);
     }
 
     fn next_member(&mut self, peer: PeerIndex) -> Member {

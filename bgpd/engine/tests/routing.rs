@@ -142,3 +142,16 @@ fn a_route_announced_again_before_the_sweep_goes_with_the_session_that_announced
     router.settle();
     assert_eq!(router.counted()[3], 0);
 }
+
+#[test]
+fn a_refresh_during_the_first_walk_leaves_the_end_of_rib() {
+    // RFC 4724 §2, RFC 7313 §4
+    let mut router = Router::new(2, false);
+    (0..2).for_each(|peer| router.up(peer));
+    router.refresh_with_end(1);
+    router.settle();
+    assert_eq!((router.ends(1), router.refreshed(1)), (1, 1));
+    router.refresh_with_end(1);
+    router.settle();
+    assert_eq!((router.ends(1), router.refreshed(1)), (1, 2), "once in a session");
+}

@@ -106,13 +106,16 @@ impl<N: Routed> Group<N> {
         self.open.reuse(closed);
     }
 
-    /// Sends the marker behind a member's walk; a full queue gets it later.
-    pub(super) fn push_end(&mut self, peer: PeerIndex, end: Bytes, outlet: &mut impl Outlet) {
-        let chunk = Chunk { bytes: end.clone(), skip: [].into() };
+    /// Sends the markers behind a member's walk; a full queue gets them later.
+    pub(super) fn push_ends(&mut self, peer: PeerIndex, outlet: &mut impl Outlet) {
         let Some(state) = self.members.get_mut(&peer) else { return };
-        if outlet.push(peer, chunk) == Push::Full {
-            state.slow = true;
-            state.end = Some(end);
+        for marker in [&mut state.end_of_rib, &mut state.end_of_refresh] {
+            let Some(bytes) = marker.clone() else { continue };
+            if outlet.push(peer, Chunk { bytes, skip: [].into() }) == Push::Full {
+                state.slow = true;
+                return;
+            }
+            *marker = None;
         }
     }
 }

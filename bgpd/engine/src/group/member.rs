@@ -21,8 +21,11 @@ pub(super) struct MemberState<N: Nlri> {
     pub(super) slow: bool,
     /// Partitions whose walk is not complete.
     pub(super) walks_left: usize,
-    /// What is sent when the walks are complete and nothing is missed: the End-of-RIB marker.
-    pub(super) end: Option<Bytes>,
+    /// What is sent when the walks are complete and nothing is missed: the End-of-RIB marker (RFC 4724 §2), once in a
+    /// membership.
+    pub(super) end_of_rib: Option<Bytes>,
+    /// What is sent behind it if the peer has asked for its routes again (RFC 7313 §4).
+    pub(super) end_of_refresh: Option<Bytes>,
     /// Refills asked for and not come.
     pub(super) refills: usize,
     missed: Vec<PathKey<N::Key>>,
@@ -32,12 +35,13 @@ pub(super) struct MemberState<N: Nlri> {
 }
 
 impl<N: Nlri> MemberState<N> {
-    pub(super) fn new(incarnation: u32, walks: usize, end: Option<Bytes>) -> Self {
+    pub(super) fn new(incarnation: u32, walks: usize, end_of_rib: Bytes) -> Self {
         Self {
             incarnation,
             slow: false,
             walks_left: walks,
-            end,
+            end_of_rib: Some(end_of_rib),
+            end_of_refresh: None,
             refills: 0,
             missed: Vec::new(),
             distinct: 0,
@@ -87,11 +91,11 @@ impl<N: Nlri> MemberState<N> {
     }
 
     /// Goes on as another membership of the same session: what was asked for is missed again,
-    /// because the answers will not be recognized.
+    /// because the answers will not be recognized. Markers that are still to be sent are sent all the same.
     pub(super) fn renew(&mut self, incarnation: u32, walks: usize, end: Option<Bytes>) {
         self.incarnation = incarnation;
         self.walks_left = walks;
-        self.end = end;
+        self.end_of_refresh = end.or(self.end_of_refresh.take());
         self.refills = 0;
         let asked = std::mem::take(&mut self.asked);
         self.miss(asked);

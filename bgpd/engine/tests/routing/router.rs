@@ -12,7 +12,9 @@ use bgp_engine::policy::Policy;
 use bgp_engine::rib::{Partition, PartitionSettings, decision};
 use bgp_engine::stage::{AnyEmission, AnyKeys, Batch, Fence, Member, Routed, partition_of};
 use bgp_wire::attribute::{AsPath, Attribute, AttributeBlock, Origin};
+use bgp_wire::frame::MessageType;
 use bgp_wire::nlri::{Ipv4Unicast, Prefix};
+use bgp_wire::route_refresh::{RefreshSubtype, RouteRefresh};
 use bgp_wire::update::{DecodeContext, Decoder, NextHop, PathKey, Update};
 use bgp_wire::{Family, Nlri};
 
@@ -37,6 +39,7 @@ struct Outside {
     blocked: BTreeSet<PeerIndex>,
     tables: BTreeMap<PeerIndex, BTreeMap<PathKey<Key>, u32>>,
     ends: BTreeMap<PeerIndex, usize>,
+    refreshed: BTreeMap<PeerIndex, usize>,
     add_path: bool,
     control: VecDeque<Control>,
 }
@@ -50,7 +53,10 @@ impl Outlet for Outside {
             let mut rest = &part[..];
             while rest.len() >= 19 {
                 let len = usize::from(u16::from_be_bytes([rest[16], rest[17]]));
-                self.receive(member, &rest[19..len]);
+                match MessageType::from_code(rest[18]) {
+                    Some(MessageType::Update) => self.receive(member, &rest[19..len]),
+                    _ => *self.refreshed.entry(member).or_default() += 1,
+                }
                 rest = &rest[len..];
             }
         }
@@ -174,6 +180,13 @@ impl Router {
         self.group.refresh(PeerIndex(peer), None, &mut self.outside);
     }
 
+    /// As [`Router::refresh`], with a marker behind the routes (RFC 7313 §4).
+    pub(crate) fn refresh_with_end(&mut self, peer: u32) {
+        let mut end = Vec::new();
+        RouteRefresh { family: FAMILY, subtype: RefreshSubtype::End }.encode(&mut end);
+        self.group.refresh(PeerIndex(peer), Some(end.into()), &mut self.outside);
+    }
+
     pub(crate) fn block(&mut self, peer: u32) {
         self.outside.blocked.insert(PeerIndex(peer));
     }
@@ -291,6 +304,10 @@ impl Router {
 
     pub(crate) fn ends(&self, peer: u32) -> usize {
         self.outside.ends.get(&PeerIndex(peer)).copied().unwrap_or(0)
+    }
+
+    pub(crate) fn refreshed(&self, peer: u32) -> usize {
+        self.outside.refreshed.get(&PeerIndex(peer)).copied().unwrap_or(0)
     }
 
     /// Paths by peer as the partitions count them.
