@@ -10,6 +10,7 @@ mod global;
 mod neighbor;
 mod originate;
 mod reader;
+mod syntax;
 mod value;
 
 use std::collections::BTreeMap;
@@ -57,11 +58,7 @@ pub fn load(path: &Path) -> Result<Document, Diagnosis> {
 pub fn parse(text: &str, name: &str, base: &Path) -> Result<Document, Diagnosis> {
     let mut problems = Problems::new(text, name, base);
     let (table, errors) = DeTable::parse_recoverable(text);
-    for error in &errors {
-        let span = error.span().unwrap_or_default();
-        let help = problems.unquoted(&span);
-        problems.error(span, error.message(), help);
-    }
+    syntax::report(&errors, &mut problems);
     // What could not be read would only give wrong conclusions about the rest.
     if !errors.is_empty() {
         return Err(problems.diagnosis());
@@ -74,7 +71,8 @@ pub fn parse(text: &str, name: &str, base: &Path) -> Result<Document, Diagnosis>
 }
 
 fn read(table: &DeTable<'_>, span: std::ops::Range<usize>, problems: &mut Problems<'_>) -> Option<Document> {
-    let mut document = Section::new("the document", table, span);
+    let mut document = Section::document(table, span);
+    let no_global = !document.has("global");
     let global = document.table("global", problems);
     let api = document.table("api", problems);
     let log = document.table("log", problems);
@@ -83,15 +81,11 @@ fn read(table: &DeTable<'_>, span: std::ops::Range<usize>, problems: &mut Proble
     let ranges = document.tables("dynamic-neighbors", problems);
     let originated = document.tables("originate", problems);
     document.finish(problems);
-    let Some(global) = global else {
-        problems.error(
-            0..0,
-            "[global] is missing",
-            "add [global] with asn = 65000 and router-id = \"192.0.2.1\", your own",
-        );
-        return None;
-    };
-    let global = global::read(global, problems);
+    if no_global {
+        let help = "add [global] with asn = 65000 and router-id = \"192.0.2.1\", your own";
+        problems.error(0..0, "[global] is missing", help);
+    }
+    let global = global.and_then(|section| global::read(section, problems));
     let api = api.map_or_else(ApiSettings::default, |section| api::read(section, problems));
     let log = log.map_or_else(LogSettings::default, |section| api::read_log(section, problems));
     let asn = global.as_ref().map(|global| global.asn);
@@ -108,13 +102,15 @@ fn read(table: &DeTable<'_>, span: std::ops::Range<usize>, problems: &mut Proble
 
 /// Entries by name, and where each stands.
 struct Named<K, V> {
+    /// What an entry is called.
+    noun: &'static str,
     entries: BTreeMap<K, V>,
     lines: BTreeMap<K, usize>,
 }
 
 impl<K: Ord + Clone + std::fmt::Display, V> Named<K, V> {
-    fn new() -> Self {
-        Self { entries: BTreeMap::new(), lines: BTreeMap::new() }
+    fn new(noun: &'static str) -> Self {
+        Self { noun, entries: BTreeMap::new(), lines: BTreeMap::new() }
     }
 
     /// Adds an entry; a name that is there already is a problem.
@@ -123,7 +119,7 @@ impl<K: Ord + Clone + std::fmt::Display, V> Named<K, V> {
         match self.lines.entry(key.clone()) {
             Entry::Occupied(first) => {
                 let help = format!("the first is in line {}: remove one of the two", first.get());
-                problems.error(span, format!("{key} is there twice"), help);
+                problems.error(span, format!("{} {key} is there twice", self.noun), help);
             }
             Entry::Vacant(place) => {
                 place.insert(line);

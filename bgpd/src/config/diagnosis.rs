@@ -2,11 +2,8 @@
 
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 use std::path::Path;
-
-use ipnet::IpNet;
 
 /// One place in a document and what is to be said about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,7 +31,7 @@ pub struct Warning(Note);
 
 /// Collects what is found while a document is read.
 pub(super) struct Problems<'a> {
-    text: &'a str,
+    pub(super) text: &'a str,
     name: &'a str,
     pub(super) base: &'a Path,
     errors: Vec<(usize, Note)>,
@@ -63,16 +60,6 @@ impl<'a> Problems<'a> {
         self.text.get(..span.start).unwrap_or(self.text).matches('\n').count() + 1
     }
 
-    /// Help for what is no TOML because an address or a prefix has no quotes.
-    pub(super) fn unquoted(&self, span: &Range<usize>) -> String {
-        let line = self.text.lines().nth(self.line(span) - 1).unwrap_or_default();
-        let value = line.split_once('=').map_or(line, |(_, value)| value);
-        let value = value.split('#').next().unwrap_or_default().trim();
-        let is_address =
-            value.parse::<IpAddr>().is_ok() || value.parse::<IpNet>().is_ok() || value.parse::<SocketAddr>().is_ok();
-        if is_address { format!("write it in quotes: \"{value}\"") } else { String::new() }
-    }
-
     pub(super) fn any_error(&self) -> bool {
         !self.errors.is_empty()
     }
@@ -93,17 +80,37 @@ impl<'a> Problems<'a> {
         let source = self.text.get(start..).and_then(|rest| rest.lines().next()).unwrap_or_default();
         let column = before.get(start..).map_or(0, |part| part.chars().count()) + 1;
         let meant = self.text.get(span.clone()).and_then(|text| text.lines().next()).unwrap_or_default();
-        Note {
-            kind,
-            file: self.name.to_owned(),
-            line: self.line(span),
-            column,
-            source: source.to_owned(),
-            width: meant.chars().count().max(1),
-            message,
-            help,
-        }
+        let (source, column, width) = hide_secret(source, column, meant.chars().count().max(1));
+        Note { kind, file: self.name.to_owned(), line: self.line(span), column, source, width, message, help }
     }
+}
+
+/// What a line shows instead of a key of TCP-MD5.
+const HIDDEN: &str = " (hidden)";
+
+/// Whether a line sets something that must not be shown. Keys that are misspelled count as well.
+pub(super) fn secret_in(line: &str) -> bool {
+    secret_at(line).is_some()
+}
+
+/// Where the value of a secret begins.
+fn secret_at(line: &str) -> Option<usize> {
+    let is_secret =
+        |key: &str| ["md5", "passw", "secret"].iter().any(|word| key.contains(word)) && !key.contains("file");
+    let mut keys = line.match_indices('=').filter(|(at, _)| {
+        let before = line.get(..*at).unwrap_or_default().trim_end();
+        let key = before.rsplit([' ', '\t', '{', ',', '=']).next().unwrap_or_default();
+        is_secret(&key.to_ascii_lowercase())
+    });
+    keys.next().map(|(at, sign)| at + sign.len())
+}
+
+/// The line, the column and the width to show: diagnoses are logged, and travel over the API.
+fn hide_secret(line: &str, column: usize, width: usize) -> (String, usize, usize) {
+    let Some(shown) = secret_at(line).and_then(|at| line.get(..at)) else { return (line.to_owned(), column, width) };
+    let secret_column = shown.chars().count() + 2;
+    let line = format!("{shown}{HIDDEN}");
+    if column < secret_column { (line, column, width) } else { (line, secret_column, HIDDEN.len() - 1) }
 }
 
 impl Diagnosis {
@@ -111,6 +118,8 @@ impl Diagnosis {
         let help = match error.kind() {
             io::ErrorKind::NotFound => "name another file with --config, or write this one",
             io::ErrorKind::PermissionDenied => "let the user that runs bgpd read it",
+            io::ErrorKind::InvalidData => "save it as UTF-8",
+            io::ErrorKind::IsADirectory => "name the file in it",
             _ => "",
         };
         Self(vec![Note {
@@ -145,8 +154,10 @@ impl fmt::Display for Note {
         writeln!(f, "{kind}: {message}")?;
         writeln!(f, "{:gutter$}--> {file}:{line}:{column}", "")?;
         writeln!(f, "{:gutter$} |", "")?;
-        writeln!(f, "{line} | {source}")?;
-        write!(f, "{:gutter$} | {:indent$}{:^<width$}", "", "", "^", indent = column - 1)?;
+        writeln!(f, "{}", format!("{line} | {source}").trim_end())?;
+        // A tab under a tab: the mark stands below what it means, however wide tabs are.
+        let indent: String = source.chars().take(column - 1).map(|c| if c == '\t' { c } else { ' ' }).collect();
+        write!(f, "{:gutter$} | {indent}{:^<width$}", "", "^")?;
         if help.is_empty() { Ok(()) } else { write!(f, "\n{:gutter$} = help: {help}", "") }
     }
 }

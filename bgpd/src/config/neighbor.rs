@@ -1,6 +1,6 @@
 //! `[[peer-group]]`, `[[neighbor]]` and `[[dynamic-neighbors]]`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::net::IpAddr;
 use std::ops::Range;
@@ -60,31 +60,39 @@ impl FromToml for AddPathValue {
 }
 
 /// The peer groups of the document.
-pub(super) struct Groups(BTreeMap<String, NeighborSettings>);
+pub(super) struct Groups {
+    settings: BTreeMap<String, NeighborSettings>,
+    /// Those whose AS number is there but wrong: it is not missed as well.
+    unsure: BTreeSet<String>,
+}
 
 impl Groups {
     pub(super) fn read(sections: Vec<Section<'_>>, asn: Option<u32>, problems: &mut Problems<'_>) -> Self {
-        let mut groups = Named::new();
+        let (mut groups, mut unsure) = (Named::new("peer group"), BTreeSet::new());
         for mut section in sections {
             let name = section.need::<String>("name", "\"nodes\"", problems);
             let settings = settings(&mut section, default_settings(), problems);
             check(&section, &settings, None, asn, problems);
+            let asn_is_wrong = section.is_wrong(&["remote-asn"]);
             section.finish(problems);
             if let Some(name) = name {
+                if asn_is_wrong {
+                    unsure.insert(name.value.clone());
+                }
                 groups.insert(name.value, settings, name.span, problems);
             }
         }
-        Self(groups.entries)
+        Self { settings: groups.entries, unsure }
     }
 
     pub(super) fn settings(self) -> BTreeMap<String, NeighborSettings> {
-        self.0
+        self.settings
     }
 
     fn find(&self, name: &At<String>, problems: &mut Problems<'_>) -> Option<&NeighborSettings> {
-        let found = self.0.get(&name.value);
+        let found = self.settings.get(&name.value);
         if found.is_none() {
-            let help = match nearest(&name.value, self.0.keys().map(String::as_str)) {
+            let help = match nearest(&name.value, self.settings.keys().map(String::as_str)) {
                 Some(near) => format!("did you mean \"{near}\"?"),
                 None => format!("add [[peer-group]] with name = \"{}\"", name.value),
             };
@@ -144,7 +152,7 @@ fn families(section: &mut Section<'_>, problems: &mut Problems<'_>) -> Option<Ve
     }
     if families.is_empty() {
         let help = "write families = [\"ipv4-unicast\"], or leave it out";
-        problems.error(section.span.clone(), "families: a session needs at least one", help);
+        problems.error(section.place(&["families"]), "families: a session needs at least one", help);
     }
     Some(families)
 }
@@ -179,7 +187,7 @@ fn password(section: &mut Section<'_>, problems: &mut Problems<'_>) -> Option<Se
     };
     if key.is_empty() || key.len() > KEY_MAX {
         let message = format!("a TCP-MD5 key has 1 to {KEY_MAX} octets, this one has {}", key.len());
-        problems.error(span, message, "");
+        problems.error(span, message, "write one that both sides have");
         return None;
     }
     Some(Secret(key))
@@ -198,6 +206,7 @@ fn check(
     problems: &mut Problems<'_>,
 ) {
     let is_new = |holds: &dyn Fn(&NeighborSettings) -> bool| holds(settings) && !base.is_some_and(holds);
+    let asn = asn.filter(|_| !section.is_wrong(&["remote-asn", "local-asn"]));
     let external = |of: &NeighborSettings| asn.is_some_and(|asn| is_external(of, asn));
     if is_new(&|of| external(of) && of.route_reflector_client) {
         let asn = settings.remote_asn;
@@ -226,28 +235,35 @@ fn warn_without_policies(settings: &NeighborSettings, who: &str, place: &Range<u
 }
 
 /// What holds for single neighbors only.
-fn check_neighbor(section: &Section<'_>, neighbor: &Neighbor, global: &Global, problems: &mut Problems<'_>) {
-    let span = || section.span.clone();
+fn check_neighbor(section: &Section<'_>, neighbor: &Neighbor, global: Option<&Global>, problems: &mut Problems<'_>) {
     let (address, settings) = (neighbor.address, &neighbor.settings);
-    if let Some(local) = settings.local_address
-        && local.is_ipv4() != address.is_ipv4()
-    {
-        let message = format!("local-address: {local} and the neighbor's address {address} are not of the same family");
-        problems.error(section.place(&["local-address"]), message, "write an address of the neighbor's family");
+    if let Some(local) = settings.local_address {
+        check_local_address(section, address, local, problems);
     }
-    if settings.local_address == Some(address) {
-        let message = format!("{address} is this neighbor's address and its local-address");
-        problems.error(section.place(&["local-address"]), message, "local-address is the address of this speaker");
-    }
+    let Some(global) = global else { return };
     if global.listen.iter().any(|listen| listen.ip() == address) {
         problems.error(
             section.place(&["address"]),
             format!("{address} is an address that bgpd itself listens on"),
-            "a speaker cannot be its own neighbor",
+            "write the address of the other router: a speaker cannot be its own neighbor",
         );
     }
     if is_external(settings, global.asn) {
-        warn_without_policies(settings, &format!("{address} is an eBGP neighbor"), &span(), problems);
+        let who = format!("{address} is an eBGP neighbor");
+        warn_without_policies(settings, &who, &section.span, problems);
+    }
+}
+
+fn check_local_address(section: &Section<'_>, address: IpAddr, local: IpAddr, problems: &mut Problems<'_>) {
+    let whose = if section.has("local-address") { "local-address" } else { "local-address of the peer group" };
+    let place = section.place(&["local-address", "address"]);
+    if local == address {
+        let message = format!("{address} is this neighbor's address and its local-address");
+        problems.error(place, message, "write an address of this host as local-address, or leave it out");
+    } else if local.is_ipv4() != address.is_ipv4() {
+        let message = format!("{whose}: {local} and the neighbor's address {address} are not of the same family");
+        let right = if address.is_ipv4() { "an IPv4 address" } else { "an IPv6 address" };
+        problems.error(place, message, format!("write {right} of this host as local-address here"));
     }
 }
 
@@ -257,17 +273,17 @@ pub(super) fn read(
     global: Option<&Global>,
     problems: &mut Problems<'_>,
 ) -> BTreeMap<IpAddr, Neighbor> {
-    let mut neighbors = Named::new();
+    let mut neighbors = Named::new("neighbor");
     for mut section in sections {
         let address = section.need::<HostAddress>("address", "\"192.0.2.10\"", problems);
         let group = section.get::<String>("peer-group", problems);
         let base = group.as_ref().and_then(|group| groups.find(group, problems).cloned());
         // A group that is not there has been said; the AS number that it would have is not missed as well.
-        let needs_asn = group.is_none() || base.is_some();
+        let is_known = group.as_ref().is_none_or(|group| base.is_some() && !groups.unsure.contains(&group.value));
         let settings = settings(&mut section, base.clone().unwrap_or_else(default_settings), problems);
         let description = section.value("description", problems);
         let port = section.get::<Port>("port", problems);
-        if needs_asn && settings.remote_asn == 0 {
+        if is_known && settings.remote_asn == 0 && !section.is_wrong(&["remote-asn"]) {
             let help = "add remote-asn = 65000, here or in its peer group";
             problems.error(section.span.clone(), "this [[neighbor]] has no remote-asn", help);
         }
@@ -285,10 +301,8 @@ pub(super) fn read(
                 description,
                 settings,
             };
-            if let Some(global) = global {
-                check(&section, &neighbor.settings, base.as_ref(), Some(global.asn), problems);
-                check_neighbor(&section, &neighbor, global, problems);
-            }
+            check(&section, &neighbor.settings, base.as_ref(), global.map(|global| global.asn), problems);
+            check_neighbor(&section, &neighbor, global, problems);
             neighbors.insert(address.value.0, neighbor, address.span, problems);
         }
         section.finish(problems);
@@ -302,7 +316,7 @@ pub(super) fn read_ranges(
     asn: Option<u32>,
     problems: &mut Problems<'_>,
 ) -> BTreeMap<IpNet, DynamicNeighbors> {
-    let mut ranges = Named::new();
+    let mut ranges = Named::new("range");
     for mut section in sections {
         let prefix = section.need::<IpNet>("prefix", "\"10.0.0.0/16\"", problems);
         let group = section.need::<String>("peer-group", "\"nodes\"", problems);
@@ -310,35 +324,48 @@ pub(super) fn read_ranges(
         let span: Range<usize> = section.span.clone();
         section.finish(problems);
         let (Some(prefix), Some(group)) = (prefix, group) else { continue };
-        let Some(settings) = groups.find(&group, problems).cloned() else { continue };
-        if settings.remote_asn == 0 {
-            let message = format!(
-                "peer group \"{}\" has no remote-asn, and neighbors from a range get theirs from it",
-                group.value
-            );
-            problems.error(group.span.clone(), message, "add remote-asn to the peer group");
-        }
-        if asn.is_some_and(|asn| is_external(&settings, asn)) {
-            warn_without_policies(
-                &settings,
-                &format!("{} is a range of eBGP neighbors", prefix.value),
-                &span,
-                problems,
-            );
-        }
-        if prefix.value.prefix_len() == 0 {
-            let message = format!("prefix: {} lets in every host there is", prefix.value);
-            problems.warning(prefix.span.clone(), message, "name the networks that the neighbors are in");
+        let settings = groups.find(&group, problems).cloned();
+        if let Some(settings) = &settings {
+            check_range(&prefix, &group, settings, groups, problems);
+            if asn.is_some_and(|asn| is_external(settings, asn)) {
+                let who = format!("{} is a range of eBGP neighbors", prefix.value);
+                warn_without_policies(settings, &who, &span, problems);
+            }
         }
         let range = DynamicNeighbors {
             prefix: prefix.value,
             peer_group: group.value,
             limit: limit.unwrap_or(DYNAMIC_LIMIT),
-            settings,
+            settings: settings.unwrap_or_else(default_settings),
         };
         ranges.insert(prefix.value, range, prefix.span, problems);
     }
     ranges.entries
+}
+
+fn check_range(
+    prefix: &At<IpNet>,
+    group: &At<String>,
+    settings: &NeighborSettings,
+    groups: &Groups,
+    problems: &mut Problems<'_>,
+) {
+    if settings.remote_asn == 0 && !groups.unsure.contains(&group.value) {
+        let message =
+            format!("peer group \"{}\" has no remote-asn, and neighbors from a range get theirs from it", group.value);
+        problems.error(group.span.clone(), message, "add remote-asn = 65000 to the peer group");
+    }
+    if let Some(local) = settings.local_address
+        && local.is_ipv4() != prefix.value.addr().is_ipv4()
+    {
+        let message =
+            format!("local-address of the peer group: {local} and {} are not of the same family", prefix.value);
+        problems.error(group.span.clone(), message, "name a group that has no local-address, or one of this family");
+    }
+    if prefix.value.prefix_len() == 0 {
+        let message = format!("prefix: {} lets in every host there is", prefix.value);
+        problems.warning(prefix.span.clone(), message, "name the networks that the neighbors are in");
+    }
 }
 
 /// Sessions of a range unless configured otherwise.

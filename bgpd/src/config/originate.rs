@@ -12,7 +12,7 @@ use super::reader::Section;
 use super::value::HostAddress;
 
 pub(super) fn read(sections: Vec<Section<'_>>, problems: &mut Problems<'_>) -> BTreeMap<IpNet, Originate> {
-    let mut all = Named::new();
+    let mut all = Named::new("prefix");
     for mut section in sections {
         let prefix = section.need::<IpNet>("prefix", "\"10.1.0.0/24\"", problems);
         let next_hop = section.get::<HostAddress>("next-hop", problems);

@@ -15,17 +15,27 @@ pub(super) struct At<T> {
     pub(super) span: Range<usize>,
 }
 
+/// Name of the outermost section.
+const DOCUMENT: &str = "the document";
+
 /// A table whose keys are asked for one after the other. What nobody asked for is unknown.
 pub(super) struct Section<'a> {
     name: &'static str,
     table: &'a DeTable<'a>,
     pub(super) span: Range<usize>,
     asked: Vec<&'static str>,
+    /// Keys that are there with a value that is not right.
+    wrong: Vec<&'static str>,
 }
 
 impl<'a> Section<'a> {
-    pub(super) fn new(name: &'static str, table: &'a DeTable<'a>, span: Range<usize>) -> Self {
-        Self { name, table, span, asked: Vec::new() }
+    fn new(name: &'static str, table: &'a DeTable<'a>, span: Range<usize>) -> Self {
+        Self { name, table, span, asked: Vec::new(), wrong: Vec::new() }
+    }
+
+    /// The document itself.
+    pub(super) fn document(table: &'a DeTable<'a>, span: Range<usize>) -> Self {
+        Self::new(DOCUMENT, table, span)
     }
 
     fn raw(&mut self, key: &'static str) -> Option<&'a Spanned<DeValue<'a>>> {
@@ -40,6 +50,7 @@ impl<'a> Section<'a> {
         match T::from_toml(value.get_ref()) {
             Ok(value) => Some(At { value, span }),
             Err(wrong) => {
+                self.wrong.push(key);
                 problems.error(span, format!("{key}: {}", wrong.message), wrong.help);
                 None
             }
@@ -58,13 +69,23 @@ impl<'a> Section<'a> {
         example: &str,
         problems: &mut Problems<'_>,
     ) -> Option<At<T>> {
-        if !self.table.iter().any(|(name, _)| name.get_ref() == key) {
+        if !self.has(key) {
             self.asked.push(key);
             let message = format!("{} has no {key}", self.name);
             problems.error(self.span.clone(), message, format!("add {key} = {example}"));
             return None;
         }
         self.get(key, problems)
+    }
+
+    /// Whether a key is there.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.table.iter().any(|(name, _)| name.get_ref() == key)
+    }
+
+    /// Whether one of some keys has a value that is not right: what follows from it would be wrong as well.
+    pub(super) fn is_wrong(&self, keys: &[&str]) -> bool {
+        keys.iter().any(|key| self.wrong.contains(key))
     }
 
     /// A list; every wrong entry is a problem of its own, and then there is no list.
@@ -135,14 +156,19 @@ impl<'a> Section<'a> {
 
     /// Says which keys nobody asked for.
     pub(super) fn finish(self, problems: &mut Problems<'_>) {
-        for (name, _) in self.table.iter() {
+        for (name, value) in self.table.iter() {
             let key = name.get_ref().as_ref();
+            let is_section = value.get_ref().is_table() || value.get_ref().is_array();
+            let what = if self.name == DOCUMENT && is_section { "section" } else { "key" };
             if !self.asked.contains(&key) {
                 let help = match nearest(key, self.asked.iter().copied()) {
                     Some(near) => format!("did you mean \"{near}\"?"),
+                    None if what == "key" && self.name == DOCUMENT => {
+                        "write it below its heading, such as [global]".to_owned()
+                    }
                     None => format!("{} knows {}", self.name, self.asked.join(", ")),
                 };
-                problems.error(name.span(), format!("unknown key \"{key}\""), help);
+                problems.error(name.span(), format!("unknown {what} \"{key}\""), help);
             }
         }
     }
@@ -166,8 +192,10 @@ pub(super) fn article(noun: &str) -> String {
     format!("{article} {noun}")
 }
 
-/// The word that is most like `text`, if one is like it at all.
-pub(super) fn nearest<'w>(text: &str, words: impl Iterator<Item = &'w str>) -> Option<&'w str> {
-    let near = words.map(|word| (strsim::damerau_levenshtein(text, word), word)).min_by_key(|(distance, _)| *distance);
-    near.filter(|(distance, word)| *distance <= word.len().max(3) / 3).map(|(_, word)| word)
+/// The word that is most like `text`, or that `text` is a part of, if there is one.
+pub(super) fn nearest<'w>(text: &str, words: impl Iterator<Item = &'w str> + Clone) -> Option<&'w str> {
+    let distances = words.clone().map(|word| (strsim::damerau_levenshtein(text, word), word));
+    let near = distances.min_by_key(|(distance, _)| *distance);
+    let near = near.filter(|(distance, word)| *distance <= word.len().max(3) / 3).map(|(_, word)| word);
+    near.or_else(|| words.into_iter().find(|word| text.len() >= 3 && word.contains(text)))
 }

@@ -35,20 +35,18 @@ fn text<'v>(value: &'v DeValue<'_>, example: &str) -> Result<&'v str, Wrong> {
     }
 }
 
-fn integer(value: &DeValue<'_>) -> Result<i64, Wrong> {
+/// A number; `None` is one that no type of ours can hold.
+fn integer(value: &DeValue<'_>) -> Result<Option<i64>, Wrong> {
     let Some(integer) = value.as_integer() else {
         let found = article(value.type_str());
         let help = match value.as_str() {
             Some(text) if text.parse::<i64>().is_ok() => format!("write {text} without quotes"),
-            _ => "write a number without quotes".to_owned(),
+            Some(_) => "write a number without quotes".to_owned(),
+            None => "write a whole number".to_owned(),
         };
         return wrong(format!("expected an integer, found {found}"), help);
     };
-    let digits = integer.as_str();
-    match i64::from_str_radix(digits, integer.radix()) {
-        Ok(number) => Ok(number),
-        Err(_) => wrong(format!("{digits} is too large"), ""),
-    }
+    Ok(i64::from_str_radix(integer.as_str(), integer.radix()).ok())
 }
 
 impl FromToml for String {
@@ -63,7 +61,12 @@ impl FromToml for bool {
             Some(value) => Ok(value),
             None => {
                 let found = article(value.type_str());
-                wrong(format!("expected true or false, found {found}"), "write true or false without quotes")
+                let help = match value.as_str() {
+                    Some("true" | "yes" | "on") => "write true without quotes",
+                    Some("false" | "no" | "off") => "write false without quotes",
+                    _ => "write true or false",
+                };
+                wrong(format!("expected true or false, found {found}"), help)
             }
         }
     }
@@ -75,9 +78,12 @@ where
     T: TryFrom<i64> + std::fmt::Display + PartialOrd,
 {
     let number = integer(value)?;
-    match T::try_from(number) {
-        Ok(number) if number >= least && number <= most => Ok(number),
-        _ => wrong(format!("{number} is out of range"), format!("expected {least} to {most}")),
+    match number.map(T::try_from) {
+        Some(Ok(number)) if number >= least && number <= most => Ok(number),
+        _ => {
+            let number = number.map_or("this number".to_owned(), |number| number.to_string());
+            wrong(format!("{number} is out of range"), format!("expected {least} to {most}"))
+        }
     }
 }
 
@@ -140,7 +146,7 @@ pub(super) struct Asn(pub(super) u32);
 
 impl FromToml for Asn {
     fn from_toml(value: &DeValue<'_>) -> Result<Self, Wrong> {
-        let asn = bounded(value, 0, u32::MAX)?;
+        let asn = if integer(value)? == Some(0) { 0 } else { bounded(value, 1, u32::MAX)? };
         let reserved = match asn {
             0 => "RFC 7607",
             23_456 => "RFC 6793: it stands for AS numbers that do not fit into two octets",
@@ -159,6 +165,7 @@ impl FromToml for IpAddr {
         let text = text(value, "192.0.2.1")?;
         match text.parse() {
             Ok(address) => Ok(address),
+            Err(_) if text.contains('%') => link_local(format!("\"{text}\"")),
             Err(_) if text.contains('/') => {
                 let address = text.split('/').next().unwrap_or_default();
                 wrong(format!("\"{text}\" is a prefix, not an address"), format!("write \"{address}\""))
@@ -182,13 +189,23 @@ impl FromToml for HostAddress {
             _ if address.is_unspecified() => "the unspecified address",
             _ if address.is_multicast() => "a multicast address",
             _ if broadcast => "the broadcast address",
-            _ => return Ok(Self(address)),
+            IpAddr::V6(v6) => match v6.to_ipv4_mapped() {
+                Some(v4) => return wrong(format!("{address} is an IPv4 address in IPv6"), format!("write \"{v4}\"")),
+                None if v6.is_unicast_link_local() => return link_local(address),
+                None => return Ok(Self(address)),
+            },
+            IpAddr::V4(_) => return Ok(Self(address)),
         };
         wrong(
             format!("{address} is {what}, not that of a host"),
             "expected one such as \"192.0.2.1\" or \"2001:db8::1\"",
         )
     }
+}
+
+/// An address that means something on one link only, and a configuration has no way to name a link.
+fn link_local<T>(address: impl std::fmt::Display) -> Result<T, Wrong> {
+    wrong(format!("{address} is a link-local address"), "write a global or unique local one, such as \"2001:db8::1\"")
 }
 
 /// A BGP identifier or cluster identifier.
@@ -250,7 +267,7 @@ impl FromToml for Family {
     fn from_toml(value: &DeValue<'_>) -> Result<Self, Wrong> {
         let text = text(value, "ipv4-unicast")?;
         named(text, &FAMILIES, "address family")?;
-        text.parse().or_else(|_| wrong(format!("\"{text}\" is not an address family"), ""))
+        text.parse().or_else(|_| wrong(format!("\"{text}\" is not an address family"), "expected \"ipv4-unicast\""))
     }
 }
 
@@ -280,14 +297,20 @@ impl FromToml for PolicyName {
 impl FromToml for Community {
     fn from_toml(value: &DeValue<'_>) -> Result<Self, Wrong> {
         let text = text(value, "65000:100")?;
-        text.parse().or_else(|error: bgp_wire::attribute::UnknownCommunity| wrong(error.to_string(), ""))
+        text.parse().or_else(|_| {
+            let help = "expected two numbers up to 65535 such as \"65000:100\", or a name such as \"no-export\"";
+            wrong(format!("\"{text}\" is not a community"), help)
+        })
     }
 }
 
 impl FromToml for LargeCommunity {
     fn from_toml(value: &DeValue<'_>) -> Result<Self, Wrong> {
         let text = text(value, "65000:1:2")?;
-        text.parse().or_else(|error: bgp_wire::attribute::UnknownCommunity| wrong(error.to_string(), ""))
+        text.parse().or_else(|_| {
+            let help = "expected three numbers up to 4294967295 such as \"65000:1:2\"";
+            wrong(format!("\"{text}\" is not a large community"), help)
+        })
     }
 }
 
@@ -299,8 +322,14 @@ impl FromToml for Shutdown {
         match (value.as_bool(), value.as_str()) {
             (Some(down), _) => Ok(Self(down.then(String::new))),
             (_, Some(text)) if text.len() <= 255 => Ok(Self(Some(text.to_owned()))),
-            (_, Some(_)) => wrong("the text has more than 255 octets (RFC 9003)", ""),
-            _ => wrong("expected true, false or a text", ""),
+            (_, Some(text)) => {
+                let message = format!("the text has {} octets", text.len());
+                wrong(message, "shorten it to 255 (RFC 9003)")
+            }
+            _ => {
+                let found = article(value.type_str());
+                wrong(format!("expected true, false or a text, found {found}"), "write true, false, or \"maintenance\"")
+            }
         }
     }
 }
