@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use bgp_wire::update::PathKey;
-use bytes::Bytes;
 
 use super::{Chunk, Closed, Group, Outlet, Push, current};
 use crate::id::PeerIndex;
