@@ -73,8 +73,12 @@ impl AnnouncementRules {
             wanted.problems.extend(node.problems.iter().cloned());
             self.announce_pods(node, &mut owners, &mut wanted);
         }
-        for service in cluster.services.values().filter(|_| !self.services.is_empty()) {
-            self.announce_service(service, &nodes, &mut wanted.announcements);
+        if !self.services.is_empty() {
+            let endpoints = cluster.endpoint_nodes();
+            for (name, service) in &cluster.services {
+                let endpoints = endpoints.get(name.as_str()).cloned().unwrap_or_default();
+                self.announce_service(service, &endpoints, &nodes, &mut wanted.announcements);
+            }
         }
         wanted
     }
@@ -112,12 +116,18 @@ impl AnnouncementRules {
         }
     }
 
-    fn announce_service(&self, service: &Service, nodes: &[&Node], announcements: &mut Announcements) {
+    fn announce_service(
+        &self,
+        service: &Service,
+        endpoints: &BTreeSet<&str>,
+        nodes: &[&Node],
+        announcements: &mut Announcements,
+    ) {
         for (kind, address) in service.addresses.iter().filter(|(kind, _)| self.services.contains(kind)) {
             let prefix = IpNet::from(*address);
             let takes_traffic = |node: &&&Node| {
                 node.departure != Departure::Leaving
-                    && (!service.is_local(*kind) || service.endpoint_nodes.contains(&node.name))
+                    && (!service.is_local(*kind) || endpoints.contains(node.name.as_str()))
                     && self.next_hop(node, &prefix).is_some()
             };
             // One speaker has one route to a prefix: of several nodes a staying one is chosen, then the first by name.
@@ -151,6 +161,7 @@ impl AnnouncementRules {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cluster::Slice;
 
     fn node(name: &str, pod_cidrs: &[&str], addresses: &[&str]) -> Node {
         Node {
@@ -249,8 +260,11 @@ mod tests {
             addresses: BTreeSet::from([(ServiceAddress::External, address), (ServiceAddress::Cluster, cluster)]),
             external_local: local,
             internal_local: false,
-            endpoint_nodes: BTreeSet::from(["b".to_owned()]),
         }
+    }
+
+    fn slice() -> Slice {
+        Slice { service: "default/web".into(), nodes: BTreeSet::from(["b".to_owned()]) }
     }
 
     #[test]
@@ -258,6 +272,7 @@ mod tests {
         for (local, of_a, of_b) in [(true, 0, 1), (false, 1, 1)] {
             let mut nodes = pair();
             nodes.services.insert("default/web".into(), service(local));
+            nodes.slices.insert("default/web-1".into(), slice());
             for (name, expected) in [("a", of_a), ("b", of_b)] {
                 let mut rules = rules(Scope::Node(name.into()));
                 rules.services.insert(ServiceAddress::External);

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 use k8s_openapi::api::core::v1 as core;
-use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
 use serde::{Deserialize, Serialize};
 
 use crate::kube_router::Annotations;
@@ -18,6 +18,20 @@ pub struct Cluster {
     pub nodes: BTreeMap<String, Node>,
     /// Services by `namespace/name`.
     pub services: BTreeMap<String, Service>,
+    /// Parts of the Services' endpoints, by `namespace/name` of the EndpointSlice.
+    pub slices: BTreeMap<String, Slice>,
+}
+
+impl Cluster {
+    /// The names of the nodes with a ready endpoint, by Service.
+    #[must_use]
+    pub fn endpoint_nodes(&self) -> BTreeMap<&str, BTreeSet<&str>> {
+        let mut by_service: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+        for slice in self.slices.values() {
+            by_service.entry(&slice.service).or_default().extend(slice.nodes.iter().map(String::as_str));
+        }
+        by_service
+    }
 }
 
 /// A Node.
@@ -129,12 +143,10 @@ pub struct Service {
     pub external_local: bool,
     /// `internalTrafficPolicy: Local`.
     pub internal_local: bool,
-    /// Names of the nodes with a ready endpoint.
-    pub endpoint_nodes: BTreeSet<String>,
 }
 
 impl Service {
-    /// Reads a Service, without its endpoints.
+    /// Reads a Service.
     #[must_use]
     pub fn read(service: &core::Service) -> Self {
         let spec = service.spec.clone().unwrap_or_default();
@@ -152,7 +164,6 @@ impl Service {
             addresses: addresses.collect(),
             external_local: is_local(spec.external_traffic_policy),
             internal_local: is_local(spec.internal_traffic_policy),
-            endpoint_nodes: BTreeSet::new(),
         }
     }
 
@@ -166,18 +177,29 @@ impl Service {
     }
 }
 
-/// The Service that a slice belongs to, as `namespace/name`, and the nodes with a ready endpoint in it.
-#[must_use]
-pub fn endpoint_nodes(slice: &EndpointSlice) -> Option<(String, BTreeSet<String>)> {
-    let service = slice.metadata.labels.as_ref()?.get("kubernetes.io/service-name")?;
-    let namespace = slice.metadata.namespace.as_deref().unwrap_or_default();
-    // A missing condition means ready.
-    let is_ready = |ready: Option<bool>| ready.unwrap_or(true);
-    let ready = slice
-        .endpoints
-        .iter()
-        .filter(|endpoint| endpoint.conditions.as_ref().is_none_or(|conditions| is_ready(conditions.ready)));
-    Some((format!("{namespace}/{service}"), ready.filter_map(|endpoint| endpoint.node_name.clone()).collect()))
+/// Part of the endpoints of a Service.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Slice {
+    /// The Service as `namespace/name`.
+    pub service: String,
+    /// Names of the nodes with a ready endpoint in it.
+    pub nodes: BTreeSet<String>,
+}
+
+impl Slice {
+    /// Reads an EndpointSlice. One without a Service has no nodes.
+    #[must_use]
+    pub fn read(slice: &EndpointSlice) -> Self {
+        let label = slice.metadata.labels.as_ref().and_then(|labels| labels.get("kubernetes.io/service-name"));
+        let Some(service) = label else { return Self::default() };
+        let namespace = slice.metadata.namespace.as_deref().unwrap_or_default();
+        // A missing condition means ready.
+        let is_ready = |endpoint: &&Endpoint| {
+            endpoint.conditions.as_ref().is_none_or(|conditions| conditions.ready.unwrap_or(true))
+        };
+        let nodes = slice.endpoints.iter().filter(is_ready).filter_map(|endpoint| endpoint.node_name.clone());
+        Self { service: format!("{namespace}/{service}"), nodes: nodes.collect() }
+    }
 }
 
 #[cfg(test)]
@@ -272,7 +294,7 @@ mod tests {
             ],
         }))
         .expect("an EndpointSlice");
-        let (service, nodes) = endpoint_nodes(&slice).expect("a Service");
-        assert_eq!((service.as_str(), nodes), ("default/web", BTreeSet::from(["a".to_owned()])));
+        let expected = Slice { service: "default/web".into(), nodes: BTreeSet::from(["a".to_owned()]) };
+        assert_eq!(Slice::read(&slice), expected);
     }
 }

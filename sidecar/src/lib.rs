@@ -12,6 +12,7 @@ pub mod forwarding;
 pub mod guard;
 pub mod kernel;
 pub mod kube_router;
+pub mod kubernetes;
 pub mod learned;
 mod prefix_map;
 pub mod problem;
