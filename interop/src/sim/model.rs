@@ -5,7 +5,7 @@
 //! one AS and no interior cost all speakers agree which of two routes is better, but for those that originate one, so
 //! that there is exactly one stable state.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
 use bgp_wire::Family;
@@ -47,8 +47,8 @@ pub struct Candidate {
 /// What one speaker holds for one prefix.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Entry {
-    /// The Adj-RIB-In, by neighbor: all that was announced, usable or not.
-    pub received: BTreeMap<usize, BTreeSet<Route>>,
+    /// The Adj-RIB-In, by neighbor: all that was announced, usable or not, sorted.
+    pub received: BTreeMap<usize, Vec<Route>>,
     /// The best route. Several if nothing that the model knows tells them apart.
     pub best: Vec<Candidate>,
 }
@@ -70,8 +70,8 @@ pub fn solve(topology: &Topology, routes: &Routes, prefix: IpNet) -> Tables {
     let mut tables = vec![Entry::default(); topology.nodes.len()];
     for _ in 0..ROUNDS {
         let before = tables.clone();
-        for node in 0..tables.len() {
-            tables[node].best = best(topology, node, originated(topology, routes, node, prefix), &tables[node]);
+        for (node, entry) in tables.iter_mut().enumerate() {
+            entry.best = best(topology, node, originated(topology, routes, node, prefix), entry);
         }
         for link in &links {
             for [from, to] in [link.ends, [link.ends[1], link.ends[0]]] {
@@ -146,7 +146,7 @@ fn rank(topology: &Topology, candidate: &Candidate) -> (u32, bool, u32, Ipv4Addr
 }
 
 /// What `from` tells the other end of `link`.
-fn told(topology: &Topology, link: &Link, from: usize, own: Option<Route>, entry: &Entry) -> BTreeSet<Route> {
+fn told(topology: &Topology, link: &Link, from: usize, own: Option<Route>, entry: &Entry) -> Vec<Route> {
     let to = link.other(from);
     let candidates = if link.all_paths_from(from) {
         usable(topology, from, own, entry)
@@ -160,7 +160,10 @@ fn told(topology: &Topology, link: &Link, from: usize, own: Option<Route>, entry
         };
         reflects && !candidate.route.communities.contains(&NO_ADVERTISE)
     };
-    candidates.into_iter().filter(passes).map(|candidate| outgoing(topology, from, candidate)).collect()
+    let told = candidates.into_iter().filter(passes);
+    let mut told: Vec<_> = told.map(|candidate| outgoing(topology, from, candidate)).collect();
+    told.sort();
+    told
 }
 
 /// RFC 4456 §6, and nobody is told their own.

@@ -12,13 +12,13 @@ impl Random {
     pub fn new(seed: u64) -> Self {
         let mut random = Self(seed);
         // Neighboring seeds differ in everything after the first steps.
-        random.next();
-        random.next();
+        random.number();
+        random.number();
         random
     }
 
-    /// The next number.
-    pub fn next(&mut self) -> u64 {
+    /// The next number of the sequence.
+    pub fn number(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -28,7 +28,7 @@ impl Random {
 
     /// A number below `end`; 0 if that is 0.
     pub fn below(&mut self, end: usize) -> usize {
-        if end == 0 { 0 } else { (self.next() % end as u64) as usize }
+        if end == 0 { 0 } else { (self.number() % end as u64) as usize }
     }
 
     /// A number from `low` to `high`, both included.
@@ -49,7 +49,7 @@ impl Random {
     /// A time from `low` to `high`, in microseconds.
     pub fn time(&mut self, low: Duration, high: Duration) -> Duration {
         let (low, high) = (low.as_micros() as u64, high.as_micros() as u64);
-        Duration::from_micros(low + self.next() % (high.saturating_sub(low) + 1))
+        Duration::from_micros(low + self.number() % (high.saturating_sub(low) + 1))
     }
 
     /// Puts a list into a random order.

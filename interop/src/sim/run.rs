@@ -76,7 +76,7 @@ pub fn run(plan: &Plan, seed: u64) -> Outcome {
     let sessions = topology.links.len();
     let (storm, calm) = weathers(&mut random);
     let pace = pace(&mut random);
-    let mut world = World::new(topology, storm, pace, Random::new(random.next()), plan.prepare);
+    let mut world = World::new(topology, storm, pace, Random::new(random.number()), plan.prepare);
     let failure = drive(&mut world, plan, [storm, calm], &mut random).err();
     Outcome { speakers: size, sessions, events: world.events, digest: world.digest, time: world.now(), failure }
 }

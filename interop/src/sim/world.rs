@@ -327,7 +327,7 @@ impl World {
 
     fn start(&mut self, host: usize) {
         let now = self.instant();
-        let seed = self.random.next();
+        let seed = self.random.number();
         let settings = SpeakerSettings { seed, workers: self.topology.nodes[host].workers, limits: self.pace.limits };
         let Host { speaker, desired, silent, starts, .. } = &mut self.hosts[host];
         if speaker.is_none() {

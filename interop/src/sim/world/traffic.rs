@@ -133,7 +133,8 @@ impl World {
         self.take(stream, to, host, socket, if slow { SLOW_OCTETS } else { usize::MAX });
         let Some(known) = self.network.streams.get_mut(&stream) else { return };
         let pipe = &mut known.pipes[to];
-        if slow && !(pipe.unread.is_empty() && !pipe.finished) && !std::mem::replace(&mut pipe.read_is_due, true) {
+        let more = pipe.finished || !pipe.unread.is_empty();
+        if slow && more && !std::mem::replace(&mut pipe.read_is_due, true) {
             let at = self.now + SLOW_INTERVAL;
             self.post(at, Event::Read { stream, to });
         }
