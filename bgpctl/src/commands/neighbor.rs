@@ -30,15 +30,12 @@ pub(super) async fn show(context: &Context, address: IpAddr) -> Result<(), Error
 }
 
 pub(super) async fn watch(context: &Context) -> Result<(), Error> {
-    let mut events = client(context).await?.watch(v1::WatchNeighborsRequest {}).await?.into_inner();
+    let mut events = client(context).await?.watch(v1::WatchNeighborsRequest::default()).await?.into_inner();
     while let Some(message) = events.message().await? {
         let Some(event) = message.event else { continue };
         match context.format {
             Format::Json => json_line(&event_json(&event), false)?,
             Format::Table => say(&event_line(&event))?,
-        }
-        if matches!(event, Event::Lagged(_)) {
-            return Err(Error::Input("too slow: changes were dropped, start the watch again".to_owned()));
         }
     }
     Ok(())
@@ -49,7 +46,8 @@ fn event_json(event: &Event) -> serde_json::Value {
         Event::Neighbor(changed) => serde_json::json!({ "event": "neighbor", "neighbor": neighbor::json(changed) }),
         Event::SnapshotEnd(_) => serde_json::json!({ "event": "snapshot_end" }),
         Event::Removed(address) => serde_json::json!({ "event": "removed", "address": address }),
-        Event::Lagged(_) => serde_json::json!({ "event": "lagged" }),
+        Event::Heartbeat(_) => serde_json::json!({ "event": "heartbeat" }),
+        Event::Resync(resync) => serde_json::json!({ "event": "resync", "reason": resync.reason }),
     }
 }
 
@@ -63,7 +61,8 @@ fn event_line(event: &Event) -> String {
         }
         Event::SnapshotEnd(_) => "-- that is all of them, now the changes\n".to_owned(),
         Event::Removed(address) => format!("{address} removed\n"),
-        Event::Lagged(_) => String::new(),
+        Event::Heartbeat(_) => String::new(),
+        Event::Resync(resync) => format!("-- from the beginning: {}\n", resync.reason),
     }
 }
 

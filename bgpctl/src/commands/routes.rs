@@ -29,6 +29,7 @@ pub(super) async fn list(context: &Context, wanted: Routes) -> Result<(), Error>
         from: text(wanted.from),
         to: text(wanted.to),
         best_only: wanted.best,
+        ..Default::default()
     };
     let mut stream = client(context).await?.list(request).await?.into_inner();
     let mut routes = Vec::new();
@@ -68,16 +69,14 @@ pub(super) async fn withdraw(context: &Context, prefix: String) -> Result<(), Er
 }
 
 pub(super) async fn watch(context: &Context, family: Option<Family>) -> Result<(), Error> {
-    let request = v1::WatchRoutesRequest { families: family.map(family_of).into_iter().collect() };
+    let request =
+        v1::WatchRoutesRequest { families: family.map(family_of).into_iter().collect(), ..Default::default() };
     let mut events = client(context).await?.watch(request).await?.into_inner();
     while let Some(message) = events.message().await? {
         let Some(event) = message.event else { continue };
         match context.format {
             Format::Json => event_json(&event).iter().try_for_each(|line| json_line(line, false))?,
             Format::Table => say(&event_lines(&event))?,
-        }
-        if matches!(event, Event::Lagged(_)) {
-            return Err(Error::Input("too slow: changes were dropped, start the watch again".to_owned()));
         }
     }
     Ok(())
@@ -97,7 +96,8 @@ fn event_json(event: &Event) -> Vec<serde_json::Value> {
             gone.prefixes.iter().map(line).collect()
         }
         Event::SnapshotEnd(_) => vec![serde_json::json!({ "event": "snapshot_end" })],
-        Event::Lagged(_) => vec![serde_json::json!({ "event": "lagged" })],
+        Event::Heartbeat(_) => vec![serde_json::json!({ "event": "heartbeat" })],
+        Event::Resync(resync) => vec![serde_json::json!({ "event": "resync", "reason": resync.reason })],
     }
 }
 
@@ -109,6 +109,7 @@ fn event_lines(event: &Event) -> String {
         Event::Snapshot(all) | Event::Changed(all) => lines("+", all),
         Event::Withdrawn(gone) => gone.prefixes.iter().map(|prefix| format!("- {prefix}\n")).collect(),
         Event::SnapshotEnd(_) => "-- that is the whole table, now the changes\n".to_owned(),
-        Event::Lagged(_) => String::new(),
+        Event::Heartbeat(_) => String::new(),
+        Event::Resync(resync) => format!("-- from the beginning: {}\n", resync.reason),
     }
 }

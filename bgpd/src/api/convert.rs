@@ -82,7 +82,7 @@ pub(super) fn from_family(family: Family) -> v1::Family {
 }
 
 pub(super) fn filter(request: v1::ListRoutesRequest) -> Result<RouteFilter, Status> {
-    let v1::ListRoutesRequest { family: wanted, prefix: text, longer, from, to, best_only } = request;
+    let v1::ListRoutesRequest { family: wanted, prefix: text, longer, from, to, best_only, .. } = request;
     Ok(RouteFilter {
         family: wanted.map(|wanted| family("family", wanted)).transpose()?,
         prefix: if text.is_empty() { None } else { Some(prefix("prefix", &text)?) },
@@ -124,6 +124,7 @@ pub(super) fn route(record: &RouteRecord) -> v1::Route {
         age_seconds: record.age_seconds,
         reason: record.reason.clone().unwrap_or_default(),
         rejected: record.rejected.clone().unwrap_or_default(),
+        ..Default::default()
     }
 }
 

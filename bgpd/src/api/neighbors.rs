@@ -97,9 +97,9 @@ impl v1::neighbor_service_server::NeighborService for Service {
                 NeighborEvent::Status(status) => Event::Neighbor(convert::neighbor(&status)),
                 NeighborEvent::SnapshotEnd => Event::SnapshotEnd(v1::SnapshotEnd {}),
                 NeighborEvent::Removed(address) => Event::Removed(address.to_string()),
-                NeighborEvent::Lagged => Event::Lagged(v1::Lagged {}),
+                NeighborEvent::Lagged => Event::Resync(v1::Resync { reason: "the client was too slow".to_owned() }),
             };
-            v1::WatchNeighborsResponse { event: Some(event) }
+            v1::WatchNeighborsResponse { event: Some(event), ..Default::default() }
         })))
     }
 }

@@ -22,7 +22,23 @@ impl v1::route_service_server::RouteService for Service {
                 return Err(Status::not_found(format!("{field}: neighbor {address} does not exist")));
             }
         }
-        Ok(Response::new(streamed(self.0.routes(filter), |records| v1::ListRoutesResponse { routes: all(&records) })))
+        Ok(Response::new(streamed(self.0.routes(filter), |records| v1::ListRoutesResponse {
+            routes: all(&records),
+            ..Default::default()
+        })))
+    }
+
+    type ApplyRoutesStream = Streamed<v1::ApplyRoutesResponse>;
+
+    async fn apply_routes(
+        &self,
+        _: Request<tonic::Streaming<v1::ApplyRoutesRequest>>,
+    ) -> Result<Response<Self::ApplyRoutesStream>, Status> {
+        Err(Status::unimplemented("not served yet"))
+    }
+
+    async fn list_owners(&self, _: Request<v1::ListOwnersRequest>) -> Result<Response<v1::ListOwnersResponse>, Status> {
+        Err(Status::unimplemented("not served yet"))
     }
 
     async fn announce(&self, request: Request<v1::AnnounceRequest>) -> Result<Response<v1::AnnounceResponse>, Status> {
@@ -49,7 +65,10 @@ impl v1::route_service_server::RouteService for Service {
     async fn watch(&self, request: Request<v1::WatchRoutesRequest>) -> Result<Response<Self::WatchStream>, Status> {
         let families = request.into_inner().families.into_iter().map(|one| convert::family("families", one));
         let events = self.0.watch_routes(families.collect::<Result<_, _>>()?);
-        Ok(Response::new(streamed(events, |event| v1::WatchRoutesResponse { event: Some(watched(event)) })))
+        Ok(Response::new(streamed(events, |event| v1::WatchRoutesResponse {
+            event: Some(watched(event)),
+            ..Default::default()
+        })))
     }
 }
 
@@ -66,6 +85,6 @@ fn watched(event: RouteEvent) -> Event {
             family: Some(convert::from_family(family)),
             prefixes: prefixes.iter().map(ToString::to_string).collect(),
         }),
-        RouteEvent::Lagged => Event::Lagged(v1::Lagged {}),
+        RouteEvent::Lagged => Event::Resync(v1::Resync { reason: "the client was too slow".to_owned() }),
     }
 }
