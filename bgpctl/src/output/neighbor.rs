@@ -79,6 +79,8 @@ struct Malformed<'a> {
     afi_safi_disable: u64,
     session_reset: u64,
     last: Option<&'a str>,
+    last_attribute: Option<&'a str>,
+    last_attribute_hex: Option<&'a str>,
     last_hex: Option<&'a str>,
 }
 
@@ -151,6 +153,8 @@ pub(crate) fn json(neighbor: &v1::Neighbor) -> Json<'_> {
             afi_safi_disable: count(|m| m.afi_safi_disable),
             session_reset: count(|m| m.session_reset),
             last: malformed.and_then(|m| some(&m.last)),
+            last_attribute: malformed.and_then(|m| some(&m.last_attribute)),
+            last_attribute_hex: malformed.and_then(|m| some(&m.last_attribute_hex)),
             last_hex: malformed.and_then(|m| some(&m.last_hex)),
         },
     }
@@ -342,7 +346,7 @@ fn counters(sheet: &mut Sheet, neighbor: &v1::Neighbor) {
 
 fn malformed(sheet: &mut Sheet, neighbor: &v1::Neighbor) {
     let Some(malformed) = neighbor.malformed.as_ref().filter(|malformed| !malformed.last.is_empty()) else { return };
-    sheet.heading("Malformed UPDATEs (RFC 7606)");
+    sheet.heading("Malformed messages (RFC 7606)");
     for (name, count) in [
         ("treat-as-withdraw", malformed.treat_as_withdraw),
         ("attribute discard", malformed.attribute_discard),
@@ -352,5 +356,7 @@ fn malformed(sheet: &mut Sheet, neighbor: &v1::Neighbor) {
         sheet.line(name, &count.to_string());
     }
     sheet.line("last", &malformed.last);
-    sheet.line("last in hex", &malformed.last_hex);
+    sheet.line("what was wrong", &malformed.last_attribute);
+    sheet.line("its value in hex", &malformed.last_attribute_hex);
+    sheet.line("last message in hex", &malformed.last_hex);
 }

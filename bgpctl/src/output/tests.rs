@@ -48,6 +48,8 @@ fn established() -> v1::Neighbor {
         malformed: Some(v1::Malformed {
             treat_as_withdraw: 1,
             last: "ORIGIN: undefined origin 7 at offset 26 (treat-as-withdraw)".into(),
+            last_attribute: "ORIGIN".into(),
+            last_attribute_hex: "07".into(),
             last_hex: "0000".into(),
             ..Default::default()
         }),

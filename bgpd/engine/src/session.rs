@@ -23,6 +23,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bgp_wire::Notification;
+use bgp_wire::capability::Capability;
 use bgp_wire::frame::{self, Frame};
 use bgp_wire::route_refresh::RouteRefresh;
 
@@ -312,12 +313,13 @@ impl Session {
         self.established().is_some_and(|(established, _)| established == conn)
     }
 
-    /// Longest message that may come on a connection (RFC 8654 §4).
+    /// Longest message that may come on a connection: who offers to receive extended messages must, whatever the peer
+    /// offers itself (RFC 8654 §4).
     #[must_use]
     pub fn max_message_len(&self, conn: ConnectionId) -> usize {
         let negotiated = self.connection(conn).and_then(|connection| connection.phase.negotiated());
-        match negotiated {
-            Some(negotiated) if negotiated.extended_messages => frame::MAX_EXTENDED_LEN,
+        match negotiated.map(|negotiated| &negotiated.sent.capabilities) {
+            Some(offered) if offered.contains(&Capability::ExtendedMessage) => frame::MAX_EXTENDED_LEN,
             _ => frame::MAX_LEN,
         }
     }

@@ -33,6 +33,8 @@ pub enum Rejection {
     NextHopSelf,
     /// The next hop is not a unicast host address (RFC 4271 §6.3).
     NextHopMartian,
+    /// The prefix is one of multicast groups (RFC 4271 §6.3).
+    PrefixMartian,
     /// The import policy rejects it.
     Policy,
     /// An eBGP session without an import policy accepts nothing (RFC 8212).
@@ -47,6 +49,7 @@ impl fmt::Display for Rejection {
             Self::ClusterLoop => "own cluster ID in CLUSTER_LIST",
             Self::NextHopSelf => "next hop is an own address",
             Self::NextHopMartian => "next hop is not a unicast address",
+            Self::PrefixMartian => "prefix is not of unicast addresses",
             Self::Policy => "rejected by import policy",
             Self::NoImportPolicy => "eBGP without an import policy",
         })

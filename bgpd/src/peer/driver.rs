@@ -14,6 +14,7 @@ use bgp_engine::session::{Action, ConnectionId, Input, NO_ANSWER, Negotiated, Se
 use bgp_engine::stage::Fence;
 use bgp_wire::Notification;
 use bgp_wire::frame::{self, MessageType};
+use bgp_wire::notification;
 use bgp_wire::route_refresh::{RefreshSubtype, RouteRefresh};
 use bytes::{Buf, Bytes};
 use tokio::net::TcpStream;
@@ -316,6 +317,7 @@ impl Driver {
                 }
                 Err(notification) => {
                     let error = "what the peer sends is not BGP".to_owned();
+                    self.malformed("header", &notification, &buffer[taken..]);
                     self.input(Input::Fault { conn, notification, error });
                     taken = buffer.len();
                 }
@@ -335,10 +337,12 @@ impl Driver {
     fn frame(&mut self, conn: ConnectionId, frame: frame::Frame<'_>) {
         self.cell.received.count(frame.kind, frame.raw.len());
         let is_update = frame.kind == MessageType::Update && self.session.receives_updates(conn);
-        let body = frame.body;
+        let (kind, body, queued) = (frame.kind, frame.body, self.actions.len());
         self.input(Input::Frame { conn, frame });
         if is_update {
             self.update(conn, body);
+        } else if let Some(notification) = self.actions.iter().skip(queued).find_map(complaint) {
+            self.malformed(kind.name(), &notification, body);
         }
     }
 
@@ -415,6 +419,14 @@ impl Driver {
         // Without a controller the daemon is stopping and nobody needs to know.
         let _ = events.send(PeerEvent { cell: Arc::clone(cell), kind });
     }
+}
+
+/// The NOTIFICATION that an action sends, if it says that the peer did something wrong.
+fn complaint(action: &Action) -> Option<Notification> {
+    let Action::Send { bytes, .. } = action else { return None };
+    let frame = frame::split(bytes, frame::MAX_LEN).ok().flatten()?;
+    let notification = (frame.kind == MessageType::Notification).then(|| Notification::decode(frame.body))?;
+    (notification.code != notification::code::CEASE).then_some(notification)
 }
 
 /// A failed attempt to connect, in words.

@@ -1,10 +1,12 @@
 //! From UPDATE bytes to the partitions, with back-pressure.
 
+use std::net::IpAddr;
 use std::time::Instant;
 
 use bgp_engine::intake::Received;
 use bgp_engine::session::{Action, ConnectionId, Input};
 use bgp_engine::stage::Fence;
+use bgp_wire::Notification;
 use bgp_wire::update::{Fault, FaultAction};
 use tokio::sync::mpsc::error::TrySendError;
 use tracing::warn;
@@ -14,7 +16,9 @@ use crate::runtime::fabric::RibMessage;
 use crate::runtime::status::Malformed;
 
 /// Octets of a malformed message that are kept for people.
-const EXCERPT: usize = 256;
+const MESSAGE_EXCERPT: usize = 4096;
+/// Octets of a malformed attribute that are kept for people.
+const ATTRIBUTE_EXCERPT: usize = 256;
 
 impl Driver {
     /// One UPDATE of an Established session.
@@ -33,6 +37,14 @@ impl Driver {
                 self.input(Input::Fault { conn, notification: reset.notification, error: reset.fault.to_string() });
             }
         }
+    }
+
+    /// A message other than an UPDATE, or no message at all, that ends the session (RFC 4271 §6.1, §6.2, §6.6).
+    pub(super) fn malformed(&mut self, kind: &str, notification: &Notification, octets: &[u8]) {
+        let mut view = self.cell.view();
+        view.malformed.session_reset += 1;
+        let reason = format!("{kind}: {notification} (session reset)");
+        keep(&self.cell.address, &mut view.malformed, reason, kind, &notification.data, octets);
     }
 
     /// Fences for what an UPDATE said besides routes. They go behind the routes that came before.
@@ -108,7 +120,7 @@ impl Driver {
 }
 
 /// Counts, logs and keeps what was wrong with an UPDATE.
-fn report(peer: &std::net::IpAddr, malformed: &mut Malformed, faults: &[Fault], body: &[u8]) {
+fn report(peer: &IpAddr, malformed: &mut Malformed, faults: &[Fault], body: &[u8]) {
     for fault in faults {
         let counter = match fault.action {
             FaultAction::SessionReset => &mut malformed.session_reset,
@@ -119,11 +131,23 @@ fn report(peer: &std::net::IpAddr, malformed: &mut Malformed, faults: &[Fault], 
         *counter += 1;
     }
     let reason = faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
-    let hex: String = body.iter().take(EXCERPT).map(|octet| format!("{octet:02x}")).collect();
+    // The strongest verdict is the one to look at.
+    let Some(worst) = faults.iter().min_by_key(|fault| fault.action) else { return };
+    keep(peer, malformed, reason, &worst.subject(), worst.octets(body), body);
+}
+
+fn keep(peer: &IpAddr, malformed: &mut Malformed, reason: String, subject: &str, part: &[u8], whole: &[u8]) {
+    let message = hex(whole, MESSAGE_EXCERPT);
     // The same peer is told of once; repetitions are counted and can be read with `show neighbors`.
     if malformed.last.as_ref() != Some(&reason) {
-        warn!(%peer, reason, update = hex, "malformed UPDATE");
+        warn!(%peer, reason, message, "malformed message");
     }
     malformed.last = Some(reason);
-    malformed.last_hex = Some(hex);
+    malformed.last_attribute = Some(subject.to_owned());
+    malformed.last_attribute_hex = Some(hex(part, ATTRIBUTE_EXCERPT));
+    malformed.last_hex = Some(message);
+}
+
+fn hex(octets: &[u8], most: usize) -> String {
+    octets.iter().take(most).map(|octet| format!("{octet:02x}")).collect()
 }

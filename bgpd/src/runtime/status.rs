@@ -124,7 +124,7 @@ pub struct PrefixCounts {
     pub advertised: u64,
 }
 
-/// RFC 7606 verdicts on a neighbor's messages.
+/// What a neighbor sent that is malformed, and the verdicts of RFC 7606 and RFC 4271 §6 on it.
 #[derive(Debug, Clone, Default)]
 pub struct Malformed {
     /// Routes treated as withdrawn.
@@ -137,7 +137,12 @@ pub struct Malformed {
     pub session_reset: u64,
     /// The last malformed message: what was wrong, in words.
     pub last: Option<String>,
-    /// The message in hexadecimal (the first 256 octets of its body).
+    /// The attribute that was wrong, by name or number; "UPDATE" for the fields around the attributes, else the type of
+    /// the message.
+    pub last_attribute: Option<String>,
+    /// Its value in hexadecimal (the first 256 octets).
+    pub last_attribute_hex: Option<String>,
+    /// The message in hexadecimal (the first 4096 octets of its body; of what is no message, as it came).
     pub last_hex: Option<String>,
 }
 

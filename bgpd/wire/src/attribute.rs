@@ -9,6 +9,7 @@ pub mod as_path;
 mod basic;
 mod community;
 mod descriptor;
+mod tlv;
 mod value;
 
 pub use as_path::{AsPath, AsSegment, SegmentKind};

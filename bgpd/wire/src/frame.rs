@@ -50,6 +50,18 @@ impl MessageType {
         }
     }
 
+    /// The name in the RFCs.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Open => "OPEN",
+            Self::Update => "UPDATE",
+            Self::Notification => "NOTIFICATION",
+            Self::Keepalive => "KEEPALIVE",
+            Self::RouteRefresh => "ROUTE-REFRESH",
+        }
+    }
+
     /// The type with a code.
     #[must_use]
     pub const fn from_code(code: u8) -> Option<Self> {

@@ -25,10 +25,14 @@ mod sealed {
         const FAMILY: Family;
         /// Prefixes with this many leading bits in common share a partition.
         const SHARED: u8;
+        /// Length of the multicast network: 224.0.0.0/4, ff00::/8.
+        const MULTICAST_LEN: u8;
         /// As an address.
         fn ip(self) -> IpAddr;
         /// From an address of this family.
         fn from_ip(ip: IpAddr) -> Option<Self>;
+        /// Within the multicast network.
+        fn is_multicast(self) -> bool;
     }
 }
 
@@ -54,6 +58,9 @@ pub trait Nlri: Sized + Send + Sync + 'static {
     fn prefix(key: &Self::Key) -> IpNet;
     /// The key of an IP prefix, where the family has one. Host bits must be zero.
     fn from_prefix(prefix: IpNet) -> Option<Self::Key>;
+    /// Whether a route to the prefix can be used: not those within the multicast addresses, which have families of
+    /// their own (RFC 4271 §6.3, semantically incorrect).
+    fn is_routable(key: &Self::Key) -> bool;
     /// A value that is equal for prefixes that should share a partition: the covering /16 (IPv4)
     /// or /48 (IPv6), mixed. Use `partition(key) % partitions`.
     fn partition(key: &Self::Key) -> u64;

@@ -48,6 +48,20 @@ fn field_that_ends_inside_a_prefix_is_a_fault() {
 }
 
 #[test]
+fn multicast_addresses_are_no_routes() {
+    // RFC 4271 §6.3; 224.0.0.0/4 and ff00::/8. What holds other addresses as well is a route.
+    let ipv4 = |bytes: &[u8]| decode::<Ipv4Unicast>(bytes).map(|key| Ipv4Unicast::is_routable(&key));
+    let ipv6 = |bytes: &[u8]| decode::<Ipv6Unicast>(bytes).map(|key| Ipv6Unicast::is_routable(&key));
+    for (bytes, routable) in [(&[0][..], true), (&[3, 224], true), (&[4, 224], false), (&[24, 239, 1, 1], false)] {
+        assert_eq!(ipv4(bytes), Ok(routable), "{bytes:?}");
+    }
+    assert_eq!(ipv4(&[8, 240]), Ok(true));
+    for (bytes, routable) in [(&[0][..], true), (&[7, 0xfe], true), (&[8, 0xff], false), (&[16, 0xff, 2], false)] {
+        assert_eq!(ipv6(bytes), Ok(routable), "{bytes:?}");
+    }
+}
+
+#[test]
 fn prefixes_of_the_same_sixteen_share_a_partition() {
     let partition = |bytes, len| Ipv4Unicast::partition(&Prefix::new(bytes, len));
     assert_eq!(partition([10, 1, 0, 0], 24), partition([10, 1, 255, 0], 24));

@@ -53,7 +53,8 @@ impl ExportSpec {
 
 /// RFC 4271 §5.1.2: the own AS goes in front. LOCAL_PREF (§5.1.5), ORIGINATOR_ID, CLUSTER_LIST
 /// (RFC 4456 §8) and AIGP (RFC 7311 §3.4) stay in the AS, and so does MED that came from inside
-/// (RFC 4271 §5.1.4), and non-transitive extended communities (RFC 4360 §6).
+/// (RFC 4271 §5.1.4), non-transitive extended communities (RFC 4360 §6), tunnels (RFC 9012 §11) and
+/// segment identifiers (RFC 8669 §5).
 fn to_external(attrs: &AttrSet, source: &Source, asn: u32, out: &mut Vec<u8>) {
     let med = if source.kind == SourceKind::Local { Edit::Keep } else { Edit::Remove };
     let prepend = |value: &[u8], out: &mut Vec<u8>| as_path::prepend(value, asn, 1, out);
@@ -64,7 +65,9 @@ fn to_external(attrs: &AttrSet, source: &Source, asn: u32, out: &mut Vec<u8>) {
         (code::ORIGINATOR_ID, Edit::Remove),
         (code::CLUSTER_LIST, Edit::Remove),
         (code::EXTENDED_COMMUNITIES, Edit::Map(&transitive_communities)),
+        (code::TUNNEL_ENCAPSULATION, Edit::Remove),
         (code::AIGP, Edit::Remove),
+        (code::PREFIX_SID, Edit::Remove),
     ];
     edit::rewrite(attrs.bytes(), &edits, out);
 }
@@ -120,8 +123,11 @@ mod tests {
     fn an_ebgp_peer_sees_the_own_as_first_and_nothing_internal() {
         // RFC 4271 §5.1.2, §5.1.4, §5.1.5
         let origin = Attribute::Origin(Origin::Igp);
+        let unknown = |code: u8| Attribute::Unknown { flags: 0xc0, code, value: vec![0, 1, 0, 0] };
         let internal = [Attribute::MultiExitDisc(5), Attribute::LocalPref(200)];
-        let received = [&[origin.clone(), path(&[65_001])][..], &internal].concat();
+        // RFC 9012 §11, RFC 8669 §5
+        let of_the_domain = [unknown(code::TUNNEL_ENCAPSULATION), unknown(code::PREFIX_SID)];
+        let received = [&[origin.clone(), path(&[65_001])][..], &internal, &of_the_domain].concat();
         let expected = [origin, path(&[65_000, 65_001])];
         assert_eq!(sent(Some(65_000), SourceKind::Client, &received), edit::build(&expected));
     }

@@ -24,6 +24,8 @@ impl<N: Routed> Sorted<N> {
         let mut pushed = 0;
         for key in block.iter::<N>() {
             pushed += 1;
+            let martian = attrs.is_some() && !N::is_routable(&key.key);
+            let rejection = if martian { Some(Rejection::PrefixMartian) } else { rejection };
             self.partitions[partition_of::<N>(&key.key, count)].push(attrs, rejection, key);
         }
         pushed

@@ -70,6 +70,8 @@ pub(in crate::api) fn neighbor(status: &NeighborStatus) -> v1::Neighbor {
             session_reset: malformed.session_reset,
             last: malformed.last.clone().unwrap_or_default(),
             last_hex: malformed.last_hex.clone().unwrap_or_default(),
+            last_attribute: malformed.last_attribute.clone().unwrap_or_default(),
+            last_attribute_hex: malformed.last_attribute_hex.clone().unwrap_or_default(),
         }),
     }
 }

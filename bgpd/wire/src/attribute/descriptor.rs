@@ -2,7 +2,7 @@
 //! to do when it is wrong.
 
 use super::{AsPath, Attribute, Community, ExtendedCommunity, Ipv6ExtendedCommunity, LargeCommunity, Origin};
-use super::{SegmentKind, code, flag};
+use super::{SegmentKind, code, flag, tlv};
 use crate::cursor::Cursor;
 use crate::update::FaultReason;
 
@@ -38,7 +38,7 @@ pub(crate) struct Descriptor {
     /// Optional and Transitive bits that it must have.
     pub(crate) flags: u8,
     pub(crate) fallback: Fallback,
-    /// Discarded when an eBGP peer sends it (RFC 7606 §7.5, §7.9, §7.10; RFC 7311 §3.3).
+    /// Discarded when an eBGP peer sends it (RFC 7606 §7.5, §7.9, §7.10; RFC 7311 §3.3; RFC 8669 §5; RFC 9012 §11).
     pub(crate) internal_only: bool,
     pub(crate) check: CheckValue,
     pub(super) typed: Typed,
@@ -58,7 +58,7 @@ impl Descriptor {
     }
 }
 
-static TABLE: [Descriptor; 18] = [
+static TABLE: [Descriptor; 20] = [
     entry(code::ORIGIN, "ORIGIN", WELL_KNOWN, origin, |v| Origin::from_code(*v.first()?).map(Attribute::Origin)),
     entry(code::AS_PATH, "AS_PATH", WELL_KNOWN, as_path, |v| Some(Attribute::AsPath(AsPath::decode(v)))),
     entry(code::NEXT_HOP, "NEXT_HOP", WELL_KNOWN, four, |v| Cursor::new(v).ipv4().ok().map(Attribute::NextHop)),
@@ -93,7 +93,7 @@ static TABLE: [Descriptor; 18] = [
         each(v, |cursor| cursor.take(20).ok()?.try_into().ok().map(Ipv6ExtendedCommunity))
             .map(Attribute::Ipv6ExtendedCommunities)
     }),
-    entry(code::AIGP, "AIGP", OPTIONAL_NON_TRANSITIVE, aigp, |v| aigp_metric(v).map(Attribute::Aigp))
+    entry(code::AIGP, "AIGP", OPTIONAL_NON_TRANSITIVE, tlv::aigp, |v| tlv::aigp_metric(v).map(Attribute::Aigp))
         .discarded_if_wrong()
         .internal(),
     entry(code::LARGE_COMMUNITIES, "LARGE_COMMUNITIES", OPTIONAL_TRANSITIVE, twelves, |v| {
@@ -104,15 +104,16 @@ static TABLE: [Descriptor; 18] = [
     }),
     // RFC 6514 §5: flags, tunnel type, label.
     entry(code::PMSI_TUNNEL, "PMSI_TUNNEL", OPTIONAL_TRANSITIVE, at_least_five, |_| None),
+    entry(code::TUNNEL_ENCAPSULATION, "TUNNEL_ENCAPSULATION", OPTIONAL_TRANSITIVE, tlv::tunnel_encapsulation, |_| None)
+        .internal(),
+    entry(code::PREFIX_SID, "PREFIX_SID", OPTIONAL_TRANSITIVE, tlv::prefix_sid, |_| None)
+        .discarded_if_wrong()
+        .internal(),
 ];
 
-/// Names of attributes that are passed on without being looked into.
-const OTHER_NAMES: [(u8, &str); 4] = [
-    (code::MP_REACH_NLRI, "MP_REACH_NLRI"),
-    (code::MP_UNREACH_NLRI, "MP_UNREACH_NLRI"),
-    (code::TUNNEL_ENCAPSULATION, "TUNNEL_ENCAPSULATION"),
-    (code::PREFIX_SID, "PREFIX_SID"),
-];
+/// Names of attributes that belong to the message, not to a route.
+const OTHER_NAMES: [(u8, &str); 2] =
+    [(code::MP_REACH_NLRI, "MP_REACH_NLRI"), (code::MP_UNREACH_NLRI, "MP_UNREACH_NLRI")];
 
 /// Position in the table by type code; 255 is not known.
 #[expect(clippy::indexing_slicing, reason = "the compiler evaluates it: it cannot fail later")]
@@ -237,34 +238,6 @@ fn segments(
         kind_is_good(kind)?;
     }
     Ok(())
-}
-
-/// RFC 7311 §3: TLVs of type (1), length (2, header included), value; the AIGP TLV has type 1 and eleven octets.
-fn aigp(value: &[u8], _: Check) -> Result<(), FaultReason> {
-    let mut cursor = Cursor::new(value);
-    while !cursor.is_empty() {
-        let malformed = |_| FaultReason::Length(value.len());
-        let kind = cursor.u8().map_err(malformed)?;
-        let len = usize::from(cursor.u16().map_err(malformed)?);
-        let body = len.checked_sub(3).ok_or(FaultReason::Length(value.len()))?;
-        cursor.take(body).map_err(malformed)?;
-        if kind == 1 && len != 11 {
-            return Err(FaultReason::Length(value.len()));
-        }
-    }
-    Ok(())
-}
-
-/// The first AIGP TLV counts (RFC 7311 §3).
-fn aigp_metric(value: &[u8]) -> Option<u64> {
-    let mut cursor = Cursor::new(value);
-    loop {
-        let (kind, len) = (cursor.u8().ok()?, cursor.u16().ok()?);
-        let body = cursor.take(usize::from(len).checked_sub(3)?).ok()?;
-        if kind == 1 {
-            return body.try_into().ok().map(u64::from_be_bytes);
-        }
-    }
 }
 
 fn large_community(cursor: &mut Cursor<'_>) -> Option<LargeCommunity> {

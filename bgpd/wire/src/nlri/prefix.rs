@@ -73,6 +73,7 @@ impl<const N: usize> Hash for Prefix<N> {
 impl Address for [u8; 4] {
     const FAMILY: Family = Family::IPV4_UNICAST;
     const SHARED: u8 = 16;
+    const MULTICAST_LEN: u8 = 4;
 
     fn ip(self) -> IpAddr {
         IpAddr::V4(Ipv4Addr::from(self))
@@ -84,11 +85,16 @@ impl Address for [u8; 4] {
             IpAddr::V6(_) => None,
         }
     }
+
+    fn is_multicast(self) -> bool {
+        matches!(self, [224..=239, ..])
+    }
 }
 
 impl Address for [u8; 16] {
     const FAMILY: Family = Family::IPV6_UNICAST;
     const SHARED: u8 = 48;
+    const MULTICAST_LEN: u8 = 8;
 
     fn ip(self) -> IpAddr {
         IpAddr::V6(Ipv6Addr::from(self))
@@ -99,6 +105,10 @@ impl Address for [u8; 16] {
             IpAddr::V4(_) => None,
             IpAddr::V6(address) => Some(address.octets()),
         }
+    }
+
+    fn is_multicast(self) -> bool {
+        matches!(self, [0xff, ..])
     }
 }
 
@@ -165,6 +175,11 @@ where
 
     fn from_prefix(prefix: IpNet) -> Option<Self::Key> {
         Address::from_ip(prefix.network()).map(|bytes| Prefix::new(bytes, prefix.prefix_len()))
+    }
+
+    fn is_routable(key: &Self::Key) -> bool {
+        // Shorter prefixes than the multicast networks hold other addresses as well.
+        key.len < <[u8; N] as Address>::MULTICAST_LEN || !key.bytes.is_multicast()
     }
 
     fn partition(key: &Self::Key) -> u64 {

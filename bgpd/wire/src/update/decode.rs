@@ -1,6 +1,7 @@
 //! Decoding, with a verdict on everything that is wrong (RFC 7606).
 
 use std::net::Ipv6Addr;
+use std::ops::Range;
 
 use super::{DecodeContext, Fault, FaultAction, FaultReason, MpReach, NextHop, NlriBlock, ResetFault, Update, merge};
 use crate::attribute::{AttributeBlock, Check, Descriptor, Fallback, code, descriptor, flag, put, put_header};
@@ -8,6 +9,8 @@ use crate::cursor::Cursor;
 use crate::nlri::{Ipv4Unicast, Ipv6Unicast, NlriFault};
 use crate::notification::UpdateSubcode;
 use crate::{Family, Nlri, Notification};
+
+const MALFORMED_LIST: UpdateSubcode = UpdateSubcode::MalformedAttributeList;
 
 /// One attribute of the message at hand.
 #[derive(Debug, Clone, Copy)]
@@ -17,6 +20,13 @@ struct Found {
     /// Where its value stands in the body.
     start: usize,
     end: usize,
+}
+
+impl Found {
+    /// Where its value stands in the body.
+    fn place(&self) -> Range<usize> {
+        self.start..self.end
+    }
 }
 
 /// Reusable buffers for decoding UPDATEs.
@@ -85,10 +95,11 @@ impl Decoder {
         self.found.clear();
         self.canonical.clear();
         self.faults.clear();
-        let (withdrawn, attributes, nlri) = fields(body)
-            .ok_or_else(|| reset(None, FaultReason::MessageLengths, 0, UpdateSubcode::MalformedAttributeList, &[]))?;
-        let withdrawn = ipv4_field(body, withdrawn, context)?;
-        let nlri = ipv4_field(body, nlri, context)?;
+        let (withdrawn, attributes, nlri) =
+            fields(body).ok_or_else(|| reset(None, FaultReason::MessageLengths, 0..body.len(), MALFORMED_LIST, &[]))?;
+        let withdrawn = self.ipv4_field(body, withdrawn, context)?;
+        let has_nlri = !nlri.is_empty();
+        let nlri = self.ipv4_field(body, nlri, context)?;
         let mut work = Work {
             body,
             context,
@@ -101,7 +112,7 @@ impl Decoder {
             seen: Codes::default(),
         };
         work.attributes(attributes)?;
-        work.check_reachable(&nlri)?;
+        work.check_reachable(has_nlri)?;
         work.check_mandatory(&nlri);
         work.canonical();
         let Work { next_hop, mp_reach, mp_unreach, treat_as_withdraw, disable, .. } = work;
@@ -119,6 +130,32 @@ impl Decoder {
     }
 }
 
+impl Decoder {
+    /// RFC 7606 §5.3: routes that cannot be told apart leave nothing but a reset (RFC 4271 §6.3, Invalid Network
+    /// Field).
+    fn ipv4_field<'a>(
+        &mut self,
+        body: &[u8],
+        field: &'a [u8],
+        context: &DecodeContext,
+    ) -> Result<NlriBlock<'a>, ResetFault> {
+        let family = Family::IPV4_UNICAST;
+        let offset = offset_in(body, field);
+        let add_path = context.add_path.contains(&family);
+        let block = NlriBlock::checked::<Ipv4Unicast>(field, add_path).map_err(|fault| {
+            let place = offset..offset + field.len();
+            reset(None, FaultReason::Nlri(fault), place, UpdateSubcode::InvalidNetworkField, &[])
+        })?;
+        // RFC 4760 §7, for the fields of RFC 4271 as well: what was not negotiated, or was disabled, is ignored.
+        if field.is_empty() || context.families.contains(&family) {
+            return Ok(block);
+        }
+        let (action, reason) = (FaultAction::AttributeDiscard, FaultReason::NotNegotiated(family));
+        self.faults.push(Fault { attribute: None, action, reason, offset, len: field.len() });
+        Ok(NlriBlock::empty(family))
+    }
+}
+
 /// The three fields of the body; `None` when a length runs over the end.
 fn fields(body: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
     let mut cursor = Cursor::new(body);
@@ -129,21 +166,19 @@ fn fields(body: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
     Some((withdrawn, attributes, cursor.rest()))
 }
 
-/// RFC 7606 §5.3: routes that cannot be told apart leave nothing but a reset (RFC 4271 §6.3, Invalid Network Field).
-fn ipv4_field<'a>(body: &[u8], field: &'a [u8], context: &DecodeContext) -> Result<NlriBlock<'a>, ResetFault> {
-    let add_path = context.add_path.contains(&Family::IPV4_UNICAST);
-    NlriBlock::checked::<Ipv4Unicast>(field, add_path).map_err(|fault| {
-        let offset = offset_in(body, field);
-        reset(None, FaultReason::Nlri(fault), offset, UpdateSubcode::InvalidNetworkField, &[])
-    })
-}
-
 fn offset_in(body: &[u8], part: &[u8]) -> usize {
     (part.as_ptr() as usize).saturating_sub(body.as_ptr() as usize)
 }
 
-fn reset(attribute: Option<u8>, reason: FaultReason, offset: usize, subcode: UpdateSubcode, data: &[u8]) -> ResetFault {
-    let fault = Fault { attribute, action: FaultAction::SessionReset, reason, offset };
+fn reset(
+    attribute: Option<u8>,
+    reason: FaultReason,
+    place: Range<usize>,
+    subcode: UpdateSubcode,
+    data: &[u8],
+) -> ResetFault {
+    let (offset, len) = (place.start, place.len());
+    let fault = Fault { attribute, action: FaultAction::SessionReset, reason, offset, len };
     ResetFault { notification: Notification::update(subcode, data), fault }
 }
 
@@ -154,7 +189,7 @@ impl<'a> Work<'a, '_> {
         while !cursor.is_empty() {
             let start = base + cursor.offset();
             let Some((flags, code, value)) = header(&mut cursor) else {
-                return self.overrun(start, block.get(start - base + 1).copied());
+                return self.overrun(start..base + block.len(), block.get(start - base + 1).copied());
             };
             let end = base + cursor.offset();
             let found = Found { code, flags: flags & !flag::EXTENDED_LENGTH, start: end - value.len(), end };
@@ -165,12 +200,11 @@ impl<'a> Work<'a, '_> {
 
     /// RFC 7606 §4: an attribute that runs over the end of all attributes. The routes are known all the same, unless
     /// it is the one that carries them.
-    fn overrun(&mut self, offset: usize, code: Option<u8>) -> Result<(), ResetFault> {
+    fn overrun(&mut self, place: Range<usize>, code: Option<u8>) -> Result<(), ResetFault> {
         if matches!(code, Some(code::MP_REACH_NLRI | code::MP_UNREACH_NLRI)) {
-            let subcode = UpdateSubcode::MalformedAttributeList;
-            return Err(reset(code, FaultReason::Overrun, offset, subcode, &[]));
+            return Err(reset(code, FaultReason::Overrun, place, MALFORMED_LIST, &[]));
         }
-        self.fault(code, FaultReason::Overrun, FaultAction::TreatAsWithdraw, offset);
+        self.fault(code, FaultReason::Overrun, FaultAction::TreatAsWithdraw, place);
         Ok(())
     }
 
@@ -226,7 +260,7 @@ impl<'a> Work<'a, '_> {
         if found.flags & flag::OPTIONAL == 0 {
             let data = self.data_of(&found);
             let (reason, subcode) = (FaultReason::UnrecognizedWellKnown, UpdateSubcode::UnrecognizedWellKnown);
-            return Err(reset(Some(found.code), reason, found.start, subcode, &data));
+            return Err(reset(Some(found.code), reason, found.place(), subcode, &data));
         }
         if found.flags & flag::TRANSITIVE != 0 {
             self.decoder.found.push(Found { flags: flag::OPTIONAL | flag::TRANSITIVE | flag::PARTIAL, ..found });
@@ -237,8 +271,7 @@ impl<'a> Work<'a, '_> {
     /// RFC 7606 §3(g): these two must not be there twice.
     fn once(&mut self, found: &Found, first: bool) -> Result<(), ResetFault> {
         if !first {
-            let subcode = UpdateSubcode::MalformedAttributeList;
-            return Err(reset(Some(found.code), FaultReason::Duplicate, found.start, subcode, &[]));
+            return Err(reset(Some(found.code), FaultReason::Duplicate, found.place(), MALFORMED_LIST, &[]));
         }
         if found.flags & (flag::OPTIONAL | flag::TRANSITIVE) != flag::OPTIONAL {
             self.fault_of(found, FaultReason::Flags(found.flags), FaultAction::TreatAsWithdraw);
@@ -293,7 +326,7 @@ impl<'a> Work<'a, '_> {
 
     /// RFC 4271 §6.3, Optional Attribute Error: the data is the attribute.
     fn optional(&self, found: &Found, reason: FaultReason) -> ResetFault {
-        reset(Some(found.code), reason, found.start, UpdateSubcode::OptionalAttribute, &self.data_of(found))
+        reset(Some(found.code), reason, found.place(), UpdateSubcode::OptionalAttribute, &self.data_of(found))
     }
 
     /// An attribute as the data of a NOTIFICATION (RFC 4271 §6.3).
@@ -343,13 +376,13 @@ impl<'a> Work<'a, '_> {
 
     /// RFC 7606 §5.2: where attributes are wrong and there are no routes to withdraw for it, the routes may have been
     /// missed, and nothing but a reset is left.
-    fn check_reachable(&self, nlri: &NlriBlock<'_>) -> Result<(), ResetFault> {
+    fn check_reachable(&self, has_nlri: bool) -> Result<(), ResetFault> {
         // Routes in MP_REACH_NLRI that cannot be used have been dealt with there.
         let mp_routes = match self.mp_reach {
             Some(reach) => !reach.nlri.is_empty(),
             None => self.seen.contains(code::MP_REACH_NLRI),
         };
-        if !self.treat_as_withdraw || mp_routes || !nlri.is_empty() {
+        if !self.treat_as_withdraw || mp_routes || has_nlri {
             return Ok(());
         }
         let mut others = self.seen;
@@ -361,7 +394,8 @@ impl<'a> Work<'a, '_> {
         let Some(fault) = self.decoder.faults.iter().find(counts) else { return Ok(()) };
         let found = self.decoder.found.iter().find(|found| found.start == fault.offset);
         let data = found.map(|found| self.data_of(found)).unwrap_or_default();
-        Err(reset(fault.attribute, fault.reason, fault.offset, fault.reason.subcode(), &data))
+        let place = fault.offset..fault.offset + fault.len;
+        Err(reset(fault.attribute, fault.reason, place, fault.reason.subcode(), &data))
     }
 
     /// RFC 7606 §3(d), §3(e): what every announcement must have.
@@ -375,7 +409,7 @@ impl<'a> Work<'a, '_> {
         for code in needed {
             let there = self.decoder.found.iter().any(|found| found.code == *code);
             if !there {
-                self.fault(Some(*code), FaultReason::Missing, FaultAction::TreatAsWithdraw, 0);
+                self.fault(Some(*code), FaultReason::Missing, FaultAction::TreatAsWithdraw, 0..0);
             }
         }
         if let Some(octets) = self.value_of(code::NEXT_HOP) {
@@ -426,12 +460,13 @@ impl<'a> Work<'a, '_> {
     }
 
     fn fault_of(&mut self, found: &Found, reason: FaultReason, action: FaultAction) {
-        self.fault(Some(found.code), reason, action, found.start);
+        self.fault(Some(found.code), reason, action, found.place());
     }
 
-    fn fault(&mut self, attribute: Option<u8>, reason: FaultReason, action: FaultAction, offset: usize) {
+    fn fault(&mut self, attribute: Option<u8>, reason: FaultReason, action: FaultAction, place: Range<usize>) {
         self.treat_as_withdraw |= action == FaultAction::TreatAsWithdraw;
-        self.decoder.faults.push(Fault { attribute, action, reason, offset });
+        let (offset, len) = (place.start, place.len());
+        self.decoder.faults.push(Fault { attribute, action, reason, offset, len });
     }
 }
 

@@ -88,6 +88,12 @@ pub enum FaultReason {
     /// RFC 7606 §5.3.
     #[error("{0}")]
     Nlri(NlriFault),
+    /// RFC 8669 §6, RFC 9012 §13.
+    #[error("a TLV does not end where the attribute does")]
+    TlvOverrun,
+    /// RFC 8669 §6.
+    #[error("a TLV of type {0} cannot have length {1}")]
+    TlvLength(u8, usize),
     /// RFC 4271 §6.3.
     #[error("length fields of the message contradict each other")]
     MessageLengths,
@@ -113,6 +119,8 @@ impl FaultReason {
             | Self::NotFromFourOctetPeer
             | Self::NotNegotiated(_)
             | Self::NextHopLength(_)
+            | Self::TlvOverrun
+            | Self::TlvLength(..)
             | Self::Nlri(_) => UpdateSubcode::OptionalAttribute,
         }
     }
@@ -127,18 +135,33 @@ pub struct Fault {
     pub action: FaultAction,
     /// What is wrong.
     pub reason: FaultReason,
-    /// Offset in the body, in octets.
+    /// Where in the body it is, in octets: at an attribute's value, where there is one.
     pub offset: usize,
+    /// How many octets it has; 0 for what is missing.
+    pub len: usize,
+}
+
+impl Fault {
+    /// The octets that are wrong.
+    #[must_use]
+    pub fn octets<'a>(&self, body: &'a [u8]) -> &'a [u8] {
+        body.get(self.offset..self.offset.saturating_add(self.len)).unwrap_or_default()
+    }
+
+    /// What it is that is wrong: the attribute by name or number, or the UPDATE itself.
+    #[must_use]
+    pub fn subject(&self) -> String {
+        match self.attribute.map(|code| (code, attribute::name(code))) {
+            None => "UPDATE".to_owned(),
+            Some((_, Some(name))) => name.to_owned(),
+            Some((code, None)) => format!("attribute {code}"),
+        }
+    }
 }
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.attribute.map(|code| (code, attribute::name(code))) {
-            None => f.write_str("UPDATE")?,
-            Some((_, Some(name))) => f.write_str(name)?,
-            Some((code, None)) => write!(f, "attribute {code}")?,
-        }
-        write!(f, ": {} at offset {} ({})", self.reason, self.offset, self.action)
+        write!(f, "{}: {} at offset {} ({})", self.subject(), self.reason, self.offset, self.action)
     }
 }
 

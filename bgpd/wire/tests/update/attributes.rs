@@ -38,6 +38,8 @@ fn rows() -> Vec<Row> {
         row(32, TRANSITIVE, &[0; 12], &[0, 11, 13]),         // RFC 8092 §6
         row(35, TRANSITIVE, &[0, 0, 0xfd, 0xe9], &[0, 3, 5]), // RFC 9234 §5
         row(22, TRANSITIVE, &[0, 0, 0, 0, 0], &[0, 4]),      // RFC 6514 §5
+        row(23, TRANSITIVE, &[0, 8, 0, 6, 1, 4, 0, 0, 0, 1], &[1, 3, 4, 9, 11]), // RFC 9012 §13
+        discarded(row(40, TRANSITIVE, &[1, 0, 7, 0, 0, 0, 0, 0, 0, 7], &[0, 1, 2, 9, 11])), // RFC 8669 §6
     ]
 }
 
@@ -69,7 +71,8 @@ fn attribute_of_a_wrong_length_is_dropped_or_withdraws_the_routes() {
             let found = if row.discarded { discard(&body, &internal()) } else { withdraw(&body, &internal()) };
             assert_eq!(found.0, Some(row.code), "{:?} with length {len}", name(row.code));
             let of_path = matches!(found.1, FaultReason::SegmentOverrun | FaultReason::SegmentType(_));
-            assert!(found.1 == FaultReason::Length(*len) || of_path, "{:?}", found.1);
+            let of_tlv = matches!(found.1, FaultReason::TlvOverrun);
+            assert!(found.1 == FaultReason::Length(*len) || of_path || of_tlv, "{:?}", found.1);
         }
     }
 }
@@ -125,10 +128,10 @@ fn second_attribute_does_not_replace_a_first_that_was_dropped() {
 
 #[test]
 fn some_attributes_are_dropped_when_an_external_peer_sends_them() {
-    // RFC 7606 §7.5, §7.9, §7.10; RFC 7311 §3.3. Whatever their flags and length.
+    // RFC 7606 §7.5, §7.9, §7.10; RFC 7311 §3.3; RFC 9012 §11; RFC 8669 §5. Whatever their flags and length.
     for row in rows() {
         for value in [row.good.clone(), vec![1, 2, 3]] {
-            if matches!(row.code, 5 | 9 | 10 | 26) {
+            if matches!(row.code, 5 | 9 | 10 | 23 | 26 | 40) {
                 let found = discard(&with(&row, row.flags ^ 0x40, &value), &external());
                 assert_eq!(found, (Some(row.code), FaultReason::NotFromExternal));
             }
@@ -257,6 +260,34 @@ fn as4_attributes_of_a_four_octet_peer_are_dropped() {
 }
 
 #[test]
+fn tunnel_ends_where_its_last_part_ends() {
+    // RFC 9012 §13. Sub-TLVs have a length of one octet, from type 128 on of two.
+    let right: [&[u8]; 4] = [&[], &[0, 8, 0, 0], &[0, 8, 0, 2, 4, 0, 0, 7, 0, 0], &[0, 8, 0, 4, 128, 0, 1, 9]];
+    for value in right {
+        clean(&announcement(&[&attribute(TRANSITIVE, 23, value)]), &internal());
+    }
+    let wrong: [&[u8]; 4] =
+        [&[0, 8, 0, 1, 4], &[0, 8, 0, 3, 4, 2, 0], &[0, 8, 0, 3, 128, 0, 1], &[0, 8, 0, 4, 4, 1, 0, 9]];
+    for value in wrong {
+        let message = announcement(&[&attribute(TRANSITIVE, 23, value)]);
+        assert_eq!(withdraw(&message, &internal()), (Some(23), FaultReason::TlvOverrun), "{value:?}");
+    }
+}
+
+#[test]
+fn prefix_sid_with_a_length_that_its_part_cannot_have_is_dropped() {
+    // RFC 8669 §3.1, §3.2, §6. Parts of other types are passed on.
+    let ranges = |octets: u8| [&[3, 0, octets][..], &vec![0; usize::from(octets)]].concat();
+    for value in [ranges(8), ranges(14), vec![5, 0, 1, 0]] {
+        clean(&announcement(&[&attribute(TRANSITIVE, 40, &value)]), &internal());
+    }
+    for (value, kind, len) in [(vec![1, 0, 6, 0, 0, 0, 0, 0, 0], 1, 6), (ranges(2), 3, 2), (ranges(9), 3, 9)] {
+        let message = announcement(&[&attribute(TRANSITIVE, 40, &value)]);
+        assert_eq!(discard(&message, &internal()), (Some(40), FaultReason::TlvLength(kind, len)));
+    }
+}
+
+#[test]
 fn several_faults_are_all_told_and_the_strongest_counts() {
     // RFC 7606 §3(h).
     let aggregator = attribute(TRANSITIVE, 7, &[1]);
@@ -273,7 +304,7 @@ fn faults_are_told_with_their_place() {
     let message = announcement(&[&communities]);
     decoded(&message, &internal(), |update| {
         assert_eq!(texts(update.faults), ["COMMUNITIES: length 1 is not possible at offset 32 (treat-as-withdraw)"]);
-        assert_eq!(message[update.faults[0].offset], 1);
+        assert_eq!(update.faults[0].octets(&message), [1]);
     });
 }
 
@@ -286,6 +317,6 @@ fn typed_values_encode_to_what_they_were_decoded_from() {
         assert_eq!(again, [&[row.flags, row.code, row.good.len() as u8], row.good.as_slice()].concat());
         assert!(!typed.to_string().is_empty());
         let unknown = matches!(typed, Attribute::Unknown { .. });
-        assert_eq!(unknown, row.code == 22, "{:?}", name(row.code));
+        assert_eq!(unknown, matches!(row.code, 22 | 23 | 40), "{:?}", name(row.code));
     }
 }

@@ -172,6 +172,22 @@ fn family_that_is_not_negotiated_is_ignored() {
 }
 
 #[test]
+fn fields_of_ipv4_are_ignored_where_ipv4_is_not_negotiated() {
+    // RFC 4760 §7, for the fields of RFC 4271 §4.3; also after the family was disabled (RFC 7606 §2).
+    let context = DecodeContext { families: vec![Family::IPV6_UNICAST], ..internal() };
+    let found = (None, FaultReason::NotNegotiated(Family::IPV4_UNICAST));
+    assert_eq!(discard(&announcement(&[]), &context), found);
+    assert_eq!(discard(&body(PREFIX, &[], &[]), &context), found);
+    decoded(&body(PREFIX, &[ORIGIN, AS_PATH, NEXT_HOP], PREFIX), &context, |update| {
+        assert!(update.withdrawn.is_empty() && update.nlri.is_empty());
+        assert_eq!(update.end_of_rib(), None);
+    });
+    // A wrong attribute beside them is no reason to end the session: no routes of the other family can be missed.
+    let wrong = announcement(&[&attribute(TRANSITIVE, 8, &[1])]);
+    assert!(verdict(&wrong, &context).withdraw);
+}
+
+#[test]
 fn mp_attribute_too_short_for_its_head_ends_the_session() {
     // RFC 7606 §5.3, §7.11.
     for (code, value) in [(14, &[0, 2, 1][..]), (14, &[0, 2, 1, 16, 1]), (14, &[0, 2, 1, 0]), (14, &[]), (15, &[0, 2])]

@@ -117,15 +117,17 @@ fn a_capability_counts_only_when_both_have_it() {
 }
 
 #[test]
-fn longer_messages_are_taken_once_both_can() {
-    // RFC 8654 §4.
-    let ours = [capabilities(OUR_AS), vec![Capability::ExtendedMessage]].concat();
-    let theirs = [capabilities(PEER_AS), vec![Capability::ExtendedMessage]].concat();
-    let mut rig = Rig::new(settings_with(ours));
-    rig.input(Input::Start).connected(CONN);
-    assert_eq!(rig.session.max_message_len(CONN), frame::MAX_LEN);
-    rig.receive(CONN, &encoded(&open_with(theirs)));
-    assert_eq!(rig.session.max_message_len(CONN), frame::MAX_EXTENDED_LEN);
+fn longer_messages_are_taken_where_they_were_offered_to_be() {
+    // RFC 8654 §4: who offers it must take them, whether or not the peer takes them as well.
+    let with = |asn, can: bool| [capabilities(asn), vec![Capability::ExtendedMessage; can.into()]].concat();
+    for (ours, theirs) in [(true, true), (true, false), (false, true), (false, false)] {
+        let mut rig = Rig::new(settings_with(with(OUR_AS, ours)));
+        rig.input(Input::Start).connected(CONN);
+        assert_eq!(rig.session.max_message_len(CONN), frame::MAX_LEN);
+        rig.receive(CONN, &encoded(&open_with(with(PEER_AS, theirs))));
+        let most = if ours { frame::MAX_EXTENDED_LEN } else { frame::MAX_LEN };
+        assert_eq!(rig.session.max_message_len(CONN), most);
+    }
 }
 
 #[test]
