@@ -88,6 +88,8 @@ pub enum Show {
     },
     /// Routes: all paths, or those of one prefix
     Routes(Routes),
+    /// Who originates routes here, and what waits for another owner
+    Owners,
     /// The speaker as a whole
     Summary,
 }

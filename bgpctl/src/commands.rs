@@ -58,6 +58,7 @@ pub async fn run(arguments: Arguments) -> Result<(), Error> {
         Command::Show(Show::Neighbors { address: None }) => neighbor::list(&context).await,
         Command::Show(Show::Neighbors { address: Some(address) }) => neighbor::show(&context, address).await,
         Command::Show(Show::Routes(wanted)) => routes::list(&context, wanted).await,
+        Command::Show(Show::Owners) => routes::owners(&context).await,
         Command::Show(Show::Summary) => summary(&context).await,
         Command::Explain { prefix, to } => routes::explain(&context, prefix, to).await,
         Command::Watch(Watch::Routes { family }) => routes::watch(&context, family).await,

@@ -2,6 +2,7 @@
 
 pub(crate) mod explain;
 pub(crate) mod neighbor;
+pub(crate) mod owner;
 pub(crate) mod route;
 pub(crate) mod summary;
 mod table;

@@ -6,6 +6,7 @@
 mod convert;
 mod endpoint;
 mod neighbors;
+mod owners;
 mod routes;
 mod system;
 
@@ -98,7 +99,8 @@ impl Api {
 
 async fn router(handle: &Handle) -> Result<Router, ApiError> {
     let neighbors = v1::neighbor_service_server::NeighborServiceServer::new(neighbors::Service(handle.clone()));
-    let routes = v1::route_service_server::RouteServiceServer::new(routes::Service(handle.clone()));
+    let routes = v1::route_service_server::RouteServiceServer::new(routes::Service(handle.clone()))
+        .max_decoding_message_size(owners::MESSAGE_MAX);
     let status = v1::status_service_server::StatusServiceServer::new(system::StatusOf(handle.clone()));
     let config = v1::config_service_server::ConfigServiceServer::new(system::ConfigOf(handle.clone()));
     let (reporter, health) = tonic_health::server::health_reporter();

@@ -12,4 +12,4 @@ pub(crate) mod socket;
 mod writer;
 
 pub(crate) use cell::{NeighborCell, SessionView};
-pub(crate) use driver::{Driver, PeerCommand, PeerEvent, PeerEventKind, PeerSetup};
+pub(crate) use driver::{Driver, PeerCommand, PeerEvent, PeerEventKind, PeerSetup, sleep_to};

@@ -11,7 +11,7 @@ use tonic::transport::Channel;
 use super::{Context, json_line, say};
 use crate::Error;
 use crate::arguments::{Announce, Format, Routes};
-use crate::output::{explain as explained, family_of, route};
+use crate::output::{explain as explained, family_of, owner, route};
 
 async fn client(context: &Context) -> Result<RouteServiceClient<Channel>, Error> {
     Ok(RouteServiceClient::new(context.connect().await?).max_decoding_message_size(usize::MAX))
@@ -66,6 +66,12 @@ pub(super) async fn withdraw(context: &Context, prefix: String) -> Result<(), Er
     client(context).await?.withdraw(v1::WithdrawRequest { prefix: prefix.clone() }).await?;
     let done = format!("{prefix} withdrawn");
     context.print(&serde_json::json!({ "done": done }), || format!("{done}\n"))
+}
+
+pub(super) async fn owners(context: &Context) -> Result<(), Error> {
+    let owners = client(context).await?.list_owners(v1::ListOwnersRequest {}).await?.into_inner().owners;
+    let json: Vec<_> = owners.iter().map(owner::json).collect();
+    context.print(&json, || owner::table(&owners))
 }
 
 pub(super) async fn watch(context: &Context, family: Option<Family>) -> Result<(), Error> {

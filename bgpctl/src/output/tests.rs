@@ -2,7 +2,7 @@
 
 use bgpd_proto::v1;
 
-use super::{explain, neighbor, route, span, summary};
+use super::{explain, neighbor, owner, route, span, summary};
 
 fn established() -> v1::Neighbor {
     v1::Neighbor {
@@ -192,4 +192,34 @@ fn the_summary_fits_on_a_screen() {
 #[test]
 fn spans_are_written_as_operators_write_them() {
     assert_eq!([59, 3_661, 93_784, 1_900_000].map(span), ["00:00:59", "01:01:01", "1d02h", "3w0d"]);
+}
+
+fn owners() -> Vec<v1::Owner> {
+    let route = |prefix: &str, holder: &str| v1::OwnedRoute {
+        announcement: Some(v1::Announcement { prefix: prefix.into(), med: Some(5), ..Default::default() }),
+        holder: holder.into(),
+    };
+    vec![
+        v1::Owner { name: "file".into(), routes: vec![route("10.1.0.0/24", "")], ..Default::default() },
+        v1::Owner {
+            name: "sidecar/node-1".into(),
+            routes: vec![route("10.1.0.0/24", "file"), route("10.2.0.0/24", "")],
+            lease_seconds: 300,
+            lease_remaining_seconds: Some(211),
+            connected: false,
+        },
+    ]
+}
+
+#[test]
+fn owners_table_says_who_waits_for_whom() {
+    insta::assert_snapshot!(plain(&owner::table(&owners())));
+}
+
+#[test]
+fn owners_json_has_stable_keys() {
+    let json: Vec<_> = owners().iter().map(|one| serde_json::to_value(owner::json(one)).expect("JSON")).collect();
+    assert_eq!(json[1]["routes"][0]["held_by"], "file");
+    assert_eq!(json[1]["lease_remaining_seconds"], 211);
+    assert_eq!(json[0]["lease_seconds"], serde_json::Value::Null);
 }

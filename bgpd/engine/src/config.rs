@@ -1,8 +1,10 @@
 //! What the operator wants, and the steps from what runs to what is wanted.
 //!
-//! A TOML file and the gRPC API both end as a [`Desired`]; [`plan()`] compares two of them.
+//! A TOML file and the gRPC API both end as a [`Desired`]; [`plan()`] compares two of them. Routes originated here have
+//! [`owners`].
 
 mod desired;
+pub mod owners;
 mod plan;
 
 pub use desired::{AddPath, Desired, DynamicNeighbors, Global, Neighbor, NeighborSettings, Originate, Secret};

@@ -2,20 +2,21 @@
 
 mod attributes;
 mod neighbor;
+mod owner;
 
 use std::net::IpAddr;
 use std::str::FromStr;
 use std::time::SystemTime;
 
-use bgp_engine::config::{Originate, Step};
+use bgp_engine::config::Step;
 use bgp_wire::Family;
-use bgp_wire::attribute::{Community, LargeCommunity};
 use bgpd_proto::v1;
 use ipnet::IpNet;
 use tonic::Status;
 
 pub(super) use self::attributes::attributes;
 pub(super) use self::neighbor::{configured, neighbor, updated};
+pub(super) use self::owner::{originate, owner, refused, route_set};
 use crate::runtime::handle::{ControlError, Explanation, RouteFilter, RouteRecord};
 use crate::runtime::status;
 
@@ -25,6 +26,8 @@ pub(super) fn status_of(error: ControlError) -> Status {
         ControlError::NotFound { .. } => Status::not_found(error.to_string()),
         ControlError::AlreadyExists { .. } => Status::already_exists(error.to_string()),
         ControlError::Invalid { .. } => Status::invalid_argument(error.to_string()),
+        ControlError::Superseded(_) => Status::aborted(error.to_string()),
+        ControlError::Exhausted(_) => Status::resource_exhausted(error.to_string()),
         ControlError::Unavailable(_) => Status::failed_precondition(error.to_string()),
     }
 }
@@ -92,23 +95,6 @@ pub(super) fn filter(request: v1::ListRoutesRequest) -> Result<RouteFilter, Stat
         from: optional_address("from", &from)?,
         to: optional_address("to", &to)?,
         best_only,
-    })
-}
-
-pub(super) fn originate(request: v1::AnnounceRequest) -> Result<Originate, Status> {
-    let v1::AnnounceRequest { prefix: text, next_hop, local_pref, med, communities, large_communities } = request;
-    let community = |text: &String| text.parse::<Community>().map(|c| c.0).map_err(|e| invalid("communities", e));
-    let large = |text: &String| {
-        let parsed = text.parse::<LargeCommunity>().map_err(|error| invalid("large_communities", error))?;
-        Ok::<_, Status>([parsed.global, parsed.local1, parsed.local2])
-    };
-    Ok(Originate {
-        prefix: prefix("prefix", &text)?,
-        next_hop: optional_address("next_hop", &next_hop)?,
-        local_pref,
-        med,
-        communities: communities.iter().map(community).collect::<Result<_, _>>()?,
-        large_communities: large_communities.iter().map(large).collect::<Result<_, _>>()?,
     })
 }
 

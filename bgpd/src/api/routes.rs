@@ -1,10 +1,14 @@
 //! `RouteService`.
 
+use std::time::Instant;
+
 use bgpd_proto::v1;
 use bgpd_proto::v1::watch_routes_response::Event;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
-use super::{Streamed, convert, streamed};
+use super::{Streamed, convert, owners, streamed};
 use crate::runtime::handle::{Handle, RouteEvent, RouteRecord};
 
 pub(super) struct Service(pub(super) Handle);
@@ -32,17 +36,24 @@ impl v1::route_service_server::RouteService for Service {
 
     async fn apply_routes(
         &self,
-        _: Request<tonic::Streaming<v1::ApplyRoutesRequest>>,
+        request: Request<tonic::Streaming<v1::ApplyRoutesRequest>>,
     ) -> Result<Response<Self::ApplyRoutesStream>, Status> {
-        Err(Status::unimplemented("not served yet"))
+        let (answers, receiver) = mpsc::channel(owners::ANSWERS);
+        tokio::spawn(owners::serve(self.0.clone(), request.into_inner(), answers));
+        Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
     }
 
     async fn list_owners(&self, _: Request<v1::ListOwnersRequest>) -> Result<Response<v1::ListOwnersResponse>, Status> {
-        Err(Status::unimplemented("not served yet"))
+        let (owners, now) = (self.0.owners().await.map_err(convert::status_of)?, Instant::now());
+        let owners = owners.iter().map(|view| convert::owner(view, now)).collect();
+        Ok(Response::new(v1::ListOwnersResponse { owners }))
     }
 
     async fn announce(&self, request: Request<v1::AnnounceRequest>) -> Result<Response<v1::AnnounceResponse>, Status> {
-        let route = convert::originate(request.into_inner())?;
+        let v1::AnnounceRequest { prefix, next_hop, local_pref, med, communities, large_communities } =
+            request.into_inner();
+        let route = v1::Announcement { prefix, next_hop, local_pref, med, communities, large_communities };
+        let route = convert::originate(route)?;
         self.0.announce(route).await.map_err(convert::status_of)?;
         Ok(Response::new(v1::AnnounceResponse {}))
     }

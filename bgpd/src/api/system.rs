@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use bgp_engine::config::plan;
 use bgpd_proto::v1;
 use tonic::{Request, Response, Status};
 
@@ -51,8 +50,8 @@ impl v1::config_service_server::ConfigService for ConfigOf {
 
     async fn diff(&self, request: Request<v1::DiffConfigRequest>) -> Result<Response<v1::DiffConfigResponse>, Status> {
         let document = valid(request.into_inner().document)?;
-        let running = self.0.desired().await.map_err(convert::status_of)?;
-        let steps = plan(&running, &document.desired).iter().map(convert::step).collect();
+        let steps = self.0.plan(document.desired).await.map_err(convert::status_of)?;
+        let steps = steps.iter().map(convert::step).collect();
         let warnings = document.warnings.iter().map(ToString::to_string).collect();
         Ok(Response::new(v1::DiffConfigResponse { steps, warnings }))
     }

@@ -456,7 +456,8 @@ async fn connected(connecting: &mut Option<Connecting>) -> io::Result<TcpStream>
     }
 }
 
-pub(super) async fn sleep_to(deadline: Option<Instant>) {
+/// Until a deadline, or for ever.
+pub(crate) async fn sleep_to(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => sleep_until(deadline.into()).await,
         None => pending().await,

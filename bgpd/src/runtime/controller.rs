@@ -7,6 +7,7 @@ mod commands;
 mod groups;
 mod neighbors;
 mod originate;
+mod owners;
 mod steps;
 
 use std::collections::BTreeMap;
@@ -14,6 +15,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use bgp_engine::config::owners::Owners;
 use bgp_engine::config::{Desired, Neighbor};
 use bgp_engine::id::PeerIndex;
 use ipnet::IpNet;
@@ -27,7 +29,7 @@ use super::fabric::Fabric;
 use super::handle::{Command, NeighborEvent};
 use super::reads::Directory;
 use crate::peer::listener::{self, Doors, STRANGER_QUEUE};
-use crate::peer::{NeighborCell, PeerCommand, PeerEvent, PeerEventKind};
+use crate::peer::{NeighborCell, PeerCommand, PeerEvent, PeerEventKind, sleep_to};
 
 /// One neighbor, configured or dynamic.
 struct Entry {
@@ -51,7 +53,10 @@ impl Drop for Listening {
 }
 
 pub(super) struct Controller {
+    /// What runs.
     desired: Desired,
+    owners: Owners,
+    signals: owners::Signals,
     started: SystemTime,
     fabric: Arc<Fabric>,
     doors: Doors,
@@ -80,6 +85,8 @@ impl Controller {
         let (strangers, stranger_receiver) = mpsc::channel(STRANGER_QUEUE);
         let mut controller = Self {
             desired,
+            owners: Owners::default(),
+            signals: owners::Signals::new(),
             started: SystemTime::now(),
             groups: Groups::new(Arc::clone(&fabric)),
             fabric,
@@ -118,6 +125,7 @@ impl Controller {
                     None => break None,
                 },
                 Some((stream, remote)) = self.stranger_receiver.recv() => self.stranger(stream, remote),
+                () = sleep_to(self.owners.next_deadline()) => self.expire_owners().await,
             }
         };
         self.shut_down().await;
@@ -130,9 +138,9 @@ impl Controller {
     /// Brings up what the configuration says.
     async fn start(&mut self) {
         let desired = self.desired.clone();
-        for route in desired.originate.values() {
-            self.originate(route).await;
-        }
+        let routes = desired.originate.clone();
+        self.originate(routes.iter().map(|(prefix, route)| (*prefix, Some(route)))).await;
+        self.owners.declare_file(routes);
         for range in desired.dynamic.values() {
             self.set_range_key(range.prefix, range.settings.md5_password.as_ref());
         }

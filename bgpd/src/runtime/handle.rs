@@ -5,12 +5,14 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bgp_engine::attr::AttrRef;
+use bgp_engine::config::owners::{OwnerName, OwnerView, Routes};
 use bgp_engine::config::{Desired, Neighbor, Originate, Step};
 use bgp_wire::Family;
 use ipnet::IpNet;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::reads::Reads;
 use super::status::{NeighborStatus, Status};
@@ -38,6 +40,12 @@ pub enum ControlError {
         /// What is wrong and what would be right.
         reason: String,
     },
+    /// Somebody else is in the place of whoever asks.
+    #[error("{0}")]
+    Superseded(String),
+    /// It would be over a bound.
+    #[error("{0}")]
+    Exhausted(String),
     /// The daemon is stopping, or a part of it is not answering.
     #[error("{0}")]
     Unavailable(String),
@@ -159,6 +167,30 @@ pub enum NeighborEvent {
     Lagged,
 }
 
+/// What a stream of an owner must know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OwnerSignal {
+    /// Another owner took one of its prefixes, or let one go.
+    Concerned,
+    /// Another stream speaks for the owner.
+    TakenOver,
+    /// The lease has run out.
+    Expired,
+}
+
+/// What became of an owner's declaration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Applied {
+    /// Routes that are originated for the owner.
+    pub announced: usize,
+    /// Routes of the set that are new or have other attributes.
+    pub changed: usize,
+    /// Routes that are not in the set any more.
+    pub withdrawn: usize,
+    /// Prefixes that another owner has.
+    pub waiting: Vec<(IpNet, OwnerName)>,
+}
+
 /// What the controller is asked to do.
 pub(crate) enum Command {
     Status(oneshot::Sender<Status>),
@@ -172,6 +204,18 @@ pub(crate) enum Command {
     Reset(IpAddr, ResetKind, Reply<()>),
     Announce(Box<Originate>, Reply<()>),
     Withdraw(IpNet, Reply<()>),
+    OpenOwner(OwnerName, Duration, watch::Sender<OwnerSignal>, Reply<u64>),
+    ApplyRoutes {
+        owner: OwnerName,
+        stream: u64,
+        lease: Option<Duration>,
+        routes: Option<Routes>,
+        reply: Reply<Applied>,
+    },
+    OwnerState(OwnerName, u64, Reply<Applied>),
+    CloseOwner(OwnerName, u64),
+    Owners(oneshot::Sender<Vec<OwnerView>>),
+    Plan(Box<Desired>, oneshot::Sender<Vec<Step>>),
     Shutdown(oneshot::Sender<()>),
 }
 
@@ -269,18 +313,70 @@ impl Handle {
         self.ask(|reply| Command::Reset(address, kind, reply)).await
     }
 
-    /// Originates a route, or replaces the one originated for the prefix.
+    /// What applying a file would do.
+    pub async fn plan(&self, file: Desired) -> Result<Vec<Step>, ControlError> {
+        self.ask_plain(|reply| Command::Plan(Box::new(file), reply)).await
+    }
+
+    /// A stream begins to speak for an owner of routes; the signal says what it must know. Its number is for
+    /// [`Handle::apply_routes`] and [`Handle::close_owner`].
     ///
     /// # Errors
-    /// `Invalid` when the next hop is not of a family that can carry the prefix.
+    /// `Exhausted` when there are too many owners.
+    pub async fn open_owner(
+        &self,
+        name: OwnerName,
+        lease: Duration,
+        signal: watch::Sender<OwnerSignal>,
+    ) -> Result<u64, ControlError> {
+        self.ask(|reply| Command::OpenOwner(name, lease, signal, reply)).await
+    }
+
+    /// A sign of life of an owner, and the whole set of its routes if it says so.
+    ///
+    /// # Errors
+    /// `Superseded` when the stream does not speak for the owner any more; `Exhausted` when the set is too large.
+    pub async fn apply_routes(
+        &self,
+        owner: OwnerName,
+        stream: u64,
+        lease: Option<Duration>,
+        routes: Option<Routes>,
+    ) -> Result<Applied, ControlError> {
+        self.ask(|reply| Command::ApplyRoutes { owner, stream, lease, routes, reply }).await
+    }
+
+    /// What of an owner's declaration is in force. Not a sign of life.
+    ///
+    /// # Errors
+    /// `Superseded` when the stream does not speak for the owner any more.
+    pub async fn owner_state(&self, owner: OwnerName, stream: u64) -> Result<Applied, ControlError> {
+        self.ask(|reply| Command::OwnerState(owner, stream, reply)).await
+    }
+
+    /// A stream of an owner has ended.
+    pub async fn close_owner(&self, owner: OwnerName, stream: u64) {
+        // A controller that has stopped has no owners.
+        let _ = self.commands.send(Command::CloseOwner(owner, stream)).await;
+    }
+
+    /// All owners of routes, sorted by name.
+    pub async fn owners(&self) -> Result<Vec<OwnerView>, ControlError> {
+        self.ask_plain(Command::Owners).await
+    }
+
+    /// Originates a route as `bgpctl`, or replaces the one that it has for the prefix.
+    ///
+    /// # Errors
+    /// `AlreadyExists` when another owner has the prefix.
     pub async fn announce(&self, route: Originate) -> Result<(), ControlError> {
         self.ask(|reply| Command::Announce(Box::new(route), reply)).await
     }
 
-    /// Ends the origination of a route.
+    /// Ends the origination of a route of `bgpctl`.
     ///
     /// # Errors
-    /// `NotFound` when the prefix is not originated here.
+    /// `NotFound` when it has none with the prefix.
     pub async fn withdraw(&self, prefix: IpNet) -> Result<(), ControlError> {
         self.ask(|reply| Command::Withdraw(prefix, reply)).await
     }

@@ -2,11 +2,10 @@
 
 use std::net::IpAddr;
 
-use bgp_engine::config::{Desired, Neighbor, Originate};
+use bgp_engine::config::{Desired, Neighbor};
 use bgp_engine::session::State;
 use bgp_wire::Notification;
 use bgp_wire::notification::CeaseSubcode;
-use ipnet::IpNet;
 
 use super::super::handle::{Command, ControlError, ResetKind};
 use super::super::status::Status;
@@ -31,6 +30,16 @@ impl Controller {
             Command::Reset(address, kind, reply) => drop(reply.send(self.reset(address, kind))),
             Command::Announce(route, reply) => drop(reply.send(self.announce(*route).await)),
             Command::Withdraw(prefix, reply) => drop(reply.send(self.withdraw(prefix).await)),
+            Command::OpenOwner(name, lease, signal, reply) => {
+                drop(reply.send(self.open_owner(&name, lease, signal)));
+            }
+            Command::ApplyRoutes { owner, stream, lease, routes, reply } => {
+                drop(reply.send(self.apply_routes(&owner, stream, lease, routes).await));
+            }
+            Command::OwnerState(name, stream, reply) => drop(reply.send(self.owner_state(&name, stream))),
+            Command::CloseOwner(name, stream) => self.close_owner(&name, stream),
+            Command::Owners(reply) => drop(reply.send(self.owners.views().collect())),
+            Command::Plan(wanted, reply) => drop(reply.send(self.plan(*wanted))),
             // The event loop takes this one before it comes here.
             Command::Shutdown(done) => drop(done),
         }
@@ -57,7 +66,7 @@ impl Controller {
     async fn change(&mut self, change: impl FnOnce(&mut Desired)) -> Result<(), ControlError> {
         let mut wanted = self.desired.clone();
         change(&mut wanted);
-        self.apply(wanted).await.map(drop)
+        self.carry_out(wanted).await.map(drop)
     }
 
     async fn add(&mut self, neighbor: Neighbor) -> Result<(), ControlError> {
@@ -140,31 +149,9 @@ impl Controller {
         }
         Ok(())
     }
-
-    async fn announce(&mut self, route: Originate) -> Result<(), ControlError> {
-        check_next_hop(&route)?;
-        self.change(|wanted| drop(wanted.originate.insert(route.prefix, route))).await
-    }
-
-    async fn withdraw(&mut self, prefix: IpNet) -> Result<(), ControlError> {
-        if !self.desired.originate.contains_key(&prefix) {
-            return Err(ControlError::NotFound { what: format!("an originated route to {prefix}") });
-        }
-        self.change(|wanted| drop(wanted.originate.remove(&prefix))).await
-    }
 }
 
 /// A driver that has ended needs no telling.
 pub(super) fn tell(entry: &Entry, command: PeerCommand) {
     let _ = entry.commands.send(command);
-}
-
-fn check_next_hop(route: &Originate) -> Result<(), ControlError> {
-    match route.next_hop {
-        Some(next_hop) if next_hop.is_ipv4() && route.prefix.addr().is_ipv6() => Err(ControlError::Invalid {
-            field: "next_hop".to_owned(),
-            reason: format!("{next_hop} is an IPv4 address, but {} needs an IPv6 next hop", route.prefix),
-        }),
-        _ => Ok(()),
-    }
 }

@@ -1,5 +1,7 @@
 //! Routes originated here: attribute sets and batches like those of any peer.
 
+use std::collections::BTreeMap;
+
 use bgp_engine::attr::AttrRef;
 use bgp_engine::config::Originate;
 use bgp_engine::id::PeerIndex;
@@ -12,30 +14,33 @@ use ipnet::IpNet;
 use super::super::fabric::RibMessage;
 use super::Controller;
 
+/// Routes in one batch: what a partition decides at once.
+const BATCH: usize = 1024;
+
 impl Controller {
-    /// Announces a route, or replaces what was announced for its prefix.
-    pub(super) async fn originate(&self, route: &Originate) {
-        let attrs = intake::originated(&self.fabric.interner, route);
-        self.originated(route.prefix, Some(&attrs)).await;
+    /// Announces routes, or replaces what was announced for their prefixes; `None` withdraws.
+    pub(super) async fn originate(&self, changes: impl IntoIterator<Item = (IpNet, Option<&Originate>)>) {
+        let interned = |route: &Originate| intake::originated(&self.fabric.interner, route);
+        let changes: Vec<_> = changes.into_iter().map(|(prefix, route)| (prefix, route.map(interned))).collect();
+        for changes in changes.chunks(BATCH) {
+            for (partition, batch) in
+                self.batches::<Ipv4Unicast>(changes).into_iter().chain(self.batches::<Ipv6Unicast>(changes))
+            {
+                // A partition ends only with the daemon.
+                let _ = self.fabric.partitions[partition].data.send(RibMessage::Batch(batch)).await;
+            }
+        }
     }
 
-    pub(super) async fn withdraw_originated(&self, prefix: IpNet) {
-        self.originated(prefix, None).await;
+    /// What is of the family, by partition.
+    fn batches<N: Routed>(&self, changes: &[(IpNet, Option<AttrRef>)]) -> BTreeMap<usize, AnyBatch> {
+        let mut batches = BTreeMap::new();
+        for (prefix, attrs) in changes {
+            let Some(key) = N::from_prefix(*prefix) else { continue };
+            let partition = partition_of::<N>(&key, self.fabric.partitions.len());
+            let batch = batches.entry(partition).or_insert_with(|| Batch::<N>::new(PeerIndex::LOCAL));
+            batch.push(attrs.as_ref(), None, PathKey { key, path_id: 0 });
+        }
+        batches.into_iter().map(|(partition, batch)| (partition, N::batch(batch))).collect()
     }
-
-    async fn originated(&self, prefix: IpNet, attrs: Option<&AttrRef>) {
-        let partitions = self.fabric.partitions.len();
-        let batch = one::<Ipv4Unicast>(prefix, attrs, partitions);
-        let Some((partition, batch)) = batch.or_else(|| one::<Ipv6Unicast>(prefix, attrs, partitions)) else { return };
-        // A partition ends only with the daemon.
-        let _ = self.fabric.partitions[partition].data.send(RibMessage::Batch(batch)).await;
-    }
-}
-
-/// A batch of one route of this speaker, if the prefix is of the family.
-fn one<N: Routed>(prefix: IpNet, attrs: Option<&AttrRef>, partitions: usize) -> Option<(usize, AnyBatch)> {
-    let key = N::from_prefix(prefix)?;
-    let mut batch = Batch::<N>::new(PeerIndex::LOCAL);
-    batch.push(attrs, None, PathKey { key, path_id: 0 });
-    Some((partition_of::<N>(&key, partitions), N::batch(batch)))
 }

@@ -1,9 +1,10 @@
 //! From a plan to what runs: every step is checked before the first one is taken.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use bgp_engine::config::owners::{OwnerName, Owners};
 use bgp_engine::config::{self, Desired, DynamicNeighbors, Global, Impact, Neighbor, Step};
 use bgp_wire::Notification;
 use bgp_wire::notification::CeaseSubcode;
@@ -19,8 +20,29 @@ use crate::peer::PeerCommand;
 use crate::peer::socket;
 
 impl Controller {
-    /// Makes `wanted` what runs. When a step cannot be taken, none is.
-    pub(super) async fn apply(&mut self, wanted: Desired) -> Result<Vec<Step>, ControlError> {
+    /// Makes what a file says what runs. When a step cannot be taken, none is.
+    pub(super) async fn apply(&mut self, file: Desired) -> Result<Vec<Step>, ControlError> {
+        let (wanted, owners, concerned) = self.with_owners(file);
+        let steps = self.carry_out(wanted).await?;
+        self.owners = owners;
+        self.tell_owners(concerned.iter());
+        Ok(steps)
+    }
+
+    /// What applying a file would do.
+    pub(super) fn plan(&self, file: Desired) -> Vec<Step> {
+        config::plan(&self.desired, &self.with_owners(file).0)
+    }
+
+    /// What a file says together with what else is declared, and which owners that concerns.
+    fn with_owners(&self, mut file: Desired) -> (Desired, Owners, BTreeSet<OwnerName>) {
+        let mut owners = self.owners.clone();
+        let declared = owners.declare_file(std::mem::take(&mut file.originate));
+        file.originate = owners.originated();
+        (file, owners, declared.concerned)
+    }
+
+    pub(super) async fn carry_out(&mut self, wanted: Desired) -> Result<Vec<Step>, ControlError> {
         let steps = config::plan(&self.desired, &wanted);
         let opened = self.preflight(&steps, &wanted)?;
         for step in &steps {
@@ -86,8 +108,8 @@ impl Controller {
             Step::AddDynamic(range) => self.set_range_key(range.prefix, range.settings.md5_password.as_ref()),
             Step::RemoveDynamic(prefix) => self.remove_range(*prefix),
             Step::UpdateDynamic { range, .. } => self.update_range(range, step),
-            Step::Originate(route) => self.originate(route).await,
-            Step::WithdrawOriginated(prefix) => self.withdraw_originated(*prefix).await,
+            Step::Originate(route) => self.originate([(route.prefix, Some(route))]).await,
+            Step::WithdrawOriginated(prefix) => self.originate([(*prefix, None)]).await,
         }
     }
 

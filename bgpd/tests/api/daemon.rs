@@ -1,0 +1,84 @@
+//! A real bgpd for one test: its program, its configuration and its API on a socket in a directory of its own.
+
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use bgpd_proto::v1;
+use bgpd_proto::v1::route_service_client::RouteServiceClient;
+use bgpd_proto::v1::status_service_client::StatusServiceClient;
+use tempfile::TempDir;
+use tonic::transport::{Channel, Endpoint};
+
+/// Longest wait for anything.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A running bgpd; it is killed when it goes out of scope.
+pub(crate) struct Daemon {
+    dir: TempDir,
+    child: Child,
+}
+
+impl Daemon {
+    /// Starts bgpd with a configuration to which the API's socket is added; returns when it answers.
+    pub(crate) async fn start(config: &str) -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        let child = spawn(dir.path(), config);
+        let daemon = Self { dir, child };
+        daemon.answers().await;
+        daemon
+    }
+
+    async fn answers(&self) {
+        let answers = || async {
+            let Ok(channel) = self.try_connect().await else { return false };
+            StatusServiceClient::new(channel).get(v1::GetStatusRequest {}).await.is_ok()
+        };
+        wait_until("bgpd answers", answers).await;
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.dir.path().join("bgpd.sock")
+    }
+
+    pub(crate) async fn try_connect(&self) -> Result<Channel, tonic::transport::Error> {
+        let server = format!("unix:{}", self.socket().display());
+        Endpoint::from_shared(server).expect("a server").connect().await
+    }
+
+    pub(crate) async fn connect(&self) -> Channel {
+        self.try_connect().await.expect("bgpd listens")
+    }
+
+    pub(crate) async fn routes(&self) -> RouteServiceClient<Channel> {
+        RouteServiceClient::new(self.connect().await)
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        // One that has ended already is as good.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn spawn(dir: &Path, config: &str) -> Child {
+    let file = dir.join("bgpd.toml");
+    let api = format!("[api]\nlisten = [\"unix:{}\"]\n", dir.join("bgpd.sock").display());
+    std::fs::write(&file, format!("{config}\n{api}")).expect("the directory is writable");
+    let log = std::fs::File::options().create(true).append(true).open(dir.join("log")).expect("a log");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bgpd"));
+    command.arg("--config").arg(&file).stderr(log).stdin(Stdio::null());
+    command.spawn().expect("bgpd can be started")
+}
+
+/// Waits for a condition.
+pub(crate) async fn wait_until<F: Future<Output = bool>>(what: &str, condition: impl Fn() -> F) {
+    let deadline = Instant::now() + PATIENCE;
+    while !condition().await {
+        assert!(Instant::now() < deadline, "{what}: not in {PATIENCE:?}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}

@@ -1,0 +1,4 @@
+//! What clients of the API of a real bgpd see.
+
+mod daemon;
+mod owners;
