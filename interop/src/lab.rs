@@ -29,7 +29,7 @@ pub use self::exabgp::{COMMANDS as EXABGP, ExaBgp};
 pub use self::frr::{COMMANDS as FRR, Frr};
 pub use self::gobgp::{COMMANDS as GOBGP, GoBgp};
 pub use self::namespace::{Namespace, run, run_ok};
-pub use self::openbgpd::{COMMANDS as OPENBGPD, OpenBgpd};
+pub use self::openbgpd::{COMMANDS as OPENBGPD, OpenBgpd, make_chroot as make_openbgpd_chroot};
 pub use self::process::Daemon;
 pub use self::route::{SeenRoute, to};
 

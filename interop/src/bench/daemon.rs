@@ -15,6 +15,7 @@ use tempfile::TempDir;
 
 use super::message::Families;
 use super::usage::{self, Usage};
+use crate::lab::make_openbgpd_chroot;
 
 /// A daemon to measure.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, clap::ValueEnum, Serialize, Deserialize)]
@@ -89,7 +90,7 @@ impl Daemon {
         let config = directory.path().join("config");
         fs::write(&config, configs::text(kind, families, directory.path()))?;
         if kind == DaemonKind::Openbgpd {
-            fs::create_dir_all("/run/openbgpd")?; // its chroot; its unit file would make it
+            make_openbgpd_chroot()?;
         }
         let arguments = configs::arguments(kind, directory.path(), &config);
         let log = File::create(directory.path().join("log"))?;

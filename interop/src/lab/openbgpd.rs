@@ -16,10 +16,19 @@ pub struct OpenBgpd {
 /// What a lab with OpenBGPD needs. Its programs have the names of ours, so they are always called by their path.
 pub const COMMANDS: [&str; 2] = ["/usr/sbin/bgpd", "/usr/sbin/bgpctl"];
 
+/// Makes the directory it locks itself into: the service's unit file would, but the service never ran here.
+///
+/// # Errors
+/// The directory cannot be made.
+pub fn make_chroot() -> std::io::Result<()> {
+    std::fs::create_dir_all("/run/openbgpd")
+}
+
 impl OpenBgpd {
     /// Starts OpenBGPD on a node.
     #[must_use]
     pub fn start(node: &Node, config: &str) -> Self {
+        make_chroot().expect("a lab runs as root");
         let socket = node.dir.join("openbgpd.sock").display().to_string();
         let file = node.write("openbgpd.conf", &format!("socket \"{socket}\"\n{config}"));
         // OpenBGPD refuses a configuration that others may read.
