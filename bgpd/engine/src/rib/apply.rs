@@ -3,7 +3,7 @@
 use bgp_wire::update::PathKey;
 
 use super::Context;
-use super::decision::{Candidate, Options, select};
+use super::decision::{Candidate, Options, Standing, select};
 use super::destination::{Destination, Path};
 use super::peers::Peers;
 use super::table::{Located, Scratch, Table};
@@ -18,6 +18,9 @@ struct Announcement<'a> {
     rejection: Option<Rejection>,
     now: u32,
     generation: u8,
+    peers: &'a Peers,
+    /// Groups are told every path, so each one makes a difference (RFC 7911).
+    all_told: bool,
 }
 
 impl<N: Routed> Table<N> {
@@ -30,13 +33,15 @@ impl<N: Routed> Table<N> {
         let mut located = std::mem::take(&mut self.scratch.located);
         self.destinations.locate(batch.keys.iter().map(|key| &key.key), &mut located);
         let mut rest = batch.keys.iter().zip(&located);
+        let (peers, all_told) = (context.peers, self.tells_all_paths());
         for run in &batch.runs {
             let keys = rest.by_ref().take(run.count as usize);
             let Some(attrs) = &run.attrs else {
-                keys.for_each(|(key, place)| self.withdraw(batch.peer, key, *place));
+                keys.for_each(|(key, place)| self.withdraw(batch.peer, key, *place, peers));
                 continue;
             };
-            let said = Announcement { peer: batch.peer, attrs, rejection: run.rejection, now, generation };
+            let Batch { peer, .. } = *batch;
+            let said = Announcement { peer, attrs, rejection: run.rejection, now, generation, peers, all_told };
             keys.for_each(|(key, place)| self.announce(&said, key, *place));
         }
         self.scratch.located = located;
@@ -47,6 +52,7 @@ impl<N: Routed> Table<N> {
         let position = self.destinations.located_or_insert(key.key, place);
         let destination = self.destinations.at_mut(position);
         let usable = said.rejection.is_none();
+        let counts = said.all_told || makes_difference(destination, said.attrs, said.peer, said.rejection, said.peers);
         let Some(at) = destination.paths.find(said.peer, key.path_id) else {
             destination.paths.push(Path {
                 attrs: said.attrs.clone(),
@@ -57,10 +63,14 @@ impl<N: Routed> Table<N> {
                 generation: said.generation,
                 rejection: said.rejection,
             });
-            self.mark(position);
+            if counts {
+                self.mark(position);
+            }
             self.count_new(said.peer, position, usable);
             return;
         };
+        let path = &destination.paths.as_slice()[at];
+        let counted = at == 0 || makes_difference(destination, &path.attrs, said.peer, path.rejection, said.peers);
         let path = &mut destination.paths.as_mut_slice()[at];
         let adopted = std::mem::replace(&mut path.generation, said.generation) != said.generation;
         let same = path.attrs == *said.attrs && path.rejection == said.rejection;
@@ -78,22 +88,27 @@ impl<N: Routed> Table<N> {
         if same {
             return; // RFC 4271 §9.1: nothing new to decide
         }
-        self.mark(position);
+        if counts || counted {
+            self.mark(position);
+        }
         let counters = &mut self.paths_of(said.peer).counters;
         counters.accepted = counters.accepted + usize::from(usable) - usize::from(was_usable);
     }
 
-    fn withdraw(&mut self, peer: PeerIndex, key: &PathKey<N::Key>, place: Located) {
+    fn withdraw(&mut self, peer: PeerIndex, key: &PathKey<N::Key>, place: Located, peers: &Peers) {
         let Some(position) = self.destinations.located(&key.key, place) else { return };
         if let Some(at) = self.destinations.at(position).paths.find(peer, key.path_id) {
-            self.remove_path(position, at);
+            self.remove_path(position, at, peers);
         }
     }
 
     /// Takes a path off a destination that is decided later.
-    pub(super) fn remove_path(&mut self, position: u32, at: usize) {
-        let path = self.destinations.at_mut(position).remove_path(at);
-        self.mark(position);
+    pub(super) fn remove_path(&mut self, position: u32, at: usize, peers: &Peers) {
+        let destination = self.destinations.at_mut(position);
+        let path = destination.remove_path(at);
+        if makes_difference(destination, &path.attrs, path.peer, path.rejection, peers) || self.tells_all_paths() {
+            self.mark(position);
+        }
         let counters = &mut self.paths_of(path.peer).counters;
         counters.received -= 1;
         counters.accepted -= usize::from(path.rejection.is_none());
@@ -153,6 +168,20 @@ impl<N: Routed> Table<N> {
             self.destinations.remove(position);
         }
     }
+}
+
+/// Whether a path that comes, changes or goes can make a difference to which one is the best. Most paths of a
+/// destination that has several have lost already by the first rules.
+fn makes_difference<K>(
+    destination: &Destination<K>,
+    attrs: &AttrRef,
+    peer: PeerIndex,
+    rejection: Option<Rejection>,
+    peers: &Peers,
+) -> bool {
+    let Some(best) = destination.best().filter(|_| !destination.dirty) else { return true };
+    let standing = |attrs: &AttrRef, peer| Standing::new(&attrs.digest, peers.get(peer).source.kind);
+    rejection.is_none() && !standing(attrs, peer).is_behind(standing(&best.attrs, best.peer))
 }
 
 /// Puts the best usable path first.

@@ -198,6 +198,11 @@ impl<N: Routed> Table<N> {
         }
     }
 
+    /// Whether some group is told every path and not only the best (RFC 7911).
+    pub(super) fn tells_all_paths(&self) -> bool {
+        self.columns.iter().flatten().any(|column| column.spec.add_path())
+    }
+
     pub(super) fn told_to(&self, group: GroupIndex, peer: PeerIndex) -> usize {
         self.column(group).map_or(0, |column| column.advertised(peer))
     }

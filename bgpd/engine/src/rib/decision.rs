@@ -70,6 +70,23 @@ impl fmt::Display for Reason {
     }
 }
 
+/// How a path stands by the rules before MED, which are an order: a path that stands behind another one has lost, and
+/// whether it is there or not makes no difference to who wins (RFC 4271 §9.1.2.2(a), (b)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Standing(u32, bool, u32, u8);
+
+impl Standing {
+    pub(super) fn new(digest: &Digest, kind: SourceKind) -> Self {
+        let local_pref = digest.local_pref.unwrap_or(DEFAULT_LOCAL_PREF);
+        Self(u32::MAX - local_pref, kind != SourceKind::Local, digest.as_path_len, digest.origin)
+    }
+
+    /// Whether a path that stands like this has lost against `other`.
+    pub(super) fn is_behind(self, other: Self) -> bool {
+        self > other
+    }
+}
+
 /// What the rules read of a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Candidate {
@@ -292,7 +309,31 @@ mod tests {
         )
     }
 
+    fn standing(path: &Candidate) -> Standing {
+        let digest = Digest {
+            local_pref: Some(path.local_pref),
+            as_path_len: path.as_path_len,
+            origin: path.origin,
+            ..Digest::default()
+        };
+        Standing::new(&digest, path.kind)
+    }
+
     proptest! {
+        #[test]
+        fn a_path_that_stands_behind_the_best_makes_no_difference(
+            paths in (2..8u32).prop_flat_map(|count| (0..count).map(candidate).collect::<Vec<_>>()),
+            always_compare_med: bool,
+        ) {
+            let options = Options { always_compare_med };
+            let (last, rest) = paths.split_last().expect("at least two");
+            let before = select(rest, None, options, &mut Vec::new(), |_, _| {}).expect("there are candidates").best;
+            if standing(last).is_behind(standing(&rest[before])) {
+                let after = select(&paths, Some(before), options, &mut Vec::new(), |_, _| {});
+                prop_assert_eq!(after.map(|selection| selection.best), Some(before));
+            }
+        }
+
         #[test]
         fn selection_does_not_depend_on_the_order_of_candidates(
             (ordered, shuffled) in (1..8u32).prop_flat_map(|count| {

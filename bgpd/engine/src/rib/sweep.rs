@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 
 use super::Context;
 use super::destination::{Path, Told};
-use super::peers::{Journal, PeerPaths, position};
+use super::peers::{Journal, PeerPaths, Peers, position};
 use super::table::Table;
 use crate::id::PeerIndex;
 use crate::stage::Routed;
@@ -91,7 +91,7 @@ impl<N: Routed> Table<N> {
     pub(super) fn sweep_slice(&mut self, budget: usize, context: &mut Context<'_>) -> usize {
         let (positions, complete) = self.sweep.next(budget);
         for &position in &positions {
-            self.sweep_destination(position);
+            self.sweep_destination(position, context.peers);
         }
         self.settle(context);
         if complete {
@@ -105,14 +105,14 @@ impl<N: Routed> Table<N> {
         positions.len().max(1)
     }
 
-    fn sweep_destination(&mut self, at: u32) {
+    fn sweep_destination(&mut self, at: u32, peers: &Peers) {
         let destination = self.destinations.at(at);
         let is_lost = |path: &Path| !self.paths_of[position(path.peer)].is_valid(path.generation);
         let paths = destination.paths.as_slice().iter().enumerate();
         let lost: Vec<usize> = paths.filter(|(_, path)| is_lost(path)).map(|(index, _)| index).collect();
         // From the end, so that the positions in front stay true.
         for path in lost.into_iter().rev() {
-            self.remove_path(at, path);
+            self.remove_path(at, path, peers);
         }
         self.clear_removed(at);
     }
