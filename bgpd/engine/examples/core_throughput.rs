@@ -17,7 +17,7 @@ use bgp_engine::id::{GroupIndex, PeerIndex, Source, SourceKind};
 use bgp_engine::intake::{Intake, IntakeSettings};
 use bgp_engine::policy::Policy;
 use bgp_engine::rib::{Partition, PartitionSettings, decision};
-use bgp_engine::stage::{AnyKeys, Fence, Member};
+use bgp_engine::stage::{AnyMissed, Fence, Member};
 use bgp_wire::Family;
 use bgp_wire::attribute::{AsPath, Attribute, AttributeBlock, Community, Origin};
 use bgp_wire::nlri::{Ipv4Unicast, Prefix};
@@ -45,7 +45,7 @@ impl Outlet for Sink {
         Push::Taken
     }
 
-    fn refill(&mut self, _: usize, _: GroupIndex, _: Member, _: AnyKeys) {}
+    fn refill(&mut self, _: usize, _: GroupIndex, _: Member, _: AnyMissed) {}
 
     fn walk(&mut self, _: GroupIndex, member: Member) {
         self.walks.push(member);

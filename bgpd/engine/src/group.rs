@@ -4,7 +4,7 @@
 //! go out to an [`Outlet`] that has a bounded queue per member. Changes are packed by attributes and
 //! source, edited for the group's sessions and encoded once ([`Chunk`]); a member's own routes are
 //! cut out by position. A member whose queue is full gets nothing more until it has drained; of what
-//! it missed only the keys are kept, and their present state is asked for then.
+//! it missed only the places are kept, and their present state is asked for then.
 //!
 //! Why nothing overtakes: for one key, all that partitions emit comes in one order (live changes,
 //! walks and refills alike), and a member is sent either the whole of that order from its join on,
@@ -14,6 +14,7 @@ mod chunk;
 mod deliver;
 mod encode;
 mod member;
+mod missed;
 mod pack;
 
 use std::collections::BTreeMap;
@@ -25,7 +26,7 @@ use bytes::Bytes;
 
 use crate::export::ExportSpec;
 use crate::id::{GroupIndex, PeerIndex};
-use crate::stage::{AnyEmission, AnyKeys, Cause, Emission, Member, Routed, Target, for_each_family};
+use crate::stage::{AnyEmission, AnyMissed, Cause, Emission, Member, Routed, Target, for_each_family};
 
 pub use chunk::{Chunk, Skip};
 
@@ -48,7 +49,7 @@ pub trait Outlet {
     /// Offers `member` its parts of a chunk.
     fn push(&mut self, member: PeerIndex, chunk: Chunk) -> Push;
     /// Asks one partition to refill ([`crate::rib::Partition::refill`]).
-    fn refill(&mut self, partition: usize, group: GroupIndex, member: Member, keys: AnyKeys);
+    fn refill(&mut self, partition: usize, group: GroupIndex, member: Member, missed: AnyMissed);
     /// Asks all partitions to start a walk ([`crate::rib::Partition::join`]).
     fn walk(&mut self, group: GroupIndex, member: Member);
     /// Tells all partitions to end a walk ([`crate::rib::Partition::leave`]).
@@ -194,9 +195,9 @@ impl<N: Routed> Group<N> {
     pub fn handle(&mut self, emission: &Emission<N>, outlet: &mut impl Outlet) {
         self.statistics.changes += emission.changes.len() as u64;
         match &emission.target {
-            Target::All => self.deliver_to_all(&emission.changes, outlet),
+            Target::All => self.deliver_to_all(emission, outlet),
             Target::Members(members) => {
-                self.deliver_to(members, &emission.changes, outlet);
+                self.deliver_to(members, emission, outlet);
                 self.note_progress(emission, members, outlet);
             }
         }
@@ -248,8 +249,8 @@ impl<N: Routed> Group<N> {
     fn pump(&mut self, peer: PeerIndex, outlet: &mut impl Outlet) {
         let Some(state) = self.members.get_mut(&peer) else { return };
         let member = Member { peer, incarnation: state.incarnation };
-        for (partition, keys) in state.ask(self.partitions) {
-            outlet.refill(partition, self.index, member, N::keys(keys));
+        for (partition, missed) in state.ask(self.partitions) {
+            outlet.refill(partition, self.index, member, N::missed(missed));
         }
         if state.walks_left > 0 || state.slow || !state.is_caught_up() {
             return;

@@ -27,7 +27,7 @@ use ipnet::IpNet;
 
 use crate::export::ExportSpec;
 use crate::id::{GroupIndex, PeerIndex};
-use crate::stage::{AnyBatch, AnyEmission, AnyKeys, Fence, Member, for_each_family};
+use crate::stage::{AnyBatch, AnyEmission, AnyMissed, Fence, Member, for_each_family};
 
 pub use explain::{CandidateView, Explanation, ExportVerdict, ExportView, Verdict};
 pub use peers::PeerCounters;
@@ -85,11 +85,11 @@ macro_rules! tables {
                 &mut self,
                 group: GroupIndex,
                 to: Member,
-                keys: &AnyKeys,
+                missed: &AnyMissed,
                 context: &mut Context<'_>,
             ) {
-                match keys {
-                    $(AnyKeys::$family(keys) => self.$field.refill(group, to, keys, context),)*
+                match missed {
+                    $(AnyMissed::$family(missed) => self.$field.refill(group, to, missed, context),)*
                 }
             }
 
@@ -203,10 +203,10 @@ impl Partition {
         self.tables.each(|table| table.walk_credit(group));
     }
 
-    /// Tells one member the present state of `keys`, in one emission.
-    pub fn refill(&mut self, group: GroupIndex, member: Member, keys: &AnyKeys, out: &mut Vec<AnyEmission>) {
+    /// Tells one member the present state of what it missed, in one emission.
+    pub fn refill(&mut self, group: GroupIndex, member: Member, missed: &AnyMissed, out: &mut Vec<AnyEmission>) {
         let (tables, mut context) = self.split(out);
-        tables.refill(group, member, keys, &mut context);
+        tables.refill(group, member, missed, &mut context);
     }
 
     /// Routes that match, one slice at a time: visits at most `limit` destinations from `cursor`

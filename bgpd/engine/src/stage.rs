@@ -149,6 +149,8 @@ pub struct Member {
 pub struct Change<N: Nlri> {
     /// The destination, with the path identifier that *we* send (0 without ADD-PATH).
     pub key: PathKey<N::Key>,
+    /// Where the destination stands in its partition's table; means nothing where `new` withdraws.
+    pub position: u32,
     /// Whose path the group was told before.
     pub old_source: Option<PeerIndex>,
     /// What it is to be told now; `None` withdraws.
@@ -157,7 +159,23 @@ pub struct Change<N: Nlri> {
 
 impl<N: Nlri> Clone for Change<N> {
     fn clone(&self) -> Self {
-        Self { key: self.key, old_source: self.old_source, new: self.new.clone() }
+        Self { key: self.key, position: self.position, old_source: self.old_source, new: self.new.clone() }
+    }
+}
+
+const _: () = assert!(size_of::<Change<Ipv4Unicast>>() == 48, "one for each route told to a group");
+
+/// What a member missed of one partition's changes, and is to be told the present state of.
+pub struct Missed<N: Nlri> {
+    /// Destinations of which something was announced, ascending.
+    pub positions: Vec<u32>,
+    /// What was withdrawn: its destination may be gone, and its position another one's.
+    pub keys: Vec<PathKey<N::Key>>,
+}
+
+impl<N: Nlri> Default for Missed<N> {
+    fn default() -> Self {
+        Self { positions: Vec::new(), keys: Vec::new() }
     }
 }
 
@@ -215,8 +233,8 @@ pub trait Routed: Nlri {
     fn batch(batch: Batch<Self>) -> AnyBatch;
     /// Wraps an emission.
     fn emission(emission: Emission<Self>) -> AnyEmission;
-    /// Wraps keys.
-    fn keys(keys: Vec<PathKey<Self::Key>>) -> AnyKeys;
+    /// Wraps what was missed.
+    fn missed(missed: Arc<Missed<Self>>) -> AnyMissed;
 }
 
 /// Calls `$callback!` with every family as `Type field`: a new family is a new line here.
@@ -242,11 +260,10 @@ macro_rules! any_messages {
             $(#[doc = concat!("Of `", stringify!($family), "`.")] $family(Emission<$family>),)*
         }
 
-        /// Keys of any family.
+        /// What was missed, of any family.
         #[derive(Clone)]
-        pub enum AnyKeys {
-            $(#[doc = concat!("Of `", stringify!($family), "`.")]
-            $family(Vec<PathKey<<$family as Nlri>::Key>>),)*
+        pub enum AnyMissed {
+            $(#[doc = concat!("Of `", stringify!($family), "`.")] $family(Arc<Missed<$family>>),)*
         }
 
         impl AnyBatch {
@@ -301,7 +318,7 @@ macro_rules! any_messages {
             }
         }
 
-        impl AnyKeys {
+        impl AnyMissed {
             /// The family.
             #[must_use]
             pub fn family(&self) -> Family {
@@ -318,8 +335,8 @@ macro_rules! any_messages {
                 AnyEmission::$family(emission)
             }
 
-            fn keys(keys: Vec<PathKey<Self::Key>>) -> AnyKeys {
-                AnyKeys::$family(keys)
+            fn missed(missed: Arc<Missed<Self>>) -> AnyMissed {
+                AnyMissed::$family(missed)
             }
         })*
     };

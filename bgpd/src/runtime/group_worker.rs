@@ -8,7 +8,7 @@ use std::thread;
 use bgp_engine::export::ExportSpec;
 use bgp_engine::group::{AnyGroup, Chunk, Outlet, Push};
 use bgp_engine::id::{GroupIndex, PeerIndex};
-use bgp_engine::stage::{AnyEmission, AnyKeys, Member};
+use bgp_engine::stage::{AnyEmission, AnyMissed, Member};
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
@@ -80,8 +80,8 @@ impl Outlet for Queues<'_> {
         }
     }
 
-    fn refill(&mut self, partition: usize, group: GroupIndex, member: Member, keys: AnyKeys) {
-        self.tell(partition, RibControl::Refill { group, member, keys });
+    fn refill(&mut self, partition: usize, group: GroupIndex, member: Member, missed: AnyMissed) {
+        self.tell(partition, RibControl::Refill { group, member, missed });
     }
 
     fn walk(&mut self, group: GroupIndex, member: Member) {

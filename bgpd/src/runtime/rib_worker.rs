@@ -9,7 +9,7 @@ use bgp_engine::config::Global;
 use bgp_engine::export::ExportSpec;
 use bgp_engine::id::{GroupIndex, PeerIndex};
 use bgp_engine::rib::{Cursor, Explanation, Partition, PartitionSettings, PeerCounters, RouteQuery, Slice, decision};
-use bgp_engine::stage::{AnyEmission, AnyKeys, Member};
+use bgp_engine::stage::{AnyEmission, AnyMissed, Member};
 use bgp_wire::Family;
 use ipnet::IpNet;
 use tokio::sync::{mpsc, oneshot};
@@ -29,7 +29,7 @@ pub(crate) enum RibControl {
     Join { group: GroupIndex, member: Member },
     Leave { group: GroupIndex, member: Member },
     Credit { group: GroupIndex },
-    Refill { group: GroupIndex, member: Member, keys: AnyKeys },
+    Refill { group: GroupIndex, member: Member, missed: AnyMissed },
     Query { query: RouteQuery, cursor: Cursor, limit: usize, reply: oneshot::Sender<Slice> },
     Explain { family: Family, prefix: IpNet, reply: oneshot::Sender<Option<Explanation>> },
     Counters { asked: Vec<CounterQuery>, reply: oneshot::Sender<Vec<CounterAnswer>> },
@@ -125,8 +125,8 @@ impl Worker {
             RibControl::Join { group, member } => partition.join(group, member),
             RibControl::Leave { group, member } => partition.leave(group, member),
             RibControl::Credit { group } => partition.walk_credit(group),
-            RibControl::Refill { group, member, keys } => {
-                partition.refill(group, member, &keys, &mut self.emissions);
+            RibControl::Refill { group, member, missed } => {
+                partition.refill(group, member, &missed, &mut self.emissions);
             }
             RibControl::Reconfigure { router_id, options } => {
                 partition.reconfigure(router_id, options, &mut self.emissions);

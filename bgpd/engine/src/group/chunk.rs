@@ -52,37 +52,53 @@ impl Chunk {
     }
 }
 
+/// Where a destination stands.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place {
+    pub(super) partition: usize,
+    pub(super) position: u32,
+}
+
+/// What is kept of a change for members that cannot be sent it: enough to ask for the present state.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Noted<K> {
+    /// Something was announced of the destination here. If it goes, that is a change of its own.
+    At(Place),
+    /// This was withdrawn; what stands in its place is another destination.
+    Key(K),
+}
+
 /// A chunk in the making.
 pub(super) struct OpenChunk<K> {
     pub(super) bytes: Vec<u8>,
-    /// The keys that the messages are about.
-    pub(super) keys: Vec<K>,
+    /// What the messages are about.
+    pub(super) noted: Vec<Noted<K>>,
     skips: Vec<Skip>,
-    /// The same for keys: positions in `keys`.
-    own_keys: Vec<Skip>,
+    /// The same for what they are about: indexes in `noted`.
+    own: Vec<Skip>,
     nothing: Arc<[Skip]>,
 }
 
 /// A chunk and what it is about.
 pub(super) struct Closed<K> {
     pub(super) chunk: Chunk,
-    pub(super) keys: Vec<K>,
-    own_keys: Vec<Skip>,
+    pub(super) noted: Vec<Noted<K>>,
+    own: Vec<Skip>,
 }
 
 impl<K: Copy> OpenChunk<K> {
     pub(super) fn new() -> Self {
-        Self { bytes: Vec::new(), keys: Vec::new(), skips: Vec::new(), own_keys: Vec::new(), nothing: Arc::new([]) }
+        Self { bytes: Vec::new(), noted: Vec::new(), skips: Vec::new(), own: Vec::new(), nothing: Arc::new([]) }
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.keys.is_empty()
+        self.noted.is_empty()
     }
 
-    /// Notes that everything since `bytes` octets and `keys` keys comes from a member's own route.
-    pub(super) fn skip(&mut self, source: PeerIndex, bytes: usize, keys: usize) {
+    /// Notes that everything since `bytes` octets and `noted` changes comes from a member's own route.
+    pub(super) fn skip(&mut self, source: PeerIndex, bytes: usize, noted: usize) {
         extend(&mut self.skips, source, bytes, self.bytes.len());
-        extend(&mut self.own_keys, source, keys, self.keys.len());
+        extend(&mut self.own, source, noted, self.noted.len());
     }
 
     /// Closes the chunk and opens an empty one.
@@ -104,37 +120,38 @@ impl<K: Copy> OpenChunk<K> {
         };
         Closed {
             chunk: Chunk { bytes, skip },
-            keys: std::mem::take(&mut self.keys),
-            own_keys: std::mem::take(&mut self.own_keys),
+            noted: std::mem::take(&mut self.noted),
+            own: std::mem::take(&mut self.own),
         }
     }
 
     /// Takes the memory of a closed chunk back.
     pub(super) fn reuse(&mut self, closed: Closed<K>) {
-        let Closed { mut keys, mut own_keys, .. } = closed;
-        keys.clear();
-        own_keys.clear();
-        self.keys = keys;
-        self.own_keys = own_keys;
+        let Closed { mut noted, mut own, .. } = closed;
+        noted.clear();
+        own.clear();
+        self.noted = noted;
+        self.own = own;
     }
 }
 
 impl<K: Copy> Closed<K> {
-    /// Messages for one member.
+    /// Withdrawals for one member.
     pub(super) fn private(bytes: Bytes, keys: Vec<K>) -> Self {
-        Self { chunk: Chunk { bytes, skip: [].into() }, keys, own_keys: Vec::new() }
+        let noted = keys.into_iter().map(Noted::Key).collect();
+        Self { chunk: Chunk { bytes, skip: [].into() }, noted, own: Vec::new() }
     }
 
-    /// The keys of the chunk that are not about `member`'s own routes.
-    pub(super) fn keys_for(&self, member: PeerIndex) -> impl Iterator<Item = K> + '_ {
-        let own = self.own_keys.iter().filter(move |skip| skip.source == member);
+    /// What the chunk is about besides `member`'s own routes.
+    pub(super) fn noted_for(&self, member: PeerIndex) -> impl Iterator<Item = Noted<K>> + '_ {
+        let own = self.own.iter().filter(move |skip| skip.source == member);
         let mut own = own.peekable();
         let mine = move |at: usize| {
             while own.next_if(|skip| skip.end as usize <= at).is_some() {}
             own.peek().is_some_and(|skip| skip.start as usize <= at)
         };
         let mut mine = mine;
-        self.keys.iter().enumerate().filter(move |(at, _)| !mine(*at)).map(|(_, key)| *key)
+        self.noted.iter().enumerate().filter(move |(at, _)| !mine(*at)).map(|(_, noted)| *noted)
     }
 }
 

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use bgp_wire::update::PathKey;
 
+use super::chunk::{Noted, Place};
 use super::{Chunk, Closed, Group, Outlet, Push, current};
 use crate::id::PeerIndex;
-use crate::stage::{Change, Member, Routed};
+use crate::stage::{Change, Emission, Member, Routed};
 
 impl<N: Routed> Group<N> {
     /// Sends what is encoded and waits for more to share its chunk.
@@ -24,19 +25,20 @@ impl<N: Routed> Group<N> {
 
     /// Changes for all members. What a member loses because its own path is the best now, it is
     /// told by itself, behind everything before.
-    pub(super) fn deliver_to_all(&mut self, changes: &[Change<N>], outlet: &mut impl Outlet) {
+    pub(super) fn deliver_to_all(&mut self, emission: &Emission<N>, outlet: &mut impl Outlet) {
+        let changes = &emission.changes[..];
         let mut live = self.members.iter().filter(|(_, state)| !state.slow);
         let (first, second) = (live.next(), live.next());
         let only = first.filter(|_| second.is_none()).map(|(peer, _)| *peer);
         if first.is_none() {
-            self.note_for_slow(changes);
+            self.note_for_slow(emission);
             return;
         }
         if only.is_some() && self.members.len() > 1 {
-            // Members that are slow note the keys of chunks, so a chunk must have all of them.
-            self.encode(changes, None, |group| group.flush(outlet));
+            // Members that are slow note what chunks are about, so a chunk must have all of them.
+            self.encode(emission, None, |group| group.flush(outlet));
         } else {
-            self.encode(changes, only, |group| group.flush(outlet));
+            self.encode(emission, only, |group| group.flush(outlet));
         }
         let private = self.private_withdrawals(changes);
         if !private.is_empty() {
@@ -45,10 +47,13 @@ impl<N: Routed> Group<N> {
         }
     }
 
-    /// Nobody can be sent anything: only keys are noted.
-    fn note_for_slow(&mut self, changes: &[Change<N>]) {
+    /// Nobody can be sent anything.
+    fn note_for_slow(&mut self, emission: &Emission<N>) {
         for state in self.members.values_mut() {
-            state.miss(changes.iter().map(|change| change.key));
+            state.missed.note(emission.changes.iter().map(|change| match change.new {
+                Some(_) => Noted::At(Place { partition: emission.partition, position: change.position }),
+                None => Noted::Key(change.key),
+            }));
         }
     }
 
@@ -80,14 +85,14 @@ impl<N: Routed> Group<N> {
     }
 
     /// Changes for some members, where they are still the same membership.
-    pub(super) fn deliver_to(&mut self, targets: &[Member], changes: &[Change<N>], outlet: &mut impl Outlet) {
+    pub(super) fn deliver_to(&mut self, targets: &[Member], emission: &Emission<N>, outlet: &mut impl Outlet) {
         self.flush(outlet);
         let there = targets.iter().filter(|member| current(&mut self.members, **member).is_some());
         let there: Vec<Member> = there.copied().collect();
-        if there.is_empty() || changes.is_empty() {
+        if there.is_empty() || emission.changes.is_empty() {
             return;
         }
-        self.encode(changes, None, |group| group.flush_to(&there, outlet));
+        self.encode(emission, None, |group| group.flush_to(&there, outlet));
         self.flush_to(&there, outlet);
     }
 
@@ -135,6 +140,6 @@ fn offer<N: Routed>(
     }
     let found = !state.slow;
     state.slow = true;
-    state.miss(closed.keys_for(peer));
+    state.missed.note(closed.noted_for(peer));
     found
 }

@@ -4,9 +4,10 @@ use bgp_wire::attribute::AttributeBlock;
 use bgp_wire::update::PathKey;
 
 use super::Group;
+use super::chunk::{Noted, Place};
 use super::pack::Packed;
 use crate::id::PeerIndex;
-use crate::stage::{Change, Routed};
+use crate::stage::{Emission, Routed};
 
 /// Octets after which a chunk is closed.
 pub(super) const CHUNK: usize = 64 * 1024;
@@ -15,16 +16,16 @@ const STEP: usize = 4096;
 
 impl<N: Routed> Group<N> {
     /// Encodes changes into the open chunk; calls `full` whenever it is large enough to go.
-    pub(super) fn encode(&mut self, changes: &[Change<N>], only: Option<PeerIndex>, mut full: impl FnMut(&mut Self)) {
+    pub(super) fn encode(&mut self, emission: &Emission<N>, only: Option<PeerIndex>, mut full: impl FnMut(&mut Self)) {
         let mut packer = std::mem::replace(&mut self.packer, super::Packer::new());
-        packer.pack(changes, |run| {
+        packer.pack(&emission.changes, |run| {
             // What only its own source could be sent is for nobody.
             if only.is_some() && run.source == only {
                 return;
             }
             self.statistics.runs += 1;
-            for keys in run.keys.chunks(STEP) {
-                self.encode_run(&Packed { keys, ..*run });
+            for step in run.chunks(STEP) {
+                self.encode_run(&step, emission.partition);
                 if self.open.bytes.len() >= CHUNK {
                     full(self);
                 }
@@ -33,16 +34,22 @@ impl<N: Routed> Group<N> {
         self.packer = packer;
     }
 
-    fn encode_run(&mut self, run: &Packed<'_, N::Key>) {
-        let (bytes, keys) = (self.open.bytes.len(), self.open.keys.len());
-        self.open.keys.extend_from_slice(run.keys);
+    fn encode_run(&mut self, run: &Packed<'_, N::Key>, partition: usize) {
+        let (bytes, noted) = (self.open.bytes.len(), self.open.noted.len());
+        match run.new {
+            Some(_) => {
+                let places = run.positions.iter().map(|&position| Noted::At(Place { partition, position }));
+                self.open.noted.extend(places);
+            }
+            None => self.open.noted.extend(run.keys.iter().copied().map(Noted::Key)),
+        }
         let announced = self.announce(run);
         if !announced {
             self.encoder.unreach::<N>(self.spec.add_path(), run.keys, &mut self.open.bytes);
         }
         self.statistics.bytes += (self.open.bytes.len() - bytes) as u64;
         if let Some(source) = run.source.filter(|source| self.members.contains_key(source)) {
-            self.open.skip(source, bytes, keys);
+            self.open.skip(source, bytes, noted);
         }
     }
 

@@ -1,17 +1,16 @@
 //! One member of a group: what it still has to be told.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bgp_wire::Nlri;
-use bgp_wire::update::PathKey;
 use bytes::Bytes;
 
-use crate::stage::partition_of;
+use super::missed::Backlog;
+use crate::stage::Missed;
 
-/// Keys that one refill asks for at most.
+/// Destinations that a member asks for at a time.
 const REFILL: usize = 4096;
-/// Keys that may come twice before duplicates are looked for.
-const SLACK: usize = 1024;
 
 /// State of a member.
 pub(super) struct MemberState<N: Nlri> {
@@ -28,10 +27,9 @@ pub(super) struct MemberState<N: Nlri> {
     pub(super) end_of_refresh: Option<Bytes>,
     /// Refills asked for and not come.
     pub(super) refills: usize,
-    missed: Vec<PathKey<N::Key>>,
-    /// Length of `missed` when it was last free of duplicates.
-    distinct: usize,
-    asked: Vec<PathKey<N::Key>>,
+    /// What changed and was not sent.
+    pub(super) missed: Backlog<N>,
+    asked: BTreeMap<usize, Arc<Missed<N>>>,
 }
 
 impl<N: Nlri> MemberState<N> {
@@ -43,18 +41,8 @@ impl<N: Nlri> MemberState<N> {
             end_of_rib: Some(end_of_rib),
             end_of_refresh: None,
             refills: 0,
-            missed: Vec::new(),
-            distinct: 0,
-            asked: Vec::new(),
-        }
-    }
-
-    /// Notes keys whose change was not sent. The memory is bounded by the table: keys that are
-    /// there twice are found when the list has doubled.
-    pub(super) fn miss(&mut self, keys: impl IntoIterator<Item = PathKey<N::Key>>) {
-        self.missed.extend(keys);
-        if self.missed.len() > 2 * self.distinct + SLACK {
-            self.tidy();
+            missed: Backlog::new(),
+            asked: BTreeMap::new(),
         }
     }
 
@@ -63,23 +51,14 @@ impl<N: Nlri> MemberState<N> {
         self.missed.is_empty() && self.refills == 0
     }
 
-    /// The next keys to ask for, by partition. Nothing while the last refills are under way.
-    pub(super) fn ask(&mut self, partitions: usize) -> BTreeMap<usize, Vec<PathKey<N::Key>>> {
-        let mut by_partition = BTreeMap::<_, Vec<_>>::new();
+    /// What to ask for next, by partition. Nothing while the last refills are under way.
+    pub(super) fn ask(&mut self, partitions: usize) -> BTreeMap<usize, Arc<Missed<N>>> {
         if self.slow || self.refills > 0 || self.missed.is_empty() {
-            return by_partition;
+            return BTreeMap::new();
         }
-        if self.distinct != self.missed.len() {
-            self.tidy();
-        }
-        self.asked = self.missed.split_off(self.missed.len().saturating_sub(REFILL));
-        self.distinct = self.missed.len();
-        for key in &self.asked {
-            let partition = partition_of::<N>(&key.key, partitions);
-            by_partition.entry(partition).or_default().push(*key);
-        }
-        self.refills = by_partition.len();
-        by_partition
+        self.asked = self.missed.take(REFILL, partitions);
+        self.refills = self.asked.len();
+        self.asked.clone()
     }
 
     /// One refill has come.
@@ -97,13 +76,8 @@ impl<N: Nlri> MemberState<N> {
         self.walks_left = walks;
         self.end_of_refresh = end.or(self.end_of_refresh.take());
         self.refills = 0;
-        let asked = std::mem::take(&mut self.asked);
-        self.miss(asked);
-    }
-
-    fn tidy(&mut self) {
-        self.missed.sort_unstable();
-        self.missed.dedup();
-        self.distinct = self.missed.len();
+        for (partition, missed) in std::mem::take(&mut self.asked) {
+            self.missed.put_back(partition, &missed);
+        }
     }
 }

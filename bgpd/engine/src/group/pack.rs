@@ -22,6 +22,7 @@ pub(super) struct Packer<K> {
     hasher: FixedState,
     run_of: Vec<u32>,
     ordered: Vec<PathKey<K>>,
+    positions: Vec<u32>,
     mixed: Vec<PathKey<K>>,
 }
 
@@ -33,6 +34,16 @@ pub(super) struct Packed<'a, K> {
     pub(super) source: Option<PeerIndex>,
     /// The keys.
     pub(super) keys: &'a [PathKey<K>],
+    /// Where their destinations stand, if they are announced.
+    pub(super) positions: &'a [u32],
+}
+
+impl<K> Packed<'_, K> {
+    /// The same in pieces of at most `size` keys.
+    pub(super) fn chunks(&self, size: usize) -> impl Iterator<Item = Packed<'_, K>> {
+        let positions = self.positions.chunks(size).chain(std::iter::repeat(&[][..]));
+        self.keys.chunks(size).zip(positions).map(|(keys, positions)| Packed { keys, positions, ..*self })
+    }
 }
 
 struct Run {
@@ -52,6 +63,7 @@ impl<K: Copy> Packer<K> {
             hasher: FixedState::with_seed(0),
             run_of: Vec::new(),
             ordered: Vec::new(),
+            positions: Vec::new(),
             mixed: Vec::new(),
         }
     }
@@ -60,17 +72,18 @@ impl<K: Copy> Packer<K> {
     pub(super) fn pack<N: Nlri<Key = K>>(&mut self, changes: &[Change<N>], mut with: impl FnMut(&Packed<'_, K>)) {
         self.sort(changes);
         for run in &self.runs {
-            let keys = &self.ordered[run.start as usize..][..run.count as usize];
+            let range = run.start as usize..(run.start + run.count) as usize;
+            let keys = &self.ordered[range.clone()];
             let new = changes[run.first as usize].new.as_ref();
             if new.is_none() && keys.len() < OWN_WITHDRAWALS {
                 self.mixed.extend_from_slice(keys);
                 continue;
             }
             let new = new.map(|(attrs, source)| (attrs, source));
-            with(&Packed { new, source: run.source, keys });
+            with(&Packed { new, source: run.source, keys, positions: &self.positions[range] });
         }
         if !self.mixed.is_empty() {
-            with(&Packed { new: None, source: None, keys: &self.mixed });
+            with(&Packed { new: None, source: None, keys: &self.mixed, positions: &[] });
         }
     }
 
@@ -100,11 +113,15 @@ impl<K: Copy> Packer<K> {
             run.count = 0;
         }
         self.ordered.clear();
+        self.positions.clear();
         let Some(first) = changes.first() else { return };
         self.ordered.resize(changes.len(), first.key);
+        self.positions.resize(changes.len(), 0);
         for (change, &run) in changes.iter().zip(&self.run_of) {
             let run = &mut self.runs[run as usize];
-            self.ordered[(run.start + run.count) as usize] = change.key;
+            let at = (run.start + run.count) as usize;
+            self.ordered[at] = change.key;
+            self.positions[at] = change.position;
             run.count += 1;
         }
     }

@@ -162,7 +162,7 @@ impl<N: Routed> Table<N> {
         destination.dirty = false;
         elect(destination, context.peers, context.decision, &mut self.scratch);
         for column in self.columns.iter_mut().flatten() {
-            column.update(destination, context.peers);
+            column.update(position, destination, context.peers);
         }
         if destination.is_vacant() {
             self.destinations.remove(position);

@@ -10,7 +10,7 @@ use super::walk::Walk;
 use crate::attr::AttrRef;
 use crate::export::ExportSpec;
 use crate::id::{GroupIndex, PeerIndex, Source};
-use crate::stage::{Cause, Change, Emission, Member, Routed, Target};
+use crate::stage::{Cause, Change, Emission, Member, Missed, Routed, Target};
 
 /// A group as a table knows it.
 pub(super) struct Column<N: Routed> {
@@ -43,22 +43,22 @@ impl<N: Routed> Column<N> {
 
     /// Compares what the group was told of a destination with what it should be told now.
     /// Says whether anything changed.
-    pub(super) fn update(&mut self, destination: &mut Destination<N::Key>, peers: &Peers) -> bool {
+    pub(super) fn update(&mut self, position: u32, destination: &mut Destination<N::Key>, peers: &Peers) -> bool {
         let before = self.changes.len();
         if self.removed {
             return false;
         }
         if self.spec.add_path() {
-            self.update_all(destination, peers);
+            self.update_all(position, destination, peers);
         } else {
             let new = destination.best().and_then(|path| self.exported(path, peers));
-            self.tell(destination, 0, new);
+            self.tell(position, destination, 0, new);
         }
         self.changes.len() > before
     }
 
     /// ADD-PATH (RFC 7911): every usable path is told under its local identifier.
-    fn update_all(&mut self, destination: &mut Destination<N::Key>, peers: &Peers) {
+    fn update_all(&mut self, position: u32, destination: &mut Destination<N::Key>, peers: &Peers) {
         let usable = |path: &&Path| path.rejection.is_none();
         let exported = destination.paths.as_slice().iter().filter(usable);
         let exported = exported.filter_map(|path| Some((path.local_id, self.exported(path, peers)?)));
@@ -67,10 +67,10 @@ impl<N: Routed> Column<N> {
         let gone = gone.filter(|id| exported.iter().all(|(local_id, _)| local_id != id));
         let gone: Vec<_> = gone.collect();
         for path_id in gone {
-            self.tell(destination, path_id, None);
+            self.tell(position, destination, path_id, None);
         }
         for (local_id, new) in exported {
-            self.tell(destination, local_id, Some(new));
+            self.tell(position, destination, local_id, Some(new));
         }
     }
 
@@ -80,7 +80,7 @@ impl<N: Routed> Column<N> {
     }
 
     /// Notes what the group is told now under one path identifier, and the change if it is one.
-    fn tell(&mut self, destination: &mut Destination<N::Key>, path_id: u16, new: Option<(AttrRef, Source)>) {
+    fn tell(&mut self, at: u32, destination: &mut Destination<N::Key>, path_id: u16, new: Option<(AttrRef, Source)>) {
         let old = destination.told.get(self.slot, path_id);
         let same = match (old, &new) {
             (None, None) => true,
@@ -101,7 +101,7 @@ impl<N: Routed> Column<N> {
             }
         }
         let key = PathKey { key: destination.key, path_id: path_id.into() };
-        self.changes.push(Change { key, old_source, new });
+        self.changes.push(Change { key, position: at, old_source, new });
     }
 
     fn count(&mut self, old: Option<PeerIndex>, new: Option<PeerIndex>) {
@@ -156,12 +156,26 @@ impl<N: Routed> Column<N> {
 }
 
 /// The announcement of something a group was told already.
-pub(super) fn repeat<N: Routed>(key: N::Key, told: &Told, peers: &Peers) -> Change<N> {
+pub(super) fn repeat<N: Routed>(key: N::Key, position: u32, told: &Told, peers: &Peers) -> Change<N> {
     Change {
         key: PathKey { key, path_id: told.path_id.into() },
+        position,
         old_source: None,
         new: Some((told.attrs.clone(), peers.get(told.peer).source)),
     }
+}
+
+/// What `to` is to be told of something the group was told. What it may have been told before is not known, so its own
+/// route, which it is not told, is a withdraw.
+fn present<N: Routed>(key: N::Key, position: u32, told: &Told, to: Member, peers: &Peers) -> Change<N> {
+    if told.peer == to.peer {
+        return gone(PathKey { key, path_id: told.path_id.into() });
+    }
+    repeat(key, position, told, peers)
+}
+
+fn gone<N: Routed>(key: PathKey<N::Key>) -> Change<N> {
+    Change { key, position: 0, old_source: None, new: None }
 }
 
 impl<N: Routed> Table<N> {
@@ -207,31 +221,43 @@ impl<N: Routed> Table<N> {
         self.column(group).map_or(0, |column| column.advertised(peer))
     }
 
-    /// Emits the present state of some keys for one member.
-    pub(super) fn refill(
-        &mut self,
-        group: GroupIndex,
-        to: Member,
-        keys: &[PathKey<N::Key>],
-        context: &mut Context<'_>,
-    ) {
+    /// Emits the present state of what a member missed.
+    pub(super) fn refill(&mut self, group: GroupIndex, to: Member, missed: &Missed<N>, context: &mut Context<'_>) {
         let mut located = std::mem::take(&mut self.scratch.located);
-        self.destinations.locate(keys.iter().map(|key| &key.key), &mut located);
-        let Some(column) = self.column(group) else { return };
-        let state = |(key, place): (&PathKey<N::Key>, &Located)| {
-            let told = self.destinations.located(&key.key, *place).and_then(|position| {
-                let path_id = u16::try_from(key.path_id).ok()?;
-                self.destinations.at(position).told.get(column.slot, path_id)
-            });
-            // What a member may have been told before is not known, so its own route, which it is
-            // not told, is a withdraw.
-            match told.filter(|told| told.peer != to.peer) {
-                Some(told) => repeat::<N>(key.key, told, context.peers),
-                None => Change { key: *key, old_source: None, new: None },
+        self.destinations.locate(missed.keys.iter().map(|key| &key.key), &mut located);
+        if let Some(column) = self.column(group) {
+            let mut changes = Vec::with_capacity(missed.positions.len() + missed.keys.len());
+            self.refill_keys(column.slot, to, (missed, &located), context, &mut changes);
+            for &position in &missed.positions {
+                let destination = self.destinations.at(position);
+                let told = destination.told.of(column.slot);
+                changes.extend(told.map(|told| present::<N>(destination.key, position, told, to, context.peers)));
             }
-        };
-        let changes: Vec<_> = keys.iter().zip(&located).map(state).collect();
-        column.emit(Target::Members([to].into()), Cause::Refill, changes, Vec::new(), context);
+            column.emit(Target::Members([to].into()), Cause::Refill, changes, Vec::new(), context);
+        }
         self.scratch.located = located;
+    }
+
+    fn refill_keys(
+        &self,
+        slot: Slot,
+        to: Member,
+        (missed, located): (&Missed<N>, &[Located]),
+        context: &Context<'_>,
+        changes: &mut Vec<Change<N>>,
+    ) {
+        for (key, place) in missed.keys.iter().zip(located) {
+            let position = self.destinations.located(&key.key, *place);
+            let told = position.and_then(|position| {
+                let path_id = u16::try_from(key.path_id).ok()?;
+                Some((position, self.destinations.at(position).told.get(slot, path_id)?))
+            });
+            changes.extend(match told {
+                // It is one of those told by position.
+                Some((position, _)) if missed.positions.binary_search(&position).is_ok() => None,
+                Some((position, told)) => Some(present::<N>(key.key, position, told, to, context.peers)),
+                None => Some(gone::<N>(*key)),
+            });
+        }
     }
 }

@@ -127,9 +127,9 @@ impl<N: Routed> Table<N> {
         for position in visited {
             let destination = destinations.at_mut(position);
             // A change is told to all; what stayed as it was, only to those who walk.
-            if !column.update(destination, context.peers) && !members.is_empty() {
+            if !column.update(position, destination, context.peers) && !members.is_empty() {
                 let told = destination.told.of(column.slot);
-                repeated.extend(told.map(|told| repeat::<N>(destination.key, told, context.peers)));
+                repeated.extend(told.map(|told| repeat::<N>(destination.key, position, told, context.peers)));
             }
         }
         column.emit_live(context);

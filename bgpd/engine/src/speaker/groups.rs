@@ -10,7 +10,7 @@ use super::{Fabric, Socket};
 use crate::export::ExportSpec;
 use crate::group::{AnyGroup, Chunk, Outlet, Push};
 use crate::id::{GroupIndex, PeerIndex};
-use crate::stage::{AnyEmission, AnyKeys, Member};
+use crate::stage::{AnyEmission, AnyMissed, Member};
 
 /// What an owner of groups is told besides changes. None of it waits for room anywhere.
 pub(super) enum GroupControl {
@@ -114,8 +114,8 @@ impl Outlet for Queues<'_> {
         queue.map_or(Push::Taken, |queue| queue.push(&chunk, member))
     }
 
-    fn refill(&mut self, partition: usize, group: GroupIndex, member: Member, keys: AnyKeys) {
-        self.outside.partitions[partition].control.push_back(RibControl::Refill { group, member, keys });
+    fn refill(&mut self, partition: usize, group: GroupIndex, member: Member, missed: AnyMissed) {
+        self.outside.partitions[partition].control.push_back(RibControl::Refill { group, member, missed });
     }
 
     fn walk(&mut self, group: GroupIndex, member: Member) {

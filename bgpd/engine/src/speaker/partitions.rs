@@ -8,7 +8,7 @@ use super::Fabric;
 use crate::export::ExportSpec;
 use crate::id::GroupIndex;
 use crate::rib::{Partition, PartitionSettings, decision};
-use crate::stage::{AnyBatch, AnyEmission, AnyKeys, Fence, Member};
+use crate::stage::{AnyBatch, AnyEmission, AnyMissed, Fence, Member};
 
 /// Data for a partition, in order.
 pub(super) enum RibMessage {
@@ -24,7 +24,7 @@ pub(super) enum RibControl {
     Join { group: GroupIndex, member: Member },
     Leave { group: GroupIndex, member: Member },
     Credit { group: GroupIndex },
-    Refill { group: GroupIndex, member: Member, keys: AnyKeys },
+    Refill { group: GroupIndex, member: Member, missed: AnyMissed },
     Reconfigure { router_id: Ipv4Addr, options: decision::Options },
 }
 
@@ -57,7 +57,7 @@ impl PartitionWorker {
             RibControl::Join { group, member } => partition.join(group, member),
             RibControl::Leave { group, member } => partition.leave(group, member),
             RibControl::Credit { group } => partition.walk_credit(group),
-            RibControl::Refill { group, member, keys } => partition.refill(group, member, &keys, out),
+            RibControl::Refill { group, member, missed } => partition.refill(group, member, &missed, out),
             RibControl::Reconfigure { router_id, options } => partition.reconfigure(router_id, options, out),
         }
     }

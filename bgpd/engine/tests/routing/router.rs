@@ -10,7 +10,7 @@ use bgp_engine::group::{Chunk, Group, Outlet, Push};
 use bgp_engine::id::{GroupIndex, PeerIndex, Source, SourceKind};
 use bgp_engine::policy::Policy;
 use bgp_engine::rib::{Partition, PartitionSettings, decision};
-use bgp_engine::stage::{AnyEmission, AnyKeys, Batch, Fence, Member, Routed, partition_of};
+use bgp_engine::stage::{AnyEmission, AnyMissed, Batch, Fence, Member, Routed, partition_of};
 use bgp_wire::attribute::{AsPath, Attribute, AttributeBlock, Origin};
 use bgp_wire::frame::MessageType;
 use bgp_wire::nlri::{Ipv4Unicast, Prefix};
@@ -29,7 +29,7 @@ type Told = BTreeMap<Key, Vec<u32>>;
 enum Control {
     Join(Member),
     Leave(Member),
-    Refill(usize, Member, AnyKeys),
+    Refill(usize, Member, AnyMissed),
     Credit(usize),
 }
 
@@ -63,8 +63,8 @@ impl Outlet for Outside {
         Push::Taken
     }
 
-    fn refill(&mut self, partition: usize, _: GroupIndex, member: Member, keys: AnyKeys) {
-        self.control.push_back(Control::Refill(partition, member, keys));
+    fn refill(&mut self, partition: usize, _: GroupIndex, member: Member, missed: AnyMissed) {
+        self.control.push_back(Control::Refill(partition, member, missed));
     }
 
     fn walk(&mut self, _: GroupIndex, member: Member) {
@@ -229,9 +229,9 @@ impl Router {
             Control::Join(member) => self.partitions.iter_mut().for_each(|one| one.join(GROUP, member)),
             Control::Leave(member) => self.partitions.iter_mut().for_each(|one| one.leave(GROUP, member)),
             Control::Credit(partition) => self.partitions[partition].walk_credit(GROUP),
-            Control::Refill(partition, member, keys) => {
+            Control::Refill(partition, member, missed) => {
                 let mut out = Vec::new();
-                self.partitions[partition].refill(GROUP, member, &keys, &mut out);
+                self.partitions[partition].refill(GROUP, member, &missed, &mut out);
                 self.emitted[partition].extend(out);
             }
         }
