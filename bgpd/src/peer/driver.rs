@@ -180,7 +180,13 @@ impl Driver {
     async fn wake_up(&mut self, wake: Wake) {
         match wake {
             Wake::Command(command) => self.command(command),
-            Wake::Incoming(stream) => self.accept(stream),
+            Wake::Incoming(stream) => {
+                // A dynamic neighbor is started and then given its connection: in this order, however both come.
+                while let Ok(command) = self.commands.try_recv() {
+                    self.command(Some(command));
+                }
+                self.accept(stream);
+            }
             Wake::Connected(result) => self.connected(result),
             Wake::Connection(conn, ConnectionEvent::Read) => self.read(conn).await,
             Wake::Connection(conn, ConnectionEvent::Closed(error)) => {

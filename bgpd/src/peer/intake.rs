@@ -7,7 +7,7 @@ use bgp_engine::intake::Received;
 use bgp_engine::session::{Action, ConnectionId, Input};
 use bgp_engine::stage::Fence;
 use bgp_wire::Notification;
-use bgp_wire::update::{Fault, FaultAction};
+use bgp_wire::update::{Fault, FaultAction, FaultReason};
 use tokio::sync::mpsc::error::TrySendError;
 use tracing::warn;
 
@@ -129,6 +129,10 @@ fn report(peer: &IpAddr, malformed: &mut Malformed, faults: &[Fault], body: &[u8
             FaultAction::AttributeDiscard => &mut malformed.attribute_discard,
         };
         *counter += 1;
+    }
+    // What follows a family that was disabled must not hide why it was.
+    if malformed.last.is_some() && faults.iter().all(|fault| matches!(fault.reason, FaultReason::NotNegotiated(_))) {
+        return;
     }
     let reason = faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
     // The strongest verdict is the one to look at.

@@ -91,6 +91,19 @@ impl Namespace {
         self.run(arguments).status.success()
     }
 
+    /// Runs `work` in it, on a thread of its own. Sockets that are made there stay in the namespace.
+    ///
+    /// # Panics
+    /// When the namespace cannot be entered, or `work` panics.
+    pub fn inside<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        let entered = || {
+            let file = std::fs::File::open(format!("/run/netns/{}", self.name)).expect("a namespace has a file");
+            nix::sched::setns(file, nix::sched::CloneFlags::CLONE_NEWNET).expect("root may enter namespaces");
+            work()
+        };
+        std::thread::scope(|scope| scope.spawn(entered).join()).unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    }
+
     /// Lays a cable to another namespace; this end is up.
     pub(super) fn wire(&self, interface: &str, other: &Self, other_interface: &str) {
         let (this, that) = (&self.name, &other.name);
