@@ -8,12 +8,14 @@
 pub mod announcement;
 pub mod arguments;
 pub mod cluster;
+pub mod cni;
 pub mod forwarding;
 pub mod guard;
 pub mod kernel;
 pub mod kube_router;
 pub mod kubernetes;
 pub mod learned;
+pub mod masquerade;
 mod prefix_map;
 pub mod problem;
 pub mod retirement;
