@@ -9,8 +9,12 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use ipnet::IpNet;
 
 use crate::announcement::{AnnouncementRules, Scope};
+use crate::bgpd::Ownership;
 use crate::cluster::ServiceAddress;
+use crate::cni::CniRules;
 use crate::forwarding::Placement;
+use crate::kubernetes::NodeSelection;
+use crate::mesh::MeshRules;
 use crate::topology::NextHopRules;
 
 /// Announces a Kubernetes cluster's pod CIDRs through bgpd and installs the routes that bgpd learns.
@@ -44,11 +48,18 @@ pub enum Command {
         #[arg(short, long, value_enum, default_value = "table")]
         output: Output,
     },
-    /// Remove the routes, the exemption from masquerade and the CNI configuration that a sidecar left on this node
+    /// Remove the routes, the announcements, the exemption from masquerade and the CNI configuration that a sidecar
+    /// left on this node
     Uninstall {
         /// Protocol number of the routes
         #[arg(long, env = "BGP_SIDECAR_PROTOCOL", default_value_t = DEFAULT_PROTOCOL, value_parser = protocol)]
         protocol: u8,
+        /// bgpd's API, to withdraw what was announced; where nobody answers, the lease ends it
+        #[arg(long, value_name = "SERVER", env = "BGPCTL_SERVER", default_value = DEFAULT_SERVER)]
+        server: String,
+        /// In whose name routes were announced
+        #[arg(long, value_name = "NAME", env = "BGP_SIDECAR_OWNER", default_value = DEFAULT_OWNER)]
+        owner: String,
         /// CNI configuration to remove
         #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = DEFAULT_CNI_CONF)]
         cni_conf: Option<PathBuf>,
@@ -73,6 +84,8 @@ pub enum Mode {
     Cluster,
 }
 
+const DEFAULT_SERVER: &str = "unix:/run/bgpd/bgpd.sock";
+const DEFAULT_OWNER: &str = "bgp-sidecar";
 const DEFAULT_LISTEN: &str = "127.0.0.1:50180";
 const DEFAULT_CNI_CONF: &str = "/etc/cni/net.d/10-bgp.conflist";
 /// Free in iproute2's `rt_protos`.
@@ -90,8 +103,15 @@ pub struct RunArguments {
     #[arg(long, value_name = "NAME", env = "NODE_NAME", required_if_eq("mode", "node"))]
     pub node_name: Option<String>,
     /// bgpd's API: unix:PATH or http://HOST:PORT
-    #[arg(long, value_name = "SERVER", env = "BGPCTL_SERVER", default_value = "unix:/run/bgpd/bgpd.sock")]
+    #[arg(long, value_name = "SERVER", env = "BGPCTL_SERVER", default_value = DEFAULT_SERVER)]
     pub server: String,
+    /// In whose name routes are announced. Two sidecars beside one bgpd need different ones
+    #[arg(long, value_name = "NAME", env = "BGP_SIDECAR_OWNER", default_value = DEFAULT_OWNER)]
+    pub owner: String,
+    /// Seconds that announcements outlive the sidecar
+    #[arg(long, value_name = "SECONDS", env = "BGP_SIDECAR_LEASE", default_value_t = 300,
+        value_parser = clap::value_parser!(u32).range(10..=86400))]
+    pub lease: u32,
     /// Kubernetes client configuration; default that of the pod, then that of kubectl
     #[arg(long, value_name = "FILE", env = "BGP_SIDECAR_KUBECONFIG")]
     pub kubeconfig: Option<PathBuf>,
@@ -99,6 +119,9 @@ pub struct RunArguments {
     /// Next hop of announced routes instead of the node's InternalIP; once per family
     #[arg(long, value_name = "ADDRESS", env = "BGP_SIDECAR_NEXT_HOP", value_delimiter = ',', num_args = 1)]
     pub next_hop: Vec<IpAddr>,
+    /// Announce nothing
+    #[arg(long, env = "BGP_SIDECAR_NO_ANNOUNCE")]
+    pub no_announce: bool,
     /// Also announce these addresses of Services
     #[arg(long, value_enum, value_name = "KIND", env = "BGP_SIDECAR_SERVICES", value_delimiter = ',', num_args = 1)]
     pub services: Vec<ServiceAddress>,
@@ -108,9 +131,15 @@ pub struct RunArguments {
     /// Seconds between asking peers to avoid a route (RFC 8326) and withdrawing it
     #[arg(long, value_name = "SECONDS", env = "BGP_SIDECAR_DRAIN_TIME", default_value_t = 5)]
     pub drain_time: u64,
+    /// Configure every other Node as a neighbor of bgpd, for a cluster without a reflector
+    #[arg(long, env = "BGP_SIDECAR_FULL_MESH", requires = "node_name")]
+    pub full_mesh: bool,
     /// Configure the neighbors of bgpd that kube-router's annotations on the Node name
-    #[arg(long, env = "BGP_SIDECAR_KUBE_ROUTER_PEERS")]
+    #[arg(long, env = "BGP_SIDECAR_KUBE_ROUTER_PEERS", requires = "node_name")]
     pub kube_router_peers: bool,
+    /// Peer group, of bgpd's configuration, of the neighbors that are configured here
+    #[arg(long, value_name = "NAME", env = "BGP_SIDECAR_PEER_GROUP")]
+    pub peer_group: Option<String>,
 
     /// Do not install learned routes (the default in cluster mode)
     #[arg(long, env = "BGP_SIDECAR_NO_INSTALL", conflicts_with = "install")]
@@ -149,6 +178,9 @@ pub struct RunArguments {
     /// Do not exempt traffic between pods of different nodes and clusters from masquerade
     #[arg(long, env = "BGP_SIDECAR_NO_MASQUERADE_EXEMPTION")]
     pub no_masquerade_exemption: bool,
+    /// Of the learned routes, exempt only those inside this prefix; default all but a default route
+    #[arg(long, value_name = "PREFIX", env = "BGP_SIDECAR_EXEMPT_WITHIN", value_delimiter = ',', num_args = 1)]
+    pub exempt_within: Vec<IpNet>,
     /// Write a CNI configuration for the node's pod CIDRs
     #[arg(long, value_name = "FILE", env = "BGP_SIDECAR_CNI_CONF", num_args = 0..=1,
         default_missing_value = DEFAULT_CNI_CONF)]
@@ -156,11 +188,17 @@ pub struct RunArguments {
     /// Leave the portmap plugin out of the CNI configuration
     #[arg(long, env = "BGP_SIDECAR_CNI_NO_PORTMAP")]
     pub cni_no_portmap: bool,
+    /// Where the CNI plugins are; they are asked for the newest version of the specification that they support
+    #[arg(long, value_name = "DIR", env = "BGP_SIDECAR_CNI_PLUGINS", default_value = "/opt/cni/bin")]
+    pub cni_plugins: PathBuf,
+    /// Version of the CNI specification to write instead
+    #[arg(long, value_name = "VERSION", env = "BGP_SIDECAR_CNI_VERSION")]
+    pub cni_version: Option<String>,
     /// MTU of pods in the CNI configuration; default the bridge's
     #[arg(long, env = "BGP_SIDECAR_CNI_MTU")]
     pub cni_mtu: Option<u32>,
 
-    /// Where to serve /healthz, /livez, /metrics and /status
+    /// Where to serve /healthz, /readyz, /livez, /metrics and /status
     #[arg(long, value_name = "ADDRESS:PORT", env = "BGP_SIDECAR_LISTEN", default_value = DEFAULT_LISTEN)]
     pub listen: SocketAddr,
     /// File to keep the last known state of Nodes in, for a start without an API server
@@ -208,6 +246,41 @@ impl RunArguments {
                 via_default: self.resolve_via_default,
                 link_local_interface: self.link_local_interface.clone(),
             },
+        })
+    }
+
+    /// In whose name routes are announced and for how long.
+    #[must_use]
+    pub fn ownership(&self) -> Ownership {
+        Ownership { owner: self.owner.clone(), lease: Duration::from_secs(self.lease.into()) }
+    }
+
+    /// Which neighbors to configure.
+    #[must_use]
+    pub fn mesh_rules(&self) -> MeshRules {
+        MeshRules {
+            node: self.node_name.clone().unwrap_or_default(),
+            full_mesh: self.full_mesh,
+            annotated_peers: self.kube_router_peers,
+            peer_group: self.peer_group.clone(),
+        }
+    }
+
+    /// Which Nodes to follow.
+    #[must_use]
+    pub fn nodes(&self) -> NodeSelection {
+        if self.full_mesh { NodeSelection::All } else { NodeSelection::from(&self.scope()) }
+    }
+
+    /// The CNI configuration to write, if any.
+    #[must_use]
+    pub fn cni_rules(&self) -> Option<CniRules> {
+        self.cni_conf.as_ref().map(|file| CniRules {
+            file: file.clone(),
+            portmap: !self.cni_no_portmap,
+            mtu: self.cni_mtu,
+            version: self.cni_version.clone(),
+            plugins: self.cni_plugins.clone(),
         })
     }
 

@@ -12,7 +12,7 @@ use crate::kube_router::Annotations;
 use crate::problem::{Problem, Reason};
 
 /// The cluster as it was last seen.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cluster {
     /// Nodes by name.
     pub nodes: BTreeMap<String, Node>,
@@ -124,7 +124,7 @@ fn departure(node: &core::Node) -> Departure {
 }
 
 /// Which of a Service's addresses.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, clap::ValueEnum)]
 pub enum ServiceAddress {
     /// `status.loadBalancer.ingress`
     LoadBalancer,
@@ -135,7 +135,7 @@ pub enum ServiceAddress {
 }
 
 /// A Service.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Service {
     /// Its addresses by kind.
     pub addresses: BTreeSet<(ServiceAddress, IpAddr)>,
@@ -178,7 +178,7 @@ impl Service {
 }
 
 /// Part of the endpoints of a Service.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Slice {
     /// The Service as `namespace/name`.
     pub service: String,

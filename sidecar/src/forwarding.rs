@@ -294,6 +294,10 @@ impl Forwarding {
         if paths.is_empty() {
             return Ok(BTreeSet::new());
         }
+        if paths.iter().all(|path| self.topology.is_own(path.next_hop)) {
+            // What leads here is this node's own: its pods are reached without a route.
+            return Ok(BTreeSet::new());
+        }
         let problem = |reason, message: String| Problem::new(format_args!("route/{prefix}"), reason, message);
         self.guard.check(prefix).map_err(|refusal| problem(Reason::RouteRefused, refusal.to_string()))?;
         if let Some(protocol) = self.occupied.get(&prefix) {

@@ -16,6 +16,7 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::runtime::watcher;
 use kube::{Api, Client, Config};
+use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 pub use self::cache::Cache;
@@ -30,14 +31,27 @@ const WATCH_SECONDS: u32 = 120;
 const SILENCE: Duration = Duration::from_secs(WATCH_SECONDS as u64 + 10);
 
 /// What is known of the cluster.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Known {
     /// The last complete state, changed by what came since.
     pub cluster: Cluster,
     /// All Nodes that matter have been listed once, or remembered from an earlier run.
     pub has_nodes: bool,
+    /// All Services have been listed once, or remembered.
+    pub has_services: bool,
+    /// All EndpointSlices have been listed once, or remembered.
+    pub has_slices: bool,
     /// Why the API cannot be used now, by kind of object.
+    #[serde(skip)]
     pub trouble: std::collections::BTreeMap<&'static str, String>,
+}
+
+impl Known {
+    /// Whether all that matters is known.
+    #[must_use]
+    pub fn is_complete(&self, with_services: bool) -> bool {
+        self.has_nodes && (!with_services || self.has_services && self.has_slices)
+    }
 }
 
 /// Why there is no client for the API.
@@ -104,14 +118,21 @@ pub async fn observe(client: Client, nodes: NodeSelection, with_services: bool, 
         let services = follow::<core::Service>(Api::all(client.clone()), all(), |change| {
             let read = |service: &core::Service| (key(&service.metadata), Service::read(service));
             known.send_if_modified(|known| {
-                change.apply(&mut known.cluster.services, read) | said(&mut known.trouble, "services", change.trouble())
+                let completes = matches!(change, Change::Replaced(_)) && !known.has_services;
+                known.has_services |= completes;
+                change.apply(&mut known.cluster.services, read)
+                    | said(&mut known.trouble, "services", change.trouble())
+                    | completes
             });
         });
         let slices = follow::<EndpointSlice>(Api::all(client.clone()), all(), |change| {
             let read = |slice: &EndpointSlice| (key(&slice.metadata), Slice::read(slice));
             known.send_if_modified(|known| {
+                let completes = matches!(change, Change::Replaced(_)) && !known.has_slices;
+                known.has_slices |= completes;
                 change.apply(&mut known.cluster.slices, read)
                     | said(&mut known.trouble, "endpointslices", change.trouble())
+                    | completes
             });
         });
         tokio::join!(services, slices);

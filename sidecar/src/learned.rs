@@ -42,6 +42,8 @@ pub enum RouteEvent {
     Changed(Vec<Route>),
     /// Prefixes without a usable path.
     Withdrawn(Vec<IpNet>),
+    /// A watch goes on where the one before ended: nothing was missed.
+    Resumed,
     /// The watch is over; another one will begin.
     Ended,
 }
@@ -59,7 +61,9 @@ pub(crate) struct Learned {
     watch: u64,
     /// A snapshot has ended at least once.
     known: bool,
-    /// The running watch has told everything.
+    /// The snapshot of this watch, or of the one that it goes on with, has ended.
+    told: bool,
+    /// A watch runs that has told everything.
     current: bool,
 }
 
@@ -70,6 +74,7 @@ impl Learned {
             RouteEvent::Started => {
                 self.watch += 1;
                 self.current = false;
+                self.told = false;
                 BTreeSet::new()
             }
             RouteEvent::Snapshot(routes) | RouteEvent::Changed(routes) => self.learn(routes),
@@ -78,9 +83,14 @@ impl Learned {
             }
             RouteEvent::SnapshotEnd => {
                 self.known = true;
+                self.told = true;
                 self.current = true;
                 let watch = self.watch;
                 self.routes.extract_if(.., |_, entry| entry.watch != watch).map(|(prefix, _)| prefix).collect()
+            }
+            RouteEvent::Resumed => {
+                self.current = self.told;
+                BTreeSet::new()
             }
             RouteEvent::Ended => {
                 self.current = false;

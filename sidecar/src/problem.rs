@@ -33,6 +33,10 @@ pub enum Reason {
     SpeakerUnavailable,
     /// bgpd does not take an announcement.
     AnnouncementRefused,
+    /// bgpd does not take a neighbor.
+    NeighborRefused,
+    /// A session with a neighbor is down.
+    SessionDown,
     /// The exemption from masquerade cannot be written.
     MasqueradeExemptionFailed,
     /// The CNI configuration cannot be written.
@@ -84,16 +88,21 @@ pub struct Difference {
     pub went: Vec<Problem>,
 }
 
+fn problem(((object, reason), message): (&(String, Reason), &String)) -> Problem {
+    Problem { object: object.clone(), reason: *reason, message: message.clone() }
+}
+
 impl Problems {
+    /// All that is wrong now.
+    #[must_use]
+    pub fn current(&self) -> Vec<Problem> {
+        self.current.iter().map(problem).collect()
+    }
+
     /// Makes these the problems that there are.
     pub fn replace(&mut self, problems: impl IntoIterator<Item = Problem>) -> Difference {
         let next: BTreeMap<_, _> =
             problems.into_iter().map(|problem| ((problem.object, problem.reason), problem.message)).collect();
-        let problem = |((object, reason), message): (&(String, Reason), &String)| Problem {
-            object: object.clone(),
-            reason: *reason,
-            message: message.clone(),
-        };
         let came = next.iter().filter(|(key, message)| self.current.get(*key) != Some(message)).map(problem).collect();
         let went = self.current.iter().filter(|(key, _)| !next.contains_key(*key)).map(problem).collect();
         self.current = next;

@@ -149,6 +149,11 @@ impl Topology {
         self.addresses.iter().map(|(_, address)| *address)
     }
 
+    /// Whether this is an address of this node.
+    pub(crate) fn is_own(&self, address: IpAddr) -> bool {
+        self.addresses().any(|own| own.addr() == address)
+    }
+
     /// The ways to the next hop of a learned path.
     pub(crate) fn resolve(&self, path: &Path, rules: &NextHopRules) -> Result<BTreeSet<Hop>, Unresolved> {
         if let IpAddr::V6(address) = path.next_hop
@@ -167,7 +172,7 @@ impl Topology {
     }
 
     fn global(&self, address: IpAddr, rules: &NextHopRules) -> Result<BTreeSet<Hop>, Unresolved> {
-        if self.addresses.iter().any(|(_, own)| own.addr() == address) {
+        if self.is_own(address) {
             return Err(Unresolved::OwnAddress(address));
         }
         if let Some(name) = &rules.onlink_interface {

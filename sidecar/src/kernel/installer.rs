@@ -37,6 +37,8 @@ pub enum Input {
 /// How it stands.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Report {
+    /// The kernel has been asked what is there.
+    pub is_observed: bool,
     /// Everything learned that may be in the kernel is, as the running watch tells it.
     pub is_complete: bool,
     /// Numbers.
@@ -168,6 +170,7 @@ impl Installer {
         }
         let installed: BTreeSet<IpNet> = self.forwarding.installed().collect();
         let report = Report {
+            is_observed: true,
             is_complete: self.forwarding.is_complete(),
             counts: self.forwarding.counts(),
             installed: Arc::new(installed),

@@ -1,0 +1,106 @@
+//! What the edges say, as it is now.
+
+use tokio::sync::watch;
+
+use crate::announcement::Announcements;
+use crate::bgpd::{Applied, Followed, Sessions};
+use crate::kernel::Report;
+use crate::kubernetes::Known;
+use crate::problem::{Problem, Reason};
+use crate::status::{AnnouncementStatus, Status};
+
+/// The edges' last words. An edge that does not run says nothing.
+pub(super) struct Views {
+    known: watch::Receiver<Known>,
+    applied: watch::Receiver<Applied>,
+    sessions: watch::Receiver<Sessions>,
+    report: watch::Receiver<Report>,
+    followed: watch::Receiver<Followed>,
+    exempt: watch::Receiver<Option<Problem>>,
+}
+
+impl Views {
+    pub(super) fn new(
+        known: watch::Receiver<Known>,
+        applied: watch::Receiver<Applied>,
+        sessions: watch::Receiver<Sessions>,
+        report: watch::Receiver<Report>,
+        followed: watch::Receiver<Followed>,
+        exempt: watch::Receiver<Option<Problem>>,
+    ) -> Self {
+        Self { known, applied, sessions, report, followed, exempt }
+    }
+
+    /// Waits until one of them says something new.
+    pub(super) async fn changed(&mut self) {
+        tokio::select! {
+            () = news(&mut self.known) => {}
+            () = news(&mut self.applied) => {}
+            () = news(&mut self.sessions) => {}
+            () = news(&mut self.report) => {}
+            () = news(&mut self.followed) => {}
+            () = news(&mut self.exempt) => {}
+        }
+    }
+
+    pub(super) fn known(&self) -> Known {
+        self.known.borrow().clone()
+    }
+
+    pub(super) fn applied(&self) -> Applied {
+        self.applied.borrow().clone()
+    }
+
+    pub(super) fn report(&self) -> Report {
+        self.report.borrow().clone()
+    }
+
+    /// What is wrong at the edges.
+    pub(super) fn problems(&self) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        for (kind, message) in &self.known.borrow().trouble {
+            problems.push(Problem::new(format_args!("kubernetes/{kind}"), Reason::KubernetesUnavailable, message));
+        }
+        let (applied, followed) = (self.applied.borrow(), self.followed.borrow());
+        if let Some(message) = applied.trouble.as_ref().or(followed.trouble.as_ref()) {
+            problems.push(Problem::new("bgpd", Reason::SpeakerUnavailable, message));
+        }
+        problems.extend(applied.problems.iter().cloned());
+        let sessions = self.sessions.borrow();
+        problems.extend(sessions.problems.iter().cloned());
+        for (address, session) in sessions.down() {
+            let message = format!("the session is {}: {}", session.state, session.last_error);
+            problems.push(Problem::new(format_args!("neighbor/{address}"), Reason::SessionDown, message));
+        }
+        problems.extend(self.report.borrow().problems.iter().cloned());
+        problems.extend(self.exempt.borrow().clone());
+        problems
+    }
+
+    /// Fills in what the edges say.
+    pub(super) fn describe(&self, status: &mut Status, known: &Known, announcements: &Announcements) {
+        status.kubernetes.reachable = known.has_nodes && known.trouble.is_empty();
+        status.kubernetes.nodes = known.cluster.nodes.len();
+        let sessions = self.sessions.borrow();
+        status.bgpd.reachable = sessions.is_current;
+        status.bgpd.neighbors = sessions.by_address.len();
+        status.bgpd.established = sessions.by_address.values().filter(|session| session.is_established()).count();
+        status.bgpd.announced = self.applied.borrow().announced;
+        let announcement = |(prefix, one): (&ipnet::IpNet, &crate::announcement::Announcement)| AnnouncementStatus {
+            prefix: *prefix,
+            next_hop: one.next_hop,
+            communities: one.communities.iter().cloned().collect(),
+        };
+        status.announcements = announcements.iter().map(announcement).collect();
+        let report = self.report.borrow();
+        status.routes = report.counts;
+        status.installed = report.installed.iter().copied().collect();
+    }
+}
+
+/// For ever, when the edge does not run.
+async fn news<T>(view: &mut watch::Receiver<T>) {
+    if view.changed().await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
