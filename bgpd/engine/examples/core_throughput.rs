@@ -91,6 +91,7 @@ fn spec() -> ExportSpec {
         max_message_len: 4096,
         add_path: false,
         extended_next_hop: false,
+        long_lived: false,
         policy: None,
     };
     ExportSpec::new(key, Policy::AcceptAll)
@@ -133,14 +134,14 @@ fn main() {
         router_id: Ipv4Addr::new(10, 0, 0, 100),
         decision: decision::Options::default(),
     };
-    let mut partition = Partition::new(settings);
+    let mut partition = Partition::new(settings, Arc::new(Interner::new(7)));
     let mut group = AnyGroup::new(GROUP, spec(), 1).expect("IPv4 unicast can be routed");
     let mut sink = Sink::default();
     partition.add_group(GROUP, spec());
     for peer in 0..CLIENTS {
         let router_id = Ipv4Addr::from(0x0a00_0001 + peer);
         let source = Source { peer: PeerIndex(peer), router_id, kind: SourceKind::Client };
-        partition.fence(&Fence::PeerUp { source, address: IpAddr::V4(router_id) }, &mut Vec::new());
+        partition.fence(&Fence::PeerUp { source, address: IpAddr::V4(router_id), awaited: Vec::new() }, &mut Vec::new());
         group.join(PeerIndex(peer), &mut sink);
     }
     let before = resident();

@@ -7,5 +7,7 @@ mod desired;
 pub mod owners;
 mod plan;
 
-pub use desired::{AddPath, Desired, DynamicNeighbors, Global, Neighbor, NeighborSettings, Originate, Secret};
+pub use desired::{
+    AddPath, Desired, DynamicNeighbors, Global, GracefulRestart, Neighbor, NeighborSettings, Originate, Secret,
+};
 pub use plan::{Change, Impact, Step, apply, plan};

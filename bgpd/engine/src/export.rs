@@ -34,6 +34,8 @@ pub enum Withheld {
     NoExport,
     /// NO_EXPORT_SUBCONFED to an eBGP peer (RFC 1997).
     NoExportSubconfed,
+    /// Long-lived stale, to an eBGP peer that does not know what that is (RFC 9494 §4.3).
+    LongLivedStale,
     /// No next hop that these sessions could be told.
     NoNextHop,
     /// The export policy rejects it.
@@ -50,6 +52,7 @@ impl fmt::Display for Withheld {
             Self::NoAdvertise => "community no-advertise",
             Self::NoExport => "community no-export",
             Self::NoExportSubconfed => "community no-export-subconfed",
+            Self::LongLivedStale => "long-lived stale, and the peer has no long-lived graceful restart",
             Self::NoNextHop => "no usable next hop for the session",
             Self::Policy => "rejected by export policy",
             Self::NoExportPolicy => "eBGP without an export policy",

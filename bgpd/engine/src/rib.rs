@@ -6,11 +6,12 @@
 //! groups' columns leaves as one [`Emission`](crate::stage::Emission) per group. Long work (the
 //! paths of a lost peer, walks for members that join) is done in slices by [`Partition::work`].
 //!
-//! Implements RFC 4271 §3.2, §9.1; RFC 4456 §9; RFC 5004; RFC 7313 §4; RFC 7911 §3.
+//! Implements RFC 4271 §3.2, §9.1; RFC 4456 §9; RFC 4724 §4; RFC 5004; RFC 7313 §4; RFC 7911 §3; RFC 9494 §4.
 
 mod apply;
 mod column;
 pub mod decision;
+mod deferral;
 mod destination;
 mod explain;
 mod peers;
@@ -19,14 +20,17 @@ mod sweep;
 mod table;
 mod walk;
 
-use std::net::Ipv4Addr;
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 
 use bgp_wire::nlri::{Ipv4Unicast, Ipv6Unicast};
 use bgp_wire::{Family, Nlri};
 use ipnet::IpNet;
 
+use crate::attr::Interner;
 use crate::export::ExportSpec;
-use crate::id::{GroupIndex, PeerIndex};
+use crate::id::{GroupIndex, PeerIndex, Source};
 use crate::stage::{AnyBatch, AnyEmission, AnyMissed, Fence, Member, for_each_family};
 
 pub use explain::{CandidateView, Explanation, ExportVerdict, ExportView, Verdict};
@@ -52,6 +56,7 @@ pub struct PartitionSettings {
 /// One thread's share of the routing state, all families.
 pub struct Partition {
     settings: PartitionSettings,
+    interner: Arc<Interner>,
     peers: Peers,
     tables: Tables,
 }
@@ -61,6 +66,7 @@ pub(crate) struct Context<'a> {
     partition: usize,
     decision: decision::Options,
     peers: &'a Peers,
+    interner: &'a Interner,
     out: &'a mut Vec<AnyEmission>,
 }
 
@@ -111,6 +117,10 @@ macro_rules! tables {
                 $(with(&mut self.$field);)*
             }
 
+            fn each_family(&mut self, mut with: impl FnMut(Family, &mut dyn FamilyTable)) {
+                $(with(<$family as Nlri>::FAMILY, &mut self.$field);)*
+            }
+
             /// Whether any table says yes. All are asked.
             fn any(&self, mut is: impl FnMut(&dyn FamilyTable) -> bool) -> bool {
                 $(if is(&self.$field) { return true; })*
@@ -124,8 +134,30 @@ for_each_family!(tables);
 impl Partition {
     /// An empty partition.
     #[must_use]
-    pub fn new(settings: PartitionSettings) -> Self {
-        Self { settings, peers: Peers::new(settings.router_id), tables: Tables::new(settings.seed) }
+    pub fn new(settings: PartitionSettings, interner: Arc<Interner>) -> Self {
+        Self { settings, interner, peers: Peers::new(settings.router_id), tables: Tables::new(settings.seed) }
+    }
+
+    /// Puts route selection off until these peers have sent their End-of-RIB (RFC 4724 §4.1); before the first batch.
+    pub fn defer(&mut self, family: Family, peers: &BTreeSet<IpAddr>) {
+        self.tables.of_mut(family).into_iter().for_each(|table| table.deferral_mut().begin(peers));
+    }
+
+    /// Selects routes with what there is, whoever is still waited for.
+    pub fn end_deferral(&mut self) {
+        self.tables.each(|table| table.deferral_mut().end());
+    }
+
+    /// Whether route selection is put off in any family.
+    #[must_use]
+    pub fn is_deferring(&self) -> bool {
+        self.tables.any(|table| table.deferral().is_active())
+    }
+
+    /// Peers whose End-of-RIB of a family is waited for.
+    #[must_use]
+    pub fn awaited(&self, family: Family) -> Vec<IpAddr> {
+        self.tables.of(family).map(|table| table.deferral().waiting().collect()).unwrap_or_default()
     }
 
     /// Applies a batch, decides what it touched and appends the groups' changes to `out`.
@@ -139,11 +171,20 @@ impl Partition {
     /// Takes note of an event among a peer's batches. What it costs is done in [`Partition::work`].
     pub fn fence(&mut self, fence: &Fence, out: &mut Vec<AnyEmission>) {
         match *fence {
-            Fence::PeerUp { source, address } => self.peers.up(source, address),
-            Fence::PeerDown { peer } => {
+            Fence::PeerUp { source, address, ref awaited } => self.peer_up(source, address, awaited, out),
+            Fence::PeerDown { peer, ref retained } => {
                 self.peers.down(peer);
                 let (tables, mut context) = self.split(out);
-                tables.each(|table| table.peer_down(peer, &mut context));
+                tables.each_family(|family, table| match retained.contains(&family) {
+                    true => table.retain(peer, &mut context),
+                    false => table.peer_down(peer, &mut context),
+                });
+            }
+            Fence::LongLived { peer, family } => {
+                self.tables.of_mut(family).into_iter().for_each(|table| table.begin_long_lived(peer));
+            }
+            Fence::EndRetention { peer, family } => {
+                self.tables.of_mut(family).into_iter().for_each(|table| table.end_retention(peer));
             }
             Fence::RefreshBegin { peer, family } => {
                 self.tables.of_mut(family).into_iter().for_each(|table| table.refresh_begin(peer));
@@ -151,9 +192,25 @@ impl Partition {
             Fence::RefreshEnd { peer, family } => {
                 self.tables.of_mut(family).into_iter().for_each(|table| table.refresh_end(peer));
             }
-            // Nothing waits for it yet: routes are told as they come.
-            Fence::EndOfRib { .. } => {}
+            Fence::EndOfRib { peer, family } => {
+                let Some(table) = self.tables.of_mut(family) else { return };
+                table.end_retention(peer);
+                table.deferral_mut().excuse(self.peers.get(peer).address);
+            }
         }
+    }
+
+    fn peer_up(&mut self, source: Source, address: IpAddr, awaited: &[Family], out: &mut Vec<AnyEmission>) {
+        if self.peers.replaces(&source, address) {
+            let (tables, mut context) = self.split(out);
+            tables.each(|table| table.forget(source.peer, &mut context));
+        }
+        self.peers.up(source, address);
+        self.tables.each_family(|family, table| {
+            if !awaited.contains(&family) {
+                table.deferral_mut().excuse(address);
+            }
+        });
     }
 
     /// Goes on with pending work, visiting about `budget` destinations; says whether there is more
@@ -262,7 +319,13 @@ impl Partition {
 
     fn split<'a>(&'a mut self, out: &'a mut Vec<AnyEmission>) -> (&'a mut Tables, Context<'a>) {
         let context =
-            Context { partition: self.settings.index, decision: self.settings.decision, peers: &self.peers, out };
+            Context {
+            partition: self.settings.index,
+            decision: self.settings.decision,
+            peers: &self.peers,
+            interner: &self.interner,
+            out,
+        };
         (&mut self.tables, context)
     }
 }

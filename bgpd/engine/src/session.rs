@@ -6,13 +6,15 @@
 //! connection, and Idle, Connect or Active without one. Not here: bytes of UPDATEs, sockets, who the peer is to
 //! policy.
 //!
-//! Implements RFC 4271 §6, §8, §10; RFC 4486; RFC 5492; RFC 6286; RFC 6608; RFC 6793 §4.1; RFC 9003; RFC 9687.
+//! Implements RFC 4271 §6, §8, §10; RFC 4486; RFC 4724 §3, §4.2; RFC 5492; RFC 6286; RFC 6608; RFC 6793 §4.1; RFC 8538;
+//! RFC 9003; RFC 9494 §3.1, §4.2; RFC 9687.
 
 mod collision;
 mod connection;
 mod failure;
 mod frames;
 mod negotiate;
+mod retention;
 mod settings;
 #[cfg(test)]
 mod tests;
@@ -22,15 +24,17 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bgp_wire::Notification;
 use bgp_wire::capability::Capability;
 use bgp_wire::frame::{self, Frame};
 use bgp_wire::route_refresh::RouteRefresh;
+use bgp_wire::{Family, Notification};
 
 use connection::{Connection, Phase};
 use failure::Failures;
 pub use negotiate::Negotiated;
-pub use settings::{SessionSettings, offered_capabilities};
+use retention::Retention;
+pub use retention::{Retained, Waiting};
+pub use settings::{RestartState, SessionSettings, offered_capabilities};
 use timers::Jitter;
 
 /// What is said of an attempt to connect that nothing has answered.
@@ -98,6 +102,11 @@ pub enum Input<'a> {
         /// What the peer is told.
         notification: Notification,
     },
+    /// ManualStop because this speaker restarts: peers with graceful restart are left in a way that keeps their routes.
+    Leave {
+        /// What peers are told that lose the routes, or keep them also after a NOTIFICATION (RFC 8538 §4).
+        notification: Notification,
+    },
     /// End with this NOTIFICATION and start again.
     Reset {
         /// What the peer is told.
@@ -137,6 +146,11 @@ pub enum Input<'a> {
         notification: Notification,
         /// What was wrong, in words.
         error: String,
+    },
+    /// The End-of-RIB of a family came (RFC 4724 §2). Whoever says so removes what is stale.
+    EndOfRib {
+        /// Which.
+        family: Family,
     },
     /// The peer took nothing for the send hold time (RFC 9687).
     SendHoldExpired {
@@ -181,6 +195,18 @@ pub enum Action {
     Down {
         /// Why, in words.
         reason: String,
+        /// Families whose routes stay, as stale ones, until a later action or End-of-RIB (RFC 4724 §4.2).
+        retained: Vec<Family>,
+    },
+    /// Stale routes become long-lived stale ones (RFC 9494 §4.2).
+    LongLived {
+        /// Of this family.
+        family: Family,
+    },
+    /// Stale routes go.
+    EndRetention {
+        /// Of this family.
+        family: Family,
     },
     /// A session or an attempt at one ended in an error.
     Failed {
@@ -223,6 +249,8 @@ pub struct Session {
     /// Since when nothing is read.
     paused: Option<Instant>,
     failures: Failures,
+    retention: Retention,
+    restart: RestartState,
     jitter: Jitter,
     last_sent: Option<Notification>,
     last_received: Option<Notification>,
@@ -242,6 +270,8 @@ impl Session {
             incoming: None,
             paused: None,
             failures: Failures::default(),
+            retention: Retention::default(),
+            restart: RestartState::default(),
             last_sent: None,
             last_received: None,
         }
@@ -252,17 +282,30 @@ impl Session {
         self.settings = settings;
     }
 
+    /// What OPENs say of this speaker's own restart from now on.
+    pub fn set_restart(&mut self, restart: RestartState) {
+        self.restart = restart;
+    }
+
+    /// Stale routes of the peer, by family.
+    #[must_use]
+    pub fn retained(&self) -> &[Retained] {
+        self.retention.families()
+    }
+
     /// Takes an input in and appends what is to be done.
     pub fn handle(&mut self, input: Input<'_>, now: Instant, actions: &mut Vec<Action>) {
         let from = self.state();
         match input {
             Input::Start => self.start(now, actions),
             Input::Stop { notification } => self.stop(&notification, actions),
+            Input::Leave { notification } => self.leave(&notification, actions),
             Input::Reset { notification, hold_down } => self.reset(&notification, hold_down, now, actions),
             Input::Connected { conn } => self.connected(conn, now, actions),
             Input::ConnectFailed { error } => self.connect_failed(error, now, actions),
             Input::Closed { conn, error } => self.closed(conn, error, now, actions),
             Input::Frame { conn, frame } => self.frame(conn, &frame, now, actions),
+            Input::EndOfRib { family } => self.retention.end_of_rib(family),
             Input::Fault { conn, notification, error } => {
                 let error = format!("sent NOTIFICATION: {notification}: {error}");
                 self.fail(conn, Some(notification), error, now, actions);
@@ -367,6 +410,11 @@ impl Session {
         self.failures = Failures::default();
     }
 
+    fn leave(&mut self, notification: &Notification, actions: &mut Vec<Action>) {
+        self.part(notification, actions);
+        self.will = Will::Stopped;
+    }
+
     fn reset(&mut self, notification: &Notification, hold_down: bool, now: Instant, actions: &mut Vec<Action>) {
         if self.will == Will::Stopped {
             return;
@@ -408,7 +456,7 @@ impl Session {
         // A connection in a waiting session starts it: the peer is there again.
         self.will = Will::Running;
         self.connect_retry = None;
-        let open = self.settings.open();
+        let open = self.settings.open(self.restart);
         let mut bytes = Vec::new();
         open.encode(&mut bytes);
         *self.slot(conn) = Some(Connection::new(open, now));
@@ -447,6 +495,7 @@ impl Session {
     }
 
     fn tick(&mut self, now: Instant, actions: &mut Vec<Action>) {
+        self.retention.tick(now, actions);
         for conn in ConnectionId::BOTH {
             self.tick_connection(conn, now, actions);
         }
@@ -494,7 +543,7 @@ impl Session {
         let timers = connections.flat_map(|connection| {
             [connection.hold.filter(|_| self.paused.is_none()), connection.keepalive].into_iter().flatten()
         });
-        timers.chain(held).min()
+        timers.chain(held).chain(self.retention.deadline()).min()
     }
 
     /// Time of the longest wait after errors.

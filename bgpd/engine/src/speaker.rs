@@ -23,8 +23,9 @@ mod view;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use bgp_wire::Family;
 use bytes::Bytes;
 
 use crate::attr::Interner;
@@ -41,7 +42,7 @@ pub use view::NeighborView;
 use controller::Controller;
 use groups::GroupWorker;
 use outlet::OutQueue;
-use partitions::PartitionWorker;
+use partitions::{PartitionWorker, RibControl};
 use peer::{Arrival, Peer};
 
 /// Bounds of the queues inside a speaker, and how much is done at a time.
@@ -73,6 +74,8 @@ pub struct SpeakerSettings {
     pub workers: usize,
     /// Bounds of the queues.
     pub limits: Limits,
+    /// Longest time that route selection is put off after a restart (RFC 4724 §4.1).
+    pub selection_deferral: Duration,
 }
 
 /// One TCP connection, or the attempt at one. Numbers are not used again.
@@ -123,6 +126,8 @@ struct Fabric {
     groups: Vec<GroupWorker>,
     queues: BTreeMap<Socket, OutQueue>,
     started: Instant,
+    /// Until when route selection may be put off after a restart (RFC 4724 §4.1, Selection_Deferral_Timer).
+    deferral_until: Option<Instant>,
     #[cfg(feature = "sabotage")]
     sabotage: Option<Sabotage>,
 }
@@ -132,6 +137,11 @@ impl Fabric {
     fn owner(&mut self, group: GroupIndex) -> &mut GroupWorker {
         let count = self.groups.len();
         &mut self.groups[group.0 as usize % count]
+    }
+
+    /// Whether route selection is put off after a restart.
+    fn is_deferring(&self) -> bool {
+        self.partitions.iter().any(|worker| worker.partition.is_deferring())
     }
 
     /// Seconds since the speaker started.
@@ -164,9 +174,28 @@ impl Speaker {
     /// A router that begins to be what `desired` says.
     #[must_use]
     pub fn new(desired: Desired, settings: &SpeakerSettings, now: Instant) -> Self {
+        Self::restarted(desired, settings, &BTreeMap::new(), now)
+    }
+
+    /// A router that was one before: `peers` are those that [kept its routes](Speaker::kept_by_peers) then. It selects
+    /// routes when they have sent theirs (RFC 4724 §4.1).
+    #[must_use]
+    pub fn restarted(
+        desired: Desired,
+        settings: &SpeakerSettings,
+        peers: &BTreeMap<IpAddr, Vec<Family>>,
+        now: Instant,
+    ) -> Self {
+        let interner = Arc::new(Interner::new(settings.seed));
+        let mut fabric = Fabric::new(&desired, settings, &interner, now);
+        let expected = desired.expected_back(peers);
+        fabric.deferral_until = (!expected.is_empty()).then(|| now + settings.selection_deferral);
+        for worker in &mut fabric.partitions {
+            expected.iter().for_each(|(family, peers)| worker.partition.defer(*family, peers));
+        }
         let mut speaker = Self {
-            interner: Arc::new(Interner::new(settings.seed)),
-            fabric: Fabric::new(&desired, settings, now),
+            interner,
+            fabric,
             desired,
             controller: Controller::default(),
             peers: BTreeMap::new(),
@@ -249,11 +278,15 @@ impl Speaker {
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {
         let sessions = self.peers.values().filter_map(|peer| peer.session.next_deadline());
-        sessions.chain(self.fabric.queues.values().filter_map(OutQueue::deadline)).min()
+        let deferral = self.fabric.deferral_until.filter(|_| self.fabric.is_deferring());
+        sessions.chain(self.fabric.queues.values().filter_map(OutQueue::deadline)).chain(deferral).min()
     }
 
     /// Deadlines have passed.
     pub fn tick(&mut self, now: Instant) {
+        if self.fabric.deferral_until.take_if(|until| *until <= now).is_some() {
+            self.fabric.control_all(&RibControl::EndDeferral);
+        }
         let due = |peer: &&Peer| peer.session.next_deadline().is_some_and(|at| at <= now);
         let due: Vec<_> = self.peers.values().filter(due).map(|peer| peer.index).collect();
         due.into_iter().for_each(|peer| self.tick_peer(peer, now));
@@ -319,7 +352,7 @@ impl Speaker {
 }
 
 impl Fabric {
-    fn new(desired: &Desired, settings: &SpeakerSettings, now: Instant) -> Self {
+    fn new(desired: &Desired, settings: &SpeakerSettings, interner: &Arc<Interner>, now: Instant) -> Self {
         let workers = settings.workers.max(1);
         let partition = |index| PartitionSettings {
             index,
@@ -329,10 +362,11 @@ impl Fabric {
         };
         Self {
             limits: settings.limits,
-            partitions: (0..workers).map(|index| PartitionWorker::new(partition(index))).collect(),
+            partitions: (0..workers).map(|index| PartitionWorker::new(partition(index), interner)).collect(),
             groups: (0..workers).map(|_| GroupWorker::default()).collect(),
             queues: BTreeMap::new(),
             started: now,
+            deferral_until: None,
             #[cfg(feature = "sabotage")]
             sabotage: None,
         }

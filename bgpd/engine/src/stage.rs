@@ -106,11 +106,29 @@ pub enum Fence {
         source: Source,
         /// Its address: the last tie-breaker (RFC 4271 §9.1.2.2(g)) and the name people know.
         address: IpAddr,
+        /// Families in which its End-of-RIB is worth waiting for (RFC 4724 §4.1).
+        awaited: Vec<Family>,
     },
-    /// The session ended: all its paths go.
+    /// The session ended: its paths go, or become stale.
     PeerDown {
         /// Whose session.
         peer: PeerIndex,
+        /// Families whose paths stay as stale ones (RFC 4724 §4.2).
+        retained: Vec<Family>,
+    },
+    /// The stale paths that are there become long-lived stale ones (RFC 9494 §4.2).
+    LongLived {
+        /// Whose.
+        peer: PeerIndex,
+        /// Of which family.
+        family: Family,
+    },
+    /// The stale paths go.
+    EndRetention {
+        /// Whose.
+        peer: PeerIndex,
+        /// Of which family.
+        family: Family,
     },
     /// BoRR (RFC 7313 §4): paths not announced again before the end are stale.
     RefreshBegin {
@@ -126,7 +144,7 @@ pub enum Fence {
         /// Which family.
         family: Family,
     },
-    /// The peer has sent all it has (RFC 4724 §2).
+    /// The peer has sent all it has (RFC 4724 §2): stale paths go.
     EndOfRib {
         /// Who.
         peer: PeerIndex,

@@ -21,6 +21,12 @@ enum Event {
         keys: Vec<u8>,
     },
     Down(u32),
+    /// The session ends, the routes stay.
+    Restart(u32),
+    EndOfRib(u32),
+    EndRetention(u32),
+    LongLived(u32),
+    EndDeferral,
     Up(u32),
     Rejoin(u32),
     Refresh(u32),
@@ -41,6 +47,11 @@ fn event() -> impl Strategy<Value = Event> {
         4 => (peer(), keys(), 0..3u32).prop_map(|(peer, keys, pref)| Event::Announce { peer, keys, pref }),
         2 => (peer(), keys()).prop_map(|(peer, keys)| Event::Withdraw { peer, keys }),
         1 => peer().prop_map(Event::Down),
+        2 => peer().prop_map(Event::Restart),
+        2 => peer().prop_map(Event::EndOfRib),
+        1 => peer().prop_map(Event::EndRetention),
+        1 => peer().prop_map(Event::LongLived),
+        1 => Just(Event::EndDeferral),
         2 => peer().prop_map(Event::Up),
         1 => peer().prop_map(Event::Rejoin),
         1 => peer().prop_map(Event::Refresh),
@@ -53,13 +64,23 @@ fn event() -> impl Strategy<Value = Event> {
     ]
 }
 
-fn run(partitions: usize, add_path: bool, events: &[Event]) -> Router {
+fn run(partitions: usize, add_path: bool, awaited: &[u32], events: &[Event]) -> Router {
     let mut router = Router::new(partitions, add_path);
+    router.defer(awaited);
     for event in events {
+        if router.is_deferring() {
+            // RFC 4724 §4.1: nothing is told, least of all that it is all.
+            (0..PEERS).for_each(|peer| assert_eq!((router.told(peer).len(), router.ends(peer)), (0, 0), "{peer}"));
+        }
         match event {
             Event::Announce { peer, keys, pref } => router.announce(*peer, keys, *pref),
             Event::Withdraw { peer, keys } => router.withdraw(*peer, keys),
             Event::Down(peer) => router.down(*peer),
+            Event::Restart(peer) => router.restart(*peer),
+            Event::EndOfRib(peer) => router.end_of_rib(*peer),
+            Event::EndRetention(peer) => router.end_retention(*peer),
+            Event::LongLived(peer) => router.long_lived(*peer),
+            Event::EndDeferral => router.end_deferral(),
             Event::Up(peer) => router.up(*peer),
             Event::Rejoin(peer) => router.rejoin(*peer),
             Event::Refresh(peer) => router.refresh(*peer),
@@ -71,6 +92,7 @@ fn run(partitions: usize, add_path: bool, events: &[Event]) -> Router {
             Event::Flush => router.flush(),
         }
     }
+    router.end_deferral();
     router.settle();
     router
 }
@@ -82,9 +104,10 @@ proptest! {
     fn members_end_with_what_the_model_says(
         partitions in 1..=4usize,
         add_path: bool,
+        awaited in proptest::collection::vec(0..PEERS, 0..3),
         events in proptest::collection::vec(event(), 1..120),
     ) {
-        let router = run(partitions, add_path, &events);
+        let router = run(partitions, add_path, &awaited, &events);
         for peer in 0..PEERS {
             prop_assert_eq!(router.told(peer), router.expected(peer), "peer {}", peer);
             if router.is_up(peer) {
@@ -92,6 +115,7 @@ proptest! {
             }
         }
         prop_assert_eq!(router.counted(), router.held(), "paths counted and paths held");
+        prop_assert_eq!(router.counted_stale(), router.held_stale(), "stale paths counted and held");
     }
 }
 
@@ -154,4 +178,54 @@ fn a_refresh_during_the_first_walk_leaves_the_end_of_rib() {
     router.refresh_with_end(1);
     router.settle();
     assert_eq!((router.ends(1), router.refreshed(1)), (1, 2), "once in a session");
+}
+
+#[test]
+fn stale_routes_stay_until_end_of_rib_and_only_those_go_that_did_not_come_again() {
+    // RFC 4724 §4.2
+    let mut router = Router::new(2, false);
+    (0..2).for_each(|peer| router.up(peer));
+    router.announce(0, &[1, 2, 3], 0);
+    router.restart(0);
+    router.settle();
+    assert_eq!((router.told(1).len(), router.counted_stale()[0]), (3, 3));
+    router.up(0);
+    router.announce(0, &[2], 0);
+    router.settle();
+    assert_eq!((router.told(1).len(), router.counted_stale()[0]), (3, 2));
+    router.end_of_rib(0);
+    router.settle();
+    assert_eq!((router.told(1).len(), router.counted_stale()[0]), (1, 0));
+}
+
+#[test]
+fn what_was_stale_already_does_not_survive_a_second_restart() {
+    // RFC 4724 §4.2
+    let mut router = Router::new(1, false);
+    (0..2).for_each(|peer| router.up(peer));
+    router.announce(0, &[1, 2], 0);
+    router.restart(0);
+    router.up(0);
+    router.announce(0, &[2], 0);
+    router.restart(0);
+    router.settle();
+    assert_eq!((router.told(1).len(), router.counted()[0]), (1, 1));
+}
+
+#[test]
+fn after_a_restart_nothing_is_told_until_all_that_are_awaited_have_sent_all() {
+    // RFC 4724 §4.1
+    let mut router = Router::new(3, false);
+    router.defer(&[0, 1]);
+    (0..3).for_each(|peer| router.up(peer));
+    router.announce(0, &[1, 2], 0);
+    router.end_of_rib(0);
+    router.settle();
+    assert!(router.is_deferring());
+    assert_eq!((router.told(2).len(), router.ends(2)), (0, 0));
+    router.announce(1, &[3], 0);
+    router.end_of_rib(1);
+    router.settle();
+    assert!(!router.is_deferring());
+    assert_eq!((router.told(2).len(), router.ends(2)), (3, 1));
 }

@@ -161,6 +161,29 @@ impl Notification {
         Self { code: code::CEASE, subcode: subcode as u8, data }
     }
 
+    /// Cease / Hard Reset (RFC 8538 §3): the session ends without graceful restart, for the reason inside.
+    #[must_use]
+    pub fn hard_reset(reason: &Self) -> Self {
+        let mut data = vec![reason.code, reason.subcode];
+        data.extend_from_slice(&reason.data);
+        Self { code: code::CEASE, subcode: CeaseSubcode::HardReset as u8, data }
+    }
+
+    /// Whether it is a Hard Reset (RFC 8538 §3).
+    #[must_use]
+    pub fn is_hard_reset(&self) -> bool {
+        self.code == code::CEASE && self.subcode == CeaseSubcode::HardReset as u8
+    }
+
+    /// The reason inside a Hard Reset; one of a Hard Reset inside is not looked into.
+    #[must_use]
+    pub fn hard_reset_reason(&self) -> Option<Self> {
+        if !self.is_hard_reset() || self.data.len() < 2 {
+            return None;
+        }
+        Some(Self::decode(&self.data)).filter(|inner| !inner.is_hard_reset())
+    }
+
     /// Header error: the marker is not all ones (RFC 4271 §6.1).
     #[must_use]
     pub fn not_synchronized() -> Self {
@@ -330,9 +353,10 @@ impl fmt::Display for Notification {
             None if self.subcode != 0 => write!(f, " / subcode {}", self.subcode)?,
             None => {}
         }
-        match self.shutdown_text() {
-            Some(text) => write!(f, ": {text:?}"),
-            None => Ok(()),
+        match (self.shutdown_text(), self.hard_reset_reason()) {
+            (Some(text), _) => write!(f, ": {text:?}"),
+            (None, Some(inner)) => write!(f, ": {inner}"),
+            (None, None) => Ok(()),
         }
     }
 }

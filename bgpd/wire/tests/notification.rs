@@ -115,3 +115,15 @@ proptest! {
         prop_assert_eq!(RouteRefresh::decode(frame.body), Ok(message));
     }
 }
+
+#[test]
+fn a_hard_reset_carries_its_reason() {
+    // RFC 8538 §3: the data is code, subcode and data of the reason.
+    let reason = Notification::admin_shutdown("upgrade");
+    let hard = Notification::hard_reset(&reason);
+    assert_eq!(hard.data, [&[6, 2, 7][..], b"upgrade"].concat());
+    assert!(hard.is_hard_reset() && !reason.is_hard_reset());
+    assert_eq!(hard.hard_reset_reason(), Some(reason));
+    assert_eq!(hard.to_string(), "Cease / Hard Reset: Cease / Administrative Shutdown: \"upgrade\"");
+    assert_eq!(Notification::hard_reset(&hard).hard_reset_reason(), None);
+}

@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use bgp_wire::attribute::{AttributeBlock, Community, Origin, as_path, code};
 
-/// How far the well-known communities let a route go (RFC 1997).
+/// What the well-known communities say (RFC 1997, RFC 8326, RFC 9494): most of it, how far a route may go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Scope {
     /// NO_EXPORT: not to eBGP peers.
@@ -13,6 +13,12 @@ pub struct Scope {
     pub no_advertise: bool,
     /// NO_EXPORT_SUBCONFED: not to eBGP peers, inside a confederation neither.
     pub no_export_subconfed: bool,
+    /// LLGR_STALE: least preferred, and only to those who know what that means (RFC 9494 §3.2).
+    pub llgr_stale: bool,
+    /// NO_LLGR: not to be kept as long-lived stale (RFC 9494 §3.3).
+    pub no_llgr: bool,
+    /// GRACEFUL_SHUTDOWN: about to go (RFC 8326).
+    pub graceful_shutdown: bool,
 }
 
 /// The values of an attribute set that routing depends on.
@@ -89,6 +95,9 @@ impl Scope {
             scope.no_export |= community == Community::NO_EXPORT;
             scope.no_advertise |= community == Community::NO_ADVERTISE;
             scope.no_export_subconfed |= community == Community::NO_EXPORT_SUBCONFED;
+            scope.llgr_stale |= community == Community::LLGR_STALE;
+            scope.no_llgr |= community == Community::NO_LLGR;
+            scope.graceful_shutdown |= community == Community::GRACEFUL_SHUTDOWN;
         }
         scope
     }

@@ -1,6 +1,6 @@
 //! New canonical attributes from old ones: the bytes that do not change are copied, not parsed.
 
-use bgp_wire::attribute::{Attribute, AttributeBlock, code, put};
+use bgp_wire::attribute::{Attribute, AttributeBlock, Community, code, put};
 
 /// What happens to one attribute.
 #[derive(Clone, Copy)]
@@ -16,6 +16,8 @@ pub enum Edit<'a> {
     /// A function appends the new value, given the old one; an empty value removes the attribute,
     /// except AS_PATH. An absent attribute stays absent, except AS_PATH, which is mandatory.
     Map(&'a dyn Fn(&[u8], &mut Vec<u8>)),
+    /// As [`Edit::Map`], but an absent attribute is one with an empty value.
+    Append(&'a dyn Fn(&[u8], &mut Vec<u8>)),
 }
 
 impl Edit<'_> {
@@ -72,6 +74,15 @@ pub fn build(attributes: &[Attribute]) -> Vec<u8> {
     bytes
 }
 
+/// Appends the communities of `value`, and `community` if it is not among them (RFC 1997).
+pub fn add_community(value: &[u8], community: Community, out: &mut Vec<u8>) {
+    out.extend_from_slice(value);
+    let octets = community.0.to_be_bytes();
+    if value.chunks_exact(4).all(|other| other != octets) {
+        out.extend_from_slice(&octets);
+    }
+}
+
 /// Length of a TLV: flags, type, one octet of length or two where the value needs it.
 fn tlv_len(value: usize) -> usize {
     value + if value > 255 { 4 } else { 3 }
@@ -88,7 +99,7 @@ fn present(flags: u8, code: u8, value: &[u8], edit: &Edit<'_>, out: &mut Vec<u8>
             new.extend_from_slice(value);
             put(out, flags, code, &new);
         }
-        Edit::Map(map) => {
+        Edit::Map(map) | Edit::Append(map) => {
             let mut new = Vec::with_capacity(8 + value.len());
             map(value, &mut new);
             if !new.is_empty() || code == code::AS_PATH {
@@ -102,14 +113,19 @@ fn absent(code: u8, edit: &Edit<'_>, out: &mut Vec<u8>) {
     match edit {
         Edit::Set(value) | Edit::Prefix(value) => put(out, flags_of(code), code, value),
         Edit::Map(_) if code == code::AS_PATH => present(flags_of(code), code, &[], edit, out),
+        Edit::Append(_) => present(flags_of(code), code, &[], edit, out),
         Edit::Keep | Edit::Remove | Edit::Map(_) => {}
     }
 }
 
 /// Flags of the attributes that edits can add (RFC 4271 §4.3, §5): well-known ones are transitive,
-/// the rest of them is optional and not.
+/// communities are both (RFC 1997), the rest of them is optional.
 fn flags_of(code: u8) -> u8 {
     const OPTIONAL: u8 = 0x80;
     const TRANSITIVE: u8 = 0x40;
-    if matches!(code, code::AS_PATH | code::LOCAL_PREF) { TRANSITIVE } else { OPTIONAL }
+    match code {
+        code::AS_PATH | code::LOCAL_PREF => TRANSITIVE,
+        code::COMMUNITIES => OPTIONAL | TRANSITIVE,
+        _ => OPTIONAL,
+    }
 }

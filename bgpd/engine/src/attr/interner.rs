@@ -3,12 +3,13 @@
 use std::hash::{BuildHasher, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bgp_wire::attribute::AttributeBlock;
+use bgp_wire::attribute::{AttributeBlock, Community, code};
 use bgp_wire::update::NextHop;
 use foldhash::SharedSeed;
 use foldhash::fast::SeedableRandomState;
 use hashbrown::HashTable;
 
+use super::edit::{self, Edit};
 use super::{AttrRef, AttrSet, Digest};
 
 const SHARDS: usize = 64;
@@ -54,6 +55,15 @@ impl Interner {
         let new = AttrRef(Arc::new(set));
         shard.sets.insert_unique(hash, new.clone(), |set| set.hash);
         new
+    }
+
+    /// The set with one community more; the same if it has it.
+    #[must_use]
+    pub fn with_community(&self, set: &AttrSet, community: Community) -> AttrRef {
+        let add = |value: &[u8], out: &mut Vec<u8>| edit::add_community(value, community, out);
+        let mut bytes = Vec::with_capacity(set.bytes.len() + 7);
+        edit::rewrite(&set.bytes, &[(code::COMMUNITIES, Edit::Append(&add))], &mut bytes);
+        self.intern(set.next_hop, AttributeBlock::from_canonical(&bytes))
     }
 
     /// Drops every set that nobody else refers to. Happens by itself as the table grows; this is

@@ -1,6 +1,6 @@
 //! Desired state: resolved (peer groups folded into neighbors), validated, comparable.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -21,6 +21,38 @@ pub struct Desired {
     pub peer_groups: BTreeMap<String, NeighborSettings>,
     /// Routes originated here.
     pub originate: BTreeMap<IpNet, Originate>,
+}
+
+impl Desired {
+    /// The settings of whoever has an address: of the neighbor, or of the longest range that lets it in.
+    #[must_use]
+    pub fn settings_of(&self, address: IpAddr) -> Option<&NeighborSettings> {
+        let of_range = || self.range_of(address).map(|range| &range.settings);
+        self.neighbors.get(&address).map(|neighbor| &neighbor.settings).or_else(of_range)
+    }
+
+    /// The longest range that covers an address.
+    #[must_use]
+    pub fn range_of(&self, address: IpAddr) -> Option<&DynamicNeighbors> {
+        let covers = |range: &&DynamicNeighbors| range.prefix.contains(&address);
+        self.dynamic.values().filter(covers).max_by_key(|range| range.prefix.prefix_len())
+    }
+
+    /// Of the peers that a speaker had before it restarted, those that can come back with their routes, by family
+    /// (RFC 4724 §4.1).
+    #[must_use]
+    pub fn expected_back(&self, peers: &BTreeMap<IpAddr, Vec<Family>>) -> BTreeMap<Family, BTreeSet<IpAddr>> {
+        let mut expected = BTreeMap::<_, BTreeSet<_>>::new();
+        for (address, families) in peers {
+            let settings = self.settings_of(*address);
+            let settings = settings.filter(|of| of.shutdown.is_none() && of.graceful_restart.enabled);
+            let offered = settings.map(|of| of.families.as_slice()).unwrap_or_default();
+            for family in offered.iter().filter(|family| families.contains(family)) {
+                expected.entry(*family).or_default().insert(*address);
+            }
+        }
+        expected
+    }
 }
 
 /// Settings of the speaker as a whole.
@@ -92,12 +124,46 @@ pub struct NeighborSettings {
     pub extended_next_hop: bool,
     /// Treat routes with AS_SET as withdrawn (RFC 9774); `None` is on for eBGP only.
     pub reject_as_sets: Option<bool>,
+    /// Graceful restart (RFC 4724, RFC 8538, RFC 9494).
+    pub graceful_restart: GracefulRestart,
     /// Names of the policies on routes received; `None` is accept on iBGP, reject on eBGP (RFC 8212).
     pub import_policy: Option<Vec<String>>,
     /// Names of the policies on routes sent; `None` as above.
     pub export_policy: Option<Vec<String>>,
     /// Administratively down, with the text that the peer is told (RFC 9003).
     pub shutdown: Option<String>,
+}
+
+/// What is offered for graceful restart, and how long the routes of a peer that restarts are kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GracefulRestart {
+    /// Offer it (RFC 4724 §3), also after NOTIFICATIONs (RFC 8538 §2).
+    pub enabled: bool,
+    /// How long the peer is asked to wait for this speaker when it restarts, at most 4095 s (RFC 4724 §3).
+    pub restart_seconds: u16,
+    /// How long stale routes of a peer that is back are kept until its End-of-RIB (RFC 4724 §4.2).
+    pub stale_path: Duration,
+    /// By family, how long routes are kept beyond the restart time (RFC 9494): offered to the peer, and the most that
+    /// is granted to it. Zero, or a family that is not here: not at all.
+    pub long_lived_seconds: BTreeMap<Family, u32>,
+}
+
+impl GracefulRestart {
+    /// Longest restart time: the field has 12 bits (RFC 4724 §3).
+    pub const RESTART_SECONDS_MAX: u16 = 4095;
+    /// Longest long-lived stale time: the field has 24 bits (RFC 9494 §3.1).
+    pub const LONG_LIVED_SECONDS_MAX: u32 = 0xff_ffff;
+}
+
+impl Default for GracefulRestart {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            restart_seconds: 120,
+            stale_path: Duration::from_secs(300),
+            long_lived_seconds: BTreeMap::new(),
+        }
+    }
 }
 
 /// What is offered for ADD-PATH (RFC 7911 §4).

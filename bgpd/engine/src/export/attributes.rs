@@ -1,6 +1,6 @@
 //! How attributes look on their way out (RFC 4271 §5, RFC 4456 §8).
 
-use bgp_wire::attribute::{as_path, code};
+use bgp_wire::attribute::{Community, as_path, code};
 use bgp_wire::update::NextHop;
 
 use crate::attr::AttrSet;
@@ -29,21 +29,29 @@ impl ExportSpec {
     /// routes have ORIGINATOR_ID, set by the first reflector, and this cluster first in
     /// CLUSTER_LIST.
     fn to_internal(&self, attrs: &AttrSet, source: &Source, out: &mut Vec<u8>) {
-        let local_pref = match attrs.digest.local_pref {
-            Some(_) => Edit::Keep,
-            None => Edit::set_u32(DEFAULT_LOCAL_PREF),
+        // RFC 9494 §4.6: to those who do not know what it is, a long-lived stale route goes with the least preference,
+        // and so that it does not leave the AS.
+        let disguised = attrs.digest.scope.llgr_stale && !self.key.long_lived;
+        let no_export = |value: &[u8], out: &mut Vec<u8>| edit::add_community(value, Community::NO_EXPORT, out);
+        let (local_pref, communities) = match attrs.digest.local_pref {
+            _ if disguised => (Edit::set_u32(0), Edit::Append(&no_export)),
+            Some(_) => (Edit::Keep, Edit::Keep),
+            None => (Edit::set_u32(DEFAULT_LOCAL_PREF), Edit::Keep),
         };
+        let edits = [(code::LOCAL_PREF, local_pref), (code::COMMUNITIES, communities)];
         let reflected = matches!(source.kind, SourceKind::Client | SourceKind::NonClient);
         if !reflected {
-            edit::rewrite(attrs.bytes(), &[(code::LOCAL_PREF, local_pref)], out);
+            edit::rewrite(attrs.bytes(), &edits, out);
             return;
         }
+        let [local_pref, communities] = edits;
         let originator = match attrs.digest.originator_id {
             Some(_) => Edit::Keep,
             None => Edit::set_u32(source.router_id.into()),
         };
         let edits = [
-            (code::LOCAL_PREF, local_pref),
+            local_pref,
+            communities,
             (code::ORIGINATOR_ID, originator),
             (code::CLUSTER_LIST, Edit::prefix_u32(self.key.cluster_id.into())),
         ];
@@ -93,9 +101,13 @@ mod tests {
     use crate::policy::Policy;
 
     fn sent(external_as: Option<u32>, kind: SourceKind, attributes: &[Attribute]) -> Vec<u8> {
+        sent_by(ExportKey { external_as, ..ExportKey::loc_rib(Family::IPV4_UNICAST) }, kind, attributes)
+    }
+
+    fn sent_by(key: ExportKey, kind: SourceKind, attributes: &[Attribute]) -> Vec<u8> {
         let cluster_id = Ipv4Addr::new(10, 0, 0, 100);
         let local = crate::export::LocalAddresses::of(cluster_id.into());
-        let key = ExportKey { external_as, cluster_id, local, ..ExportKey::loc_rib(Family::IPV4_UNICAST) };
+        let key = ExportKey { cluster_id, local, ..key };
         let next_hop = NextHop::V4(Ipv4Addr::new(192, 0, 2, 1));
         let bytes = edit::build(attributes);
         let attrs = Interner::new(1).intern(next_hop, AttributeBlock::from_canonical(&bytes));
@@ -117,6 +129,19 @@ mod tests {
         expected.push(Attribute::OriginatorId(Ipv4Addr::new(10, 0, 0, 1)));
         expected.push(Attribute::ClusterList(vec![Ipv4Addr::new(10, 0, 0, 100)]));
         assert_eq!(sent(None, SourceKind::Client, &received), edit::build(&expected));
+    }
+
+    #[test]
+    fn a_long_lived_stale_route_is_the_last_choice_of_those_who_do_not_know_it() {
+        // RFC 9494 §4.6
+        let origin = [Attribute::Origin(Origin::Igp), path(&[65_001])];
+        let communities = |list: &[Community]| Attribute::Communities(list.to_vec());
+        let stale = [&origin[..], &[Attribute::LocalPref(200), communities(&[Community::LLGR_STALE])]].concat();
+        let disguise = [Attribute::LocalPref(0), communities(&[Community::LLGR_STALE, Community::NO_EXPORT])];
+        let key = |long_lived| ExportKey { long_lived, ..ExportKey::loc_rib(Family::IPV4_UNICAST) };
+        let expected = edit::build(&[&origin[..], &disguise].concat());
+        assert_eq!(sent_by(key(false), SourceKind::External, &stale), expected);
+        assert_eq!(sent_by(key(true), SourceKind::External, &stale), edit::build(&stale));
     }
 
     #[test]

@@ -48,6 +48,8 @@ pub struct SessionFacts {
     pub add_path: bool,
     /// IPv4 routes may have an IPv6 next hop (RFC 8950).
     pub extended_next_hop: bool,
+    /// The peer knows what long-lived stale routes of this family are (RFC 9494 §4.3).
+    pub long_lived: bool,
     /// This end of the session.
     pub local: LocalAddresses,
 }
@@ -77,6 +79,8 @@ pub struct ExportKey {
     pub add_path: bool,
     /// IPv4 routes may have an IPv6 next hop.
     pub extended_next_hop: bool,
+    /// The members know what long-lived stale routes are (RFC 9494 §4.3).
+    pub long_lived: bool,
     /// Names of the export policies; `None` is the default of RFC 8212.
     pub policy: Option<Vec<String>>,
 }
@@ -96,6 +100,7 @@ impl ExportKey {
             add_path: AddPath { receive: _, send: _ },
             extended_messages: _,
             extended_next_hop: _,
+            graceful_restart: _,
             // The AS of the peer shows in nothing that is sent.
             remote_asn: _,
             // The session and its transport.
@@ -125,6 +130,7 @@ impl ExportKey {
             max_message_len: max_message_len(facts.extended_messages),
             add_path: facts.add_path,
             extended_next_hop: facts.extended_next_hop,
+            long_lived: facts.long_lived,
             policy: export_policy.clone(),
         }
     }
@@ -151,6 +157,7 @@ impl ExportKey {
             max_message_len: max_message_len(true),
             add_path: false,
             extended_next_hop: true,
+            long_lived: true,
             policy: None,
         }
     }

@@ -35,6 +35,8 @@ impl ExportSpec {
             Err(Withheld::NoExport)
         } else if external && scope.no_export_subconfed {
             Err(Withheld::NoExportSubconfed)
+        } else if external && scope.llgr_stale && !self.key.long_lived {
+            Err(Withheld::LongLivedStale) // RFC 9494 §4.3
         } else {
             Ok(())
         }

@@ -72,7 +72,8 @@ impl<N: Routed> Table<N> {
         let path = &destination.paths.as_slice()[at];
         let counted = at == 0 || makes_difference(destination, &path.attrs, said.peer, path.rejection, said.peers);
         let path = &mut destination.paths.as_mut_slice()[at];
-        let adopted = std::mem::replace(&mut path.generation, said.generation) != said.generation;
+        let before = std::mem::replace(&mut path.generation, said.generation);
+        let adopted = before != said.generation;
         let same = path.attrs == *said.attrs && path.rejection == said.rejection;
         let was_usable = path.rejection.is_none();
         if !same {
@@ -84,6 +85,8 @@ impl<N: Routed> Table<N> {
             // A path of before the session or the refresh is one of the new ones now: the journal that begins with
             // them must have it.
             self.journal(said.peer, position);
+            let paths = self.paths_of(said.peer);
+            paths.counters.stale -= usize::from(paths.is_stale(before));
         }
         if same {
             return; // RFC 4271 §9.1: nothing new to decide
@@ -109,9 +112,10 @@ impl<N: Routed> Table<N> {
         if makes_difference(destination, &path.attrs, path.peer, path.rejection, peers) || self.tells_all_paths() {
             self.mark(position);
         }
-        let counters = &mut self.paths_of(path.peer).counters;
-        counters.received -= 1;
-        counters.accepted -= usize::from(path.rejection.is_none());
+        let paths = self.paths_of(path.peer);
+        paths.counters.received -= 1;
+        paths.counters.accepted -= usize::from(path.rejection.is_none());
+        paths.counters.stale -= usize::from(paths.is_stale(path.generation));
     }
 
     fn count_new(&mut self, peer: PeerIndex, position: u32, usable: bool) {
@@ -129,7 +133,7 @@ impl<N: Routed> Table<N> {
         paths_of[super::peers::position(peer)].journal.note(position, still);
     }
 
-    fn mark(&mut self, position: u32) {
+    pub(super) fn mark(&mut self, position: u32) {
         let destination = self.destinations.at_mut(position);
         if !destination.dirty {
             destination.dirty = true;
@@ -144,20 +148,29 @@ impl<N: Routed> Table<N> {
         }
     }
 
-    /// Decides every marked destination and emits what changed, one emission per group.
+    /// Decides every marked destination and emits what changed, one emission per group. While route selection is
+    /// deferred they only stay marked (RFC 4724 §4.1).
     pub(super) fn settle(&mut self, context: &mut Context<'_>) {
+        if self.put_off() {
+            return;
+        }
         let mut dirty = std::mem::take(&mut self.dirty);
         for &position in &dirty {
             self.decide(position, context);
         }
         dirty.clear();
         self.dirty = dirty;
+        self.emit_all(context);
+    }
+
+    /// Sends out what decisions have changed.
+    pub(super) fn emit_all(&mut self, context: &mut Context<'_>) {
         for column in self.columns.iter_mut().flatten() {
             column.emit_live(context);
         }
     }
 
-    fn decide(&mut self, position: u32, context: &Context<'_>) {
+    pub(super) fn decide(&mut self, position: u32, context: &Context<'_>) {
         let destination = self.destinations.at_mut(position);
         destination.dirty = false;
         elect(destination, context.peers, context.decision, &mut self.scratch);

@@ -1,4 +1,4 @@
-//! The decision process (RFC 4271 §9.1.2.2, RFC 4456 §9, RFC 5004).
+//! The decision process (RFC 4271 §9.1.2.2, RFC 4456 §9, RFC 5004, RFC 9494 §4.4).
 //!
 //! Not an order on paths: with MED compared only within a neighbor AS, preference is not
 //! transitive. Each rule narrows the *set* of candidates, so the outcome does not depend on the
@@ -27,6 +27,8 @@ pub struct Options {
 pub enum Reason {
     /// There is no other.
     OnlyPath,
+    /// RFC 9494 §4.4: what is long-lived stale is the last choice.
+    LongLivedStale,
     /// RFC 4271 §9.1.1.
     LocalPref,
     /// Originated here.
@@ -55,6 +57,7 @@ impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::OnlyPath => "only path",
+            Self::LongLivedStale => "not long-lived stale",
             Self::LocalPref => "higher LOCAL_PREF",
             Self::Local => "originated here",
             Self::AsPathLength => "shorter AS_PATH",
@@ -71,14 +74,15 @@ impl fmt::Display for Reason {
 }
 
 /// How a path stands by the rules before MED, which are an order: a path that stands behind another one has lost, and
-/// whether it is there or not makes no difference to who wins (RFC 4271 §9.1.2.2(a), (b)).
+/// whether it is there or not makes no difference to who wins (RFC 9494 §4.4, RFC 4271 §9.1.2.2(a), (b)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Standing(u32, bool, u32, u8);
+pub(super) struct Standing(bool, u32, bool, u32, u8);
 
 impl Standing {
     pub(super) fn new(digest: &Digest, kind: SourceKind) -> Self {
         let local_pref = digest.local_pref.unwrap_or(DEFAULT_LOCAL_PREF);
-        Self(u32::MAX - local_pref, kind != SourceKind::Local, digest.as_path_len, digest.origin)
+        let stale = digest.scope.llgr_stale;
+        Self(stale, u32::MAX - local_pref, kind != SourceKind::Local, digest.as_path_len, digest.origin)
     }
 
     /// Whether a path that stands like this has lost against `other`.
@@ -90,6 +94,7 @@ impl Standing {
 /// What the rules read of a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Candidate {
+    long_lived_stale: bool,
     local_pref: u32,
     as_path_len: u32,
     med: u32,
@@ -108,6 +113,7 @@ impl Candidate {
     #[must_use]
     pub fn new(digest: &Digest, source: &Source, address: IpAddr, path_id: u32) -> Self {
         Self {
+            long_lived_stale: digest.scope.llgr_stale,
             local_pref: digest.local_pref.unwrap_or(DEFAULT_LOCAL_PREF),
             as_path_len: digest.as_path_len,
             // RFC 4271 §9.1.2.2(c): no MED is the lowest MED.
@@ -166,6 +172,7 @@ struct Round<'a, F> {
 
 impl<F: FnMut(usize, Reason)> Round<'_, F> {
     fn run(&mut self, incumbent: Option<usize>, options: Options) {
+        self.lowest(Reason::LongLivedStale, |path| path.long_lived_stale);
         self.lowest(Reason::LocalPref, |path| u32::MAX - path.local_pref);
         self.lowest(Reason::Local, |path| path.kind != SourceKind::Local);
         self.lowest(Reason::AsPathLength, |path| path.as_path_len);
@@ -247,6 +254,7 @@ mod tests {
 
     fn path(router_id: u32, neighbor_as: u32, med: u32) -> Candidate {
         Candidate {
+            long_lived_stale: false,
             local_pref: 100,
             as_path_len: 1,
             med,
@@ -293,11 +301,22 @@ mod tests {
         assert_eq!(selection, Some(Selection { best: 1, reason: Reason::ClusterListLength }));
     }
 
+    #[test]
+    fn a_long_lived_stale_path_loses_whatever_its_preference() {
+        // RFC 9494 §4.4
+        let stale = Candidate { long_lived_stale: true, local_pref: 1000, ..path(1, 65_001, 0) };
+        let fresh = Candidate { local_pref: 0, ..path(2, 65_001, 9) };
+        let selection = best(&[stale, fresh], Some(0));
+        assert_eq!(selection, Some(Selection { best: 1, reason: Reason::LongLivedStale }));
+        assert_eq!(best(&[stale], None), Some(Selection { best: 0, reason: Reason::OnlyPath }));
+    }
+
     fn candidate(peer: u32) -> impl Strategy<Value = Candidate> {
         let kinds = prop_oneof![Just(SourceKind::External), Just(SourceKind::Client), Just(SourceKind::NonClient)];
-        (0..2u32, 0..2u32, 0..2u8, 0..3u32, 0..3u32, kinds, 0..3u32, 0..2u16).prop_map(
+        (0..4u32, 0..2u32, 0..2u8, 0..3u32, 0..3u32, kinds, 0..3u32, 0..2u16).prop_map(
             move |(pref, length, origin, neighbor, med, kind, router_id, clusters)| Candidate {
-                local_pref: pref,
+                long_lived_stale: pref > 1,
+                local_pref: pref % 2,
                 as_path_len: length,
                 origin,
                 kind,

@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use super::apply::line_up;
 use super::decision::{Options, Reason, select};
 use super::peers::Peers;
-use super::query::{RouteView, view_path};
+use super::query::RouteView;
 use super::table::{Scratch, Table};
 use crate::export::Withheld;
 use crate::id::{GroupIndex, PeerIndex};
@@ -132,7 +132,7 @@ impl<N: Routed> Table<N> {
         let candidate = |at: usize| {
             let is_best = best == Some(at);
             let reason = selection.filter(|_| is_best).map(|selection| selection.reason);
-            let route = view_path::<N>(destination, &paths[at], is_best, reason, peers);
+            let route = self.view_path(destination, &paths[at], is_best, reason, peers);
             Some(CandidateView { route, verdict: fared(at)? })
         };
         Some(Explanation {

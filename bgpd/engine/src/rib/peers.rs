@@ -23,6 +23,8 @@ pub struct PeerCounters {
     pub received: usize,
     /// Those of them that take part in the decision process.
     pub accepted: usize,
+    /// Those of them that are of an earlier session (RFC 4724 §4.2), or about to be removed.
+    pub stale: usize,
 }
 
 /// Position in dense per-peer arrays: this speaker first.
@@ -40,6 +42,13 @@ impl Peers {
     pub(super) fn set_local(&mut self, router_id: Ipv4Addr) {
         let source = local_source(router_id);
         self.0[position(PeerIndex::LOCAL)] = Some(Peer { source, address: IpAddr::V4(router_id), up: true });
+    }
+
+    /// Whether a peer comes up as somebody else than the one with its index was: what is left of that one must not be
+    /// taken for its own.
+    pub(super) fn replaces(&self, source: &Source, address: IpAddr) -> bool {
+        let known = self.0.get(position(source.peer)).and_then(Option::as_ref);
+        known.is_some_and(|peer| peer.source != *source || peer.address != address)
     }
 
     pub(super) fn up(&mut self, source: Source, address: IpAddr) {
@@ -79,7 +88,11 @@ pub(super) struct PeerPaths {
     pub(super) generation: u8,
     /// Paths older than this are gone and only wait to be removed.
     oldest: u8,
-    /// Session ends since the last complete sweep.
+    /// The first generation of the present session: older ones are stale.
+    session: u8,
+    /// What is stale is to be long-lived stale (RFC 9494 §4.2).
+    pub(super) long_lived: bool,
+    /// Ends of sessions and beginnings of refreshes since the last complete sweep.
     downs: u8,
     pub(super) counters: PeerCounters,
     pub(super) journal: Journal,
@@ -98,6 +111,8 @@ impl Default for PeerPaths {
         Self {
             generation: 0,
             oldest: 0,
+            session: 0,
+            long_lived: false,
             downs: 0,
             counters: PeerCounters::default(),
             journal: Journal::Destinations(Vec::new()),
@@ -112,21 +127,47 @@ impl PeerPaths {
         generation.wrapping_sub(self.oldest) <= self.generation.wrapping_sub(self.oldest)
     }
 
+    /// Whether a path with this generation is of an earlier session.
+    pub(super) fn is_stale(&self, generation: u8) -> bool {
+        generation.wrapping_sub(self.session) > self.generation.wrapping_sub(self.session)
+    }
+
     /// No path of before counts any more. Says whether there have been so many ends since the last
     /// sweep that it must be finished before generations come round.
     #[must_use]
     pub(super) fn end(&mut self) -> bool {
+        let must_finish = self.retain();
+        self.oldest = self.session;
+        must_finish
+    }
+
+    /// The session has ended, its paths are stale; those that were stale before do not count any more
+    /// (RFC 4724 §4.2). As with [`PeerPaths::end`].
+    #[must_use]
+    pub(super) fn retain(&mut self) -> bool {
+        self.end_retention();
         self.generation = self.generation.wrapping_add(1);
-        self.oldest = self.generation;
+        self.session = self.generation;
+        self.long_lived = false;
+        self.counters.stale = self.counters.received;
         self.downs = self.downs.saturating_add(1);
         self.downs >= DOWNS_PER_SWEEP
     }
 
+    /// Stale paths do not count any more.
+    pub(super) fn end_retention(&mut self) {
+        // Where a refresh has ended in the meantime, the oldest that counts is newer than the session.
+        if self.is_stale(self.oldest) {
+            self.oldest = self.session;
+        }
+    }
+
     /// New paths get a new generation, the present ones still count.
     pub(super) fn refresh_begin(&mut self) {
-        // A peer that begins again and again without ending keeps the generation it has.
-        if self.generation.wrapping_sub(self.oldest) < DOWNS_PER_SWEEP {
+        // A peer that begins again and again, faster than the sweep goes round, keeps the generation it has.
+        if self.generation.wrapping_sub(self.oldest) < DOWNS_PER_SWEEP && self.downs < DOWNS_PER_SWEEP {
             self.generation = self.generation.wrapping_add(1);
+            self.downs += 1;
         }
     }
 

@@ -2,13 +2,13 @@
 
 use std::net::IpAddr;
 
-use bgp_wire::{Family, Nlri};
+use bgp_wire::Family;
 use ipnet::IpNet;
 
 use super::apply::line_up;
 use super::decision::{Options, Reason, select};
 use super::destination::{Destination, Path};
-use super::peers::Peers;
+use super::peers::{Peers, position};
 use super::table::{Scratch, Table};
 use crate::attr::AttrRef;
 use crate::id::{GroupIndex, PeerIndex, Source};
@@ -86,6 +86,8 @@ pub struct RouteView {
     pub reason: Option<Reason>,
     /// Why it is not usable.
     pub rejection: Option<Rejection>,
+    /// It is of a session that has ended (RFC 4724 §4.2).
+    pub stale: bool,
     /// When it came, in seconds since the start of the speaker.
     pub since_seconds: u32,
 }
@@ -149,8 +151,37 @@ impl<N: Routed> Table<N> {
             let best = at == 0 && destination.has_best;
             if wanted(&path) && (best || !query.best_only) {
                 let reason = if best { reason() } else { None };
-                out.push(view_path::<N>(destination, path, best, reason, peers));
+                out.push(self.view_path(destination, path, best, reason, peers));
             }
+        }
+    }
+
+    fn is_stale(&self, path: &Path) -> bool {
+        self.paths_of[position(path.peer)].is_stale(path.generation)
+    }
+
+    /// A path as people see it.
+    pub(super) fn view_path(
+        &self,
+        destination: &Destination<N::Key>,
+        path: &Path,
+        best: bool,
+        reason: Option<Reason>,
+        peers: &Peers,
+    ) -> RouteView {
+        let peer = peers.get(path.peer);
+        RouteView {
+            prefix: N::prefix(&destination.key),
+            path_id: path.path_id,
+            local_id: path.local_id.into(),
+            attrs: path.attrs.clone(),
+            source: peer.source,
+            address: peer.address,
+            best,
+            reason,
+            rejection: path.rejection,
+            stale: self.is_stale(path),
+            since_seconds: path.since,
         }
     }
 
@@ -186,32 +217,10 @@ impl<N: Routed> Table<N> {
                 best,
                 reason: None,
                 rejection: None,
+                stale: path.is_some_and(|path| self.is_stale(path)),
                 since_seconds: path.map_or(0, |path| path.since),
             });
         }
-    }
-}
-
-/// A path as people see it.
-pub(super) fn view_path<N: Nlri>(
-    destination: &Destination<N::Key>,
-    path: &Path,
-    best: bool,
-    reason: Option<Reason>,
-    peers: &Peers,
-) -> RouteView {
-    let peer = peers.get(path.peer);
-    RouteView {
-        prefix: N::prefix(&destination.key),
-        path_id: path.path_id,
-        local_id: path.local_id.into(),
-        attrs: path.attrs.clone(),
-        source: peer.source,
-        address: peer.address,
-        best,
-        reason,
-        rejection: path.rejection,
-        since_seconds: path.since,
     }
 }
 

@@ -1,13 +1,16 @@
-//! Removal of what lost its reason to be: paths of ended sessions, stale paths after a refresh
-//! (RFC 7313 §4), columns of removed groups. Done in slices; until a slice comes by, old paths
-//! stay in use.
+//! Removal of what lost its reason to be: paths of ended sessions, stale paths after a restart (RFC 4724 §4.2) or a
+//! refresh (RFC 7313 §4), columns of removed groups; and what becomes of stale paths that stay for long (RFC 9494
+//! §4.2). Done in slices; until a slice comes by, old paths stay in use.
 
 use std::collections::VecDeque;
 
+use bgp_wire::attribute::Community;
+
 use super::Context;
 use super::destination::{Path, Told};
-use super::peers::{Journal, PeerPaths, Peers, position};
+use super::peers::{Journal, PeerPaths, position};
 use super::table::Table;
+use crate::attr::Interner;
 use crate::id::PeerIndex;
 use crate::stage::Routed;
 
@@ -69,16 +72,62 @@ impl<N: Routed> Table<N> {
             Journal::Destinations(list) => self.sweep.listed.push_back(list),
             Journal::Overflow => self.sweep.start(self.destinations.positions()),
         }
-        while must_finish && self.sweep.has_work() {
+        if must_finish {
+            self.finish_sweep(context);
+        }
+    }
+
+    fn finish_sweep(&mut self, context: &mut Context<'_>) {
+        while self.sweep.has_work() {
             self.sweep_slice(usize::MAX, context);
         }
     }
 
-    /// Paths of `peer` that were not announced again are to go.
-    pub(super) fn end_of_refresh(&mut self, peer: PeerIndex) {
+    /// Removes at once what is left of whoever had an index before.
+    pub(super) fn forget(&mut self, peer: PeerIndex, context: &mut Context<'_>) {
+        self.end_of_session(peer, context);
+        if self.paths_of(peer).counters.received > 0 {
+            self.finish_sweep(context);
+        }
+    }
+
+    /// The session of `peer` has ended and its paths are stale; those that already were are to go.
+    pub(super) fn retain(&mut self, peer: PeerIndex, context: &mut Context<'_>) {
         let paths = self.paths_of(peer);
-        paths.refresh_end();
-        match &paths.journal {
+        if paths.counters.received == 0 {
+            return;
+        }
+        let had_stale = paths.counters.stale > 0;
+        let must_finish = paths.retain();
+        if had_stale {
+            self.visit(peer);
+        }
+        if must_finish {
+            self.finish_sweep(context);
+        }
+    }
+
+    /// What is stale of `peer` is to go.
+    pub(super) fn end_of_retention(&mut self, peer: PeerIndex) {
+        let paths = self.paths_of(peer);
+        if paths.counters.stale > 0 {
+            paths.end_retention();
+            self.visit(peer);
+        }
+    }
+
+    /// What is stale of `peer` is to be long-lived stale.
+    pub(super) fn begin_long_lived(&mut self, peer: PeerIndex) {
+        let paths = self.paths_of(peer);
+        if paths.counters.stale > 0 {
+            paths.long_lived = true;
+            self.visit(peer);
+        }
+    }
+
+    /// The sweep is to come by wherever `peer` has paths.
+    fn visit(&mut self, peer: PeerIndex) {
+        match &self.paths_of(peer).journal {
             Journal::Destinations(list) => {
                 let list = list.clone();
                 self.sweep.listed.push_back(list);
@@ -87,11 +136,17 @@ impl<N: Routed> Table<N> {
         }
     }
 
+    /// Paths of `peer` that were not announced again are to go.
+    pub(super) fn end_of_refresh(&mut self, peer: PeerIndex) {
+        self.paths_of(peer).refresh_end();
+        self.visit(peer);
+    }
+
     /// Visits at most `budget` destinations; returns how many.
     pub(super) fn sweep_slice(&mut self, budget: usize, context: &mut Context<'_>) -> usize {
         let (positions, complete) = self.sweep.next(budget);
         for &position in &positions {
-            self.sweep_destination(position, context.peers);
+            self.sweep_destination(position, context);
         }
         self.settle(context);
         if complete {
@@ -105,16 +160,39 @@ impl<N: Routed> Table<N> {
         positions.len().max(1)
     }
 
-    fn sweep_destination(&mut self, at: u32, peers: &Peers) {
+    fn sweep_destination(&mut self, at: u32, context: &Context<'_>) {
+        self.mark_long_lived(at, context.interner);
         let destination = self.destinations.at(at);
-        let is_lost = |path: &Path| !self.paths_of[position(path.peer)].is_valid(path.generation);
+        let is_lost = |path: &Path| {
+            let paths = &self.paths_of[position(path.peer)];
+            // RFC 9494 §4.2: a route with NO_LLGR is not kept for long.
+            let unwanted = || paths.long_lived && path.attrs.digest.scope.no_llgr && paths.is_stale(path.generation);
+            !paths.is_valid(path.generation) || unwanted()
+        };
         let paths = destination.paths.as_slice().iter().enumerate();
         let lost: Vec<usize> = paths.filter(|(_, path)| is_lost(path)).map(|(index, _)| index).collect();
         // From the end, so that the positions in front stay true.
         for path in lost.into_iter().rev() {
-            self.remove_path(at, path, peers);
+            self.remove_path(at, path, context.peers);
         }
         self.clear_removed(at);
+    }
+
+    /// RFC 9494 §4.2: routes that stay for long say so with LLGR_STALE.
+    fn mark_long_lived(&mut self, at: u32, interner: &Interner) {
+        let Self { destinations, paths_of, .. } = self;
+        let mut changed = false;
+        for path in destinations.at_mut(at).paths.as_mut_slice() {
+            let of = &paths_of[position(path.peer)];
+            let scope = path.attrs.digest.scope;
+            if of.long_lived && of.is_stale(path.generation) && !scope.llgr_stale && !scope.no_llgr {
+                path.attrs = interner.with_community(&path.attrs, Community::LLGR_STALE);
+                changed = true;
+            }
+        }
+        if changed {
+            self.mark(at);
+        }
     }
 
     /// Drops what a destination holds for removed groups.

@@ -14,6 +14,7 @@ use ipnet::IpNet;
 use super::Context;
 use super::column::Column;
 use super::decision::{Candidate, Options};
+use super::deferral::Deferral;
 use super::destination::Destination;
 use super::explain::Explanation;
 use super::peers::{PeerCounters, PeerPaths, Peers, position};
@@ -67,6 +68,7 @@ pub(super) struct Table<N: Routed> {
     /// Columns by slot, the first slot being 1.
     pub(super) columns: Vec<Option<Column<N>>>,
     pub(super) sweep: Sweep,
+    pub(super) deferral: Deferral,
     pub(super) scratch: Scratch,
 }
 
@@ -82,6 +84,14 @@ pub(super) struct Scratch {
 /// What a partition does with a table without knowing its family.
 pub(super) trait FamilyTable {
     fn peer_down(&mut self, peer: PeerIndex, context: &mut Context<'_>);
+    /// As `peer_down`, and nothing is left behind.
+    fn forget(&mut self, peer: PeerIndex, context: &mut Context<'_>);
+    /// The session has ended, its paths stay as stale ones.
+    fn retain(&mut self, peer: PeerIndex, context: &mut Context<'_>);
+    fn end_retention(&mut self, peer: PeerIndex);
+    fn begin_long_lived(&mut self, peer: PeerIndex);
+    fn deferral(&self) -> &Deferral;
+    fn deferral_mut(&mut self) -> &mut Deferral;
     fn refresh_begin(&mut self, peer: PeerIndex);
     fn refresh_end(&mut self, peer: PeerIndex);
     /// Returns how many destinations it visited.
@@ -230,6 +240,7 @@ impl<N: Routed> Table<N> {
             paths_of: Vec::new(),
             columns: Vec::new(),
             sweep: Sweep::default(),
+            deferral: Deferral::default(),
             scratch: Scratch::default(),
         }
     }
@@ -254,6 +265,30 @@ impl<N: Routed> FamilyTable for Table<N> {
         self.end_of_session(peer, context);
     }
 
+    fn forget(&mut self, peer: PeerIndex, context: &mut Context<'_>) {
+        Self::forget(self, peer, context);
+    }
+
+    fn retain(&mut self, peer: PeerIndex, context: &mut Context<'_>) {
+        Self::retain(self, peer, context);
+    }
+
+    fn end_retention(&mut self, peer: PeerIndex) {
+        self.end_of_retention(peer);
+    }
+
+    fn begin_long_lived(&mut self, peer: PeerIndex) {
+        Self::begin_long_lived(self, peer);
+    }
+
+    fn deferral(&self) -> &Deferral {
+        &self.deferral
+    }
+
+    fn deferral_mut(&mut self) -> &mut Deferral {
+        &mut self.deferral
+    }
+
     fn refresh_begin(&mut self, peer: PeerIndex) {
         self.paths_of(peer).refresh_begin();
     }
@@ -263,11 +298,19 @@ impl<N: Routed> FamilyTable for Table<N> {
     }
 
     fn work(&mut self, budget: usize, context: &mut Context<'_>) -> usize {
-        if self.sweep.has_work() { self.sweep_slice(budget, context) } else { self.walk_slice(budget, context) }
+        if self.sweep.has_work() {
+            self.sweep_slice(budget, context)
+        } else if self.has_backlog() {
+            self.backlog_slice(budget, context)
+        } else if self.deferral.is_active() {
+            0
+        } else {
+            self.walk_slice(budget, context)
+        }
     }
 
     fn has_work(&self) -> bool {
-        self.sweep.has_work() || self.has_walk()
+        self.sweep.has_work() || self.has_backlog() || (!self.deferral.is_active() && self.has_walk())
     }
 
     fn add_group(&mut self, group: GroupIndex, spec: ExportSpec) {

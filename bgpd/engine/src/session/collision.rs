@@ -7,6 +7,8 @@ use bgp_wire::Notification;
 use bgp_wire::notification::CeaseSubcode;
 
 use super::connection::Phase;
+use super::negotiate::Negotiated;
+use super::retention::Ending;
 use super::{Action, ConnectionId, Session, SessionSettings};
 
 /// The connection that stays: the one opened by the speaker with the higher BGP identifier, or with the higher AS
@@ -26,11 +28,11 @@ const PATIENCE: Duration = Duration::from_secs(10);
 impl Session {
     /// The peer has decided against a connection (Cease / Connection Collision Resolution).
     pub(super) fn lost_collision(&mut self, conn: ConnectionId, now: Instant, actions: &mut Vec<Action>) {
-        let was_established = self.receives_updates(conn);
-        *self.slot(conn) = None;
+        let connection = self.slot(conn).take();
         actions.push(Action::Close { conn });
-        if was_established {
-            actions.push(Action::Down { reason: "the peer decided for another connection".to_owned() });
+        if let Some(Phase::Established { negotiated, .. }) = connection.map(|connection| connection.phase) {
+            let retained = self.retention.begin(&negotiated, Ending::Transport, now);
+            actions.push(Action::Down { reason: "the peer decided for another connection".to_owned(), retained });
         }
         if self.is_alone() && !self.connecting && !self.settings.passive {
             self.connect_retry = Some(now + self.jitter.of(RETRY));
@@ -43,10 +45,12 @@ impl Session {
     pub(super) fn resolve_collision(
         &mut self,
         conn: ConnectionId,
-        peer_router_id: Ipv4Addr,
+        negotiated: &Negotiated,
         now: Instant,
         actions: &mut Vec<Action>,
     ) -> bool {
+        let peer_router_id = negotiated.peer_router_id;
+        let restarted = negotiated.graceful_restart.as_ref().is_some_and(|restart| restart.restarting);
         let other = conn.other();
         let cease = Notification::cease(CeaseSubcode::ConnectionCollision);
         match self.connection(other).map(|connection| &connection.phase) {
@@ -62,6 +66,13 @@ impl Session {
                     connection.hold = Some(connection.hold.map_or(now + PATIENCE, |hold| hold.min(now + PATIENCE)));
                 }
                 false
+            }
+            Some(Phase::Established { .. }) if restarted => {
+                // RFC 4724 §4.2, §5: a peer that has restarted has lost the first connection.
+                actions.push(Action::Close { conn: other });
+                let error = "the peer has restarted and opened a new connection".to_owned();
+                self.lose(other, error, Ending::Transport, now, actions);
+                true
             }
             Some(Phase::Established { .. }) => {
                 self.drop_connection(conn, &cease, actions);

@@ -1,10 +1,12 @@
 //! Ends of connections, and the wait after errors.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bgp_wire::Notification;
 
 use super::connection::Phase;
+use super::retention::Ending;
 use super::{Action, ConnectionId, Session, Will};
 
 /// A session that lasted this long has recovered.
@@ -57,7 +59,7 @@ impl Session {
             }
             return;
         }
-        self.lose(conn, error, now, actions);
+        self.lose(conn, error, Ending::Transport, now, actions);
     }
 
     /// Ends a connection because of an error.
@@ -76,17 +78,25 @@ impl Session {
             self.notify(conn, &notification, actions);
         }
         actions.push(Action::Close { conn });
-        self.lose(conn, error, now, actions);
+        self.lose(conn, error, Ending::Notification, now, actions);
     }
 
     /// Forgets a connection; without another one the session waits before it tries again.
-    pub(super) fn lose(&mut self, conn: ConnectionId, error: String, now: Instant, actions: &mut Vec<Action>) {
+    pub(super) fn lose(
+        &mut self,
+        conn: ConnectionId,
+        error: String,
+        ending: Ending,
+        now: Instant,
+        actions: &mut Vec<Action>,
+    ) {
         let Some(connection) = self.slot(conn).take() else { return };
-        if let Phase::Established { since, .. } = connection.phase {
+        if let Phase::Established { since, negotiated } = connection.phase {
             if now.saturating_duration_since(since) >= STABLE {
                 self.failures = Failures::default();
             }
-            actions.push(Action::Down { reason: error.clone() });
+            let retained = self.retention.begin(&negotiated, ending, now);
+            actions.push(Action::Down { reason: error.clone(), retained });
         }
         if self.is_alone() {
             actions.push(Action::Failed { error });
@@ -109,18 +119,49 @@ impl Session {
 
     /// Ends everything on the operator's behalf.
     pub(super) fn end_all(&mut self, notification: &Notification, reason: &str, actions: &mut Vec<Action>) {
-        let was_established = self.established().is_some();
+        let established = self.established().map(|(conn, negotiated)| (conn, negotiated.notifies_gracefully()));
         for conn in ConnectionId::BOTH {
+            // RFC 8538 §3: the peer is not to keep the routes, so it is told in a Hard Reset.
+            let hard = established == Some((conn, true));
+            let notification = if hard { &Notification::hard_reset(notification) } else { notification };
             self.drop_connection(conn, notification, actions);
         }
+        self.end_attempts(actions);
+        self.retention.end(actions);
+        if established.is_some() {
+            actions.push(Action::Down { reason: reason.to_owned(), retained: Vec::new() });
+        }
+    }
+
+    /// Ends everything in a way that peers with graceful restart keep the routes: with a NOTIFICATION if they keep
+    /// them then as well (RFC 8538 §4), without one if they have graceful restart only (RFC 4724 §4).
+    pub(super) fn part(&mut self, notification: &Notification, actions: &mut Vec<Action>) {
+        let established = self.established().map(|(conn, negotiated)| (conn, Arc::clone(negotiated)));
+        for conn in ConnectionId::BOTH {
+            let silent = established.as_ref().is_some_and(|(established, negotiated)| {
+                *established == conn && !negotiated.kept_by_peer().is_empty() && !negotiated.notifies_gracefully()
+            });
+            if silent {
+                *self.slot(conn) = None;
+                actions.push(Action::Close { conn });
+            } else {
+                self.drop_connection(conn, notification, actions);
+            }
+        }
+        self.end_attempts(actions);
+        if let Some((_, negotiated)) = established {
+            // Nothing is withdrawn from peers whose session ends a moment later.
+            let (reason, retained) = ("this speaker restarts".to_owned(), negotiated.families.clone());
+            actions.push(Action::Down { reason, retained });
+        }
+    }
+
+    fn end_attempts(&mut self, actions: &mut Vec<Action>) {
         if self.connecting {
             self.connecting = false;
             actions.push(Action::AbortConnect);
         }
         self.connect_retry = None;
-        if was_established {
-            actions.push(Action::Down { reason: reason.to_owned() });
-        }
     }
 
     /// Waits for the idle hold time (RFC 4271 §8.1.1, IdleHoldTimer).

@@ -11,6 +11,7 @@ use bgp_wire::route_refresh::RouteRefresh;
 
 use super::connection::{Connection, Phase};
 use super::negotiate::{Negotiated, Refused};
+use super::retention::Ending;
 use super::{Action, ConnectionId, Session};
 
 impl Session {
@@ -54,11 +55,15 @@ impl Session {
         let error = format!("received NOTIFICATION: {notification}");
         let collision = notification.code == notification::code::CEASE
             && notification.subcode == CeaseSubcode::ConnectionCollision as u8;
+        let ending = if notification.is_hard_reset() { Ending::Hard } else { Ending::Notification };
         self.last_received = Some(notification);
         if collision {
             return self.lost_collision(conn, now, actions);
         }
-        self.fail(conn, None, error, now, actions);
+        if self.connection(conn).is_some() {
+            actions.push(Action::Close { conn });
+            self.lose(conn, error, ending, now, actions);
+        }
     }
 
     fn open(&mut self, conn: ConnectionId, body: &[u8], now: Instant, actions: &mut Vec<Action>) {
@@ -74,7 +79,7 @@ impl Session {
                 return;
             }
         };
-        if !self.resolve_collision(conn, negotiated.peer_router_id, now, actions) {
+        if !self.resolve_collision(conn, &negotiated, now, actions) {
             return;
         }
         if let Some(connection) = self.slot(conn) {
@@ -106,6 +111,7 @@ impl Session {
             connection.phase = Phase::Established { negotiated: Arc::clone(&negotiated), since: now };
             connection.heard(now);
         }
+        self.retention.returned(&negotiated, self.settings.stale_path, now, actions);
         actions.push(Action::Established { conn, negotiated });
     }
 

@@ -50,6 +50,59 @@ pub struct Negotiated {
     pub received: Open,
 }
 
+impl Negotiated {
+    /// Whether we offered graceful restart.
+    pub(super) fn sent_graceful_restart(&self) -> bool {
+        self.sent.capabilities.iter().any(|capability| matches!(capability, Capability::GracefulRestart(_)))
+    }
+
+    /// Both sides keep routes also after a NOTIFICATION (RFC 8538 §2, §4).
+    #[must_use]
+    pub fn notifies_gracefully(&self) -> bool {
+        let says = |open: &Open| {
+            let mut offers = open.capabilities.iter();
+            offers.any(|c| matches!(c, Capability::GracefulRestart(restart) if restart.notification))
+        };
+        says(&self.sent) && says(&self.received)
+    }
+
+    /// Both sides have graceful restart (RFC 4724 §3): the peer keeps our routes in these families when we restart.
+    #[must_use]
+    pub fn kept_by_peer(&self) -> Vec<Family> {
+        if self.sent_graceful_restart() && self.graceful_restart.is_some() { self.families.clone() } else { Vec::new() }
+    }
+
+    /// Families in which the peer's End-of-RIB is worth waiting for (RFC 4724 §4.1): not those of a peer that restarts
+    /// itself and waits for ours, nor of one that does not say that it sends it.
+    #[must_use]
+    pub fn awaited(&self) -> Vec<Family> {
+        match &self.graceful_restart {
+            Some(restart) if !restart.restarting => self.families.clone(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// What the peer says of long-lived graceful restart (RFC 9494 §3.1).
+    #[must_use]
+    pub fn received_long_lived(&self) -> &[(Family, bool, u32)] {
+        long_lived(&self.received)
+    }
+
+    pub(super) fn sent_long_lived(&self) -> &[(Family, bool, u32)] {
+        long_lived(&self.sent)
+    }
+}
+
+/// RFC 9494 §3.1: the capability counts only beside that of graceful restart.
+fn long_lived(open: &Open) -> &[(Family, bool, u32)] {
+    let has = |is: fn(&Capability) -> bool| open.capabilities.iter().any(is);
+    let found = open.capabilities.iter().find_map(|capability| match capability {
+        Capability::LongLivedGracefulRestart(families) => Some(families.as_slice()),
+        _ => None,
+    });
+    found.filter(|_| has(|capability| matches!(capability, Capability::GracefulRestart(_)))).unwrap_or_default()
+}
+
 /// An OPEN that this session cannot go on with.
 pub(super) struct Refused {
     pub(super) notification: Notification,

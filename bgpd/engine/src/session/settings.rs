@@ -3,10 +3,11 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use bgp_wire::Family;
 use bgp_wire::capability::{AddPathMode, Capability};
 use bgp_wire::open::{AS_TRANS, Open};
 
-use crate::config::{Global, NeighborSettings};
+use crate::config::{Global, GracefulRestart, NeighborSettings};
 
 /// AFI of IPv6, as the next hop of IPv4 routes (RFC 8950 §4).
 const AFI_IPV6: u16 = 2;
@@ -32,6 +33,8 @@ pub struct SessionSettings {
     pub passive: bool,
     /// What OPEN offers.
     pub capabilities: Vec<Capability>,
+    /// How long stale routes of a peer that is back are kept (RFC 4724 §4.2).
+    pub stale_path: Duration,
     /// Seed of the timers' jitter.
     pub jitter_seed: u64,
 }
@@ -49,22 +52,55 @@ impl SessionSettings {
             connect_retry: neighbor.connect_retry,
             passive: neighbor.passive,
             capabilities: offered_capabilities(neighbor, global),
+            stale_path: neighbor.graceful_restart.stale_path,
             jitter_seed,
         }
     }
 
-    /// The OPEN to send.
-    pub(super) fn open(&self) -> Open {
+    /// The OPEN to send, by a speaker in this state.
+    pub(super) fn open(&self, restart: RestartState) -> Open {
+        let capabilities = self.capabilities.iter().cloned().map(|capability| restart.told_in(capability));
         Open {
             my_as: u16::try_from(self.local_asn).unwrap_or(AS_TRANS),
             hold_seconds: self.hold_seconds,
             router_id: self.router_id,
-            capabilities: self.capabilities.clone(),
+            capabilities: capabilities.collect(),
         }
     }
 
     pub(super) fn is_external(&self) -> bool {
         self.local_asn != self.remote_asn
+    }
+}
+
+/// What this speaker says of its own restart (RFC 4724 §3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RestartState {
+    /// The R bit: it has restarted, and waits for its peers' routes before it announces.
+    pub restarting: bool,
+    /// The F bit: what it forwards, if it does, went on.
+    pub forwarding_kept: bool,
+}
+
+impl Default for RestartState {
+    fn default() -> Self {
+        Self { restarting: false, forwarding_kept: true }
+    }
+}
+
+impl RestartState {
+    fn told_in(self, mut capability: Capability) -> Capability {
+        match &mut capability {
+            Capability::GracefulRestart(restart) => {
+                restart.restarting = self.restarting;
+                restart.families.iter_mut().for_each(|(_, kept)| *kept = self.forwarding_kept);
+            }
+            Capability::LongLivedGracefulRestart(families) => {
+                families.iter_mut().for_each(|(_, kept, _)| *kept = self.forwarding_kept);
+            }
+            _ => {}
+        }
+        capability
     }
 }
 
@@ -87,5 +123,26 @@ pub fn offered_capabilities(neighbor: &NeighborSettings, global: &Global) -> Vec
     if neighbor.extended_next_hop && !ipv4.is_empty() {
         offered.push(Capability::ExtendedNextHop(ipv4));
     }
+    offer_restart(neighbor, &mut offered);
     offered
+}
+
+/// RFC 4724 §3; RFC 8538 §2: the N bit; RFC 9494 §3.1. The F bits are those of a speaker whose forwarding goes on.
+fn offer_restart(neighbor: &NeighborSettings, offered: &mut Vec<Capability>) {
+    let GracefulRestart { enabled, restart_seconds, long_lived_seconds, .. } = &neighbor.graceful_restart;
+    if !enabled {
+        return;
+    }
+    offered.push(Capability::GracefulRestart(bgp_wire::capability::GracefulRestart {
+        restarting: false,
+        notification: true,
+        restart_seconds: *restart_seconds,
+        families: neighbor.families.iter().map(|family| (*family, true)).collect(),
+    }));
+    let seconds = |family: &Family| long_lived_seconds.get(family).copied().filter(|seconds| *seconds > 0);
+    let long_lived: Vec<_> =
+        neighbor.families.iter().filter_map(|family| Some((*family, true, seconds(family)?))).collect();
+    if !long_lived.is_empty() {
+        offered.push(Capability::LongLivedGracefulRestart(long_lived));
+    }
 }

@@ -4,6 +4,7 @@ mod collision;
 mod negotiation;
 mod pair;
 mod random;
+mod restart;
 mod table;
 mod timers;
 
@@ -33,6 +34,7 @@ fn settings() -> SessionSettings {
         connect_retry: Duration::from_secs(30),
         passive: false,
         capabilities: capabilities(OUR_AS),
+        stale_path: Duration::from_secs(300),
         jitter_seed: 7,
     }
 }

@@ -32,7 +32,7 @@ impl Peer {
     pub(super) fn update(&mut self, conn: ConnectionId, body: &[u8], now: Instant) {
         let Some(established) = self.established.as_mut() else { return };
         match established.intake.update(body) {
-            Ok(received) => self.after_update(received),
+            Ok(received) => self.after_update(received, now),
             Err(reset) => {
                 let (notification, error) = (reset.notification, reset.fault.to_string());
                 self.input(Input::Fault { conn, notification, error }, now);
@@ -41,8 +41,11 @@ impl Peer {
     }
 
     /// Fences for what an UPDATE said besides routes. They go behind the routes that came before.
-    fn after_update(&mut self, received: Received) {
+    fn after_update(&mut self, received: Received, now: Instant) {
         let peer = self.index;
+        if let Some(family) = received.end_of_rib {
+            self.input(Input::EndOfRib { family }, now);
+        }
         let Some(established) = self.established.as_mut() else { return };
         if let Some(family) = received.end_of_rib {
             established.end_of_rib.push(family);
@@ -120,14 +123,24 @@ impl Speaker {
         let (socket, local) = (connection.socket, connection.local);
         // Without its policy a session stays without routes.
         let Some(intake) = peer.intake(&negotiated, local, partitions, &self.interner) else { return };
-        let fence = Fence::PeerUp { source: peer.source(&negotiated), address: peer.address };
+        let (source, address, awaited) = (peer.source(&negotiated), peer.address, negotiated.awaited());
+        let fence = Fence::PeerUp { source, address, awaited };
         peer.fences.clear();
         peer.established = Some(Established { intake, end_of_rib: Vec::new() });
         peer.push_all(&fence, partitions);
         peer.event(PeerEvent::Established { negotiated, local, socket });
     }
 
-    pub(super) fn tear_down(&mut self, index: PeerIndex) {
+    /// Hands a fence to all partitions, behind what came before.
+    pub(super) fn fence(&mut self, index: PeerIndex, fence: &Fence) {
+        let partitions = self.fabric.partitions.len();
+        if let Some(peer) = self.peers.get_mut(&index) {
+            peer.deliver(partitions);
+            peer.push_all(fence, partitions);
+        }
+    }
+
+    pub(super) fn tear_down(&mut self, index: PeerIndex, retained: Vec<Family>) {
         let partitions = self.fabric.partitions.len();
         let Some(peer) = self.peers.get_mut(&index) else { return };
         if peer.established.take().is_some() {
@@ -137,7 +150,7 @@ impl Speaker {
             if self.fabric.sabotage == Some(super::Sabotage::KeepLostRoutes) {
                 return;
             }
-            peer.push_all(&Fence::PeerDown { peer: index }, partitions);
+            peer.push_all(&Fence::PeerDown { peer: index, retained }, partitions);
         }
     }
 

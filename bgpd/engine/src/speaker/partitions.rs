@@ -2,9 +2,11 @@
 
 use std::collections::VecDeque;
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::Fabric;
+use crate::attr::Interner;
 use crate::export::ExportSpec;
 use crate::id::GroupIndex;
 use crate::rib::{Partition, PartitionSettings, decision};
@@ -25,6 +27,7 @@ pub(super) enum RibControl {
     Leave { group: GroupIndex, member: Member },
     Credit { group: GroupIndex },
     Refill { group: GroupIndex, member: Member, missed: AnyMissed },
+    EndDeferral,
     Reconfigure { router_id: Ipv4Addr, options: decision::Options },
 }
 
@@ -39,9 +42,9 @@ pub(super) struct PartitionWorker {
 }
 
 impl PartitionWorker {
-    pub(super) fn new(settings: PartitionSettings) -> Self {
+    pub(super) fn new(settings: PartitionSettings, interner: &Arc<Interner>) -> Self {
         Self {
-            partition: Partition::new(settings),
+            partition: Partition::new(settings, Arc::clone(interner)),
             data: VecDeque::new(),
             control: VecDeque::new(),
             emissions: VecDeque::new(),
@@ -58,6 +61,7 @@ impl PartitionWorker {
             RibControl::Leave { group, member } => partition.leave(group, member),
             RibControl::Credit { group } => partition.walk_credit(group),
             RibControl::Refill { group, member, missed } => partition.refill(group, member, &missed, out),
+            RibControl::EndDeferral => partition.end_deferral(),
             RibControl::Reconfigure { router_id, options } => partition.reconfigure(router_id, options, out),
         }
     }
@@ -85,6 +89,8 @@ impl Fabric {
     pub(super) fn step_partition(&mut self, at: usize, now: Instant) {
         if self.partitions[at].emissions.is_empty() {
             let (now_seconds, budget) = (self.uptime_seconds(now), self.limits.work_budget);
+            #[cfg(feature = "sabotage")]
+            let sabotage = self.sabotage;
             let worker = &mut self.partitions[at];
             let mut out = Vec::new();
             if let Some(message) = worker.control.pop_front() {
@@ -92,6 +98,8 @@ impl Fabric {
             } else {
                 match worker.data.pop_front() {
                     Some(RibMessage::Batch(batch)) => worker.partition.batch(batch, now_seconds, &mut out),
+                    #[cfg(feature = "sabotage")]
+                    Some(RibMessage::Fence(fence)) if sabotage.is_some_and(|sabotage| sabotage.keeps_stale(&fence)) => {}
                     Some(RibMessage::Fence(fence)) => worker.partition.fence(&fence, &mut out),
                     None => {}
                 }

@@ -17,7 +17,7 @@ use super::{Effect, Fabric, Socket, Speaker};
 use crate::config::{Global, Neighbor};
 use crate::export::LocalAddresses;
 use crate::id::{GroupIndex, PeerIndex};
-use crate::session::{Action, ConnectionId, Input, Session, SessionSettings};
+use crate::session::{Action, ConnectionId, Input, RestartState, Session, SessionSettings};
 use crate::stage::Fence;
 
 /// What comes to a driver; one after the other, and none while it waits for room in a queue.
@@ -352,6 +352,7 @@ impl Speaker {
 
     fn open(&mut self, index: PeerIndex, conn: ConnectionId, socket: Socket, local: LocalAddresses, now: Instant) {
         let limit = self.fabric.limits.out_queue;
+        let restarting = self.fabric.is_deferring();
         // It may have been closed again while the driver waited for room.
         if !self.sockets.contains_key(&socket) {
             return;
@@ -359,6 +360,7 @@ impl Speaker {
         let Some(peer) = self.peers.get_mut(&index) else { return };
         self.fabric.queues.insert(socket, OutQueue::new(limit, peer.neighbor.settings.hold_seconds));
         *peer.slot(conn) = Some(Connection { socket, local, buffer: BytesMut::new() });
+        peer.session.set_restart(RestartState { restarting, ..RestartState::default() });
         peer.input(Input::Connected { conn }, now);
     }
 
@@ -372,7 +374,9 @@ impl Speaker {
             Action::Send { conn, bytes } => self.send(index, conn, bytes),
             Action::Close { conn } => self.close(index, conn),
             Action::Established { conn, negotiated } => self.establish(index, conn, negotiated),
-            Action::Down { .. } => self.tear_down(index),
+            Action::Down { retained, .. } => self.tear_down(index, retained),
+            Action::LongLived { family } => self.fence(index, &Fence::LongLived { peer: index, family }),
+            Action::EndRetention { family } => self.fence(index, &Fence::EndRetention { peer: index, family }),
             Action::Failed { error } => {
                 self.peers.get_mut(&index).into_iter().for_each(|peer| peer.last_error = Some(error.clone()));
             }

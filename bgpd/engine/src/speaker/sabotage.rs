@@ -1,7 +1,7 @@
 //! Rules broken on purpose, to prove that the simulation would notice. Never part of the daemon.
 
 use super::Speaker;
-use crate::stage::{AnyEmission, Cause};
+use crate::stage::{AnyEmission, Cause, Fence};
 
 /// A rule to break.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,9 +12,16 @@ pub enum Sabotage {
     LiveOvertakesWalks,
     /// Partitions do not hear that a session has ended.
     KeepLostRoutes,
+    /// Stale routes of a peer that has restarted are not swept (RFC 4724 §4.2).
+    KeepStaleRoutes,
 }
 
 impl Sabotage {
+    /// Whether a fence that sweeps stale routes is not heard.
+    pub(super) fn keeps_stale(self, fence: &Fence) -> bool {
+        self == Self::KeepStaleRoutes && matches!(fence, Fence::EndOfRib { .. } | Fence::EndRetention { .. })
+    }
+
     /// Whether an emission goes before those that are not live.
     pub(super) fn overtakes(self, emission: &AnyEmission) -> bool {
         self == Self::LiveOvertakesWalks && is_live(emission)

@@ -123,6 +123,8 @@ pub(crate) struct Router {
     up: BTreeSet<u32>,
     /// The model: what each peer announces now.
     announced: BTreeMap<(u32, Key), u32>,
+    /// Those of them that are of a session that has ended, and whether for long.
+    stale: BTreeMap<(u32, Key), bool>,
 }
 
 impl Router {
@@ -135,7 +137,7 @@ impl Router {
                 router_id: Ipv4Addr::new(10, 0, 0, 100),
                 decision: decision::Options::default(),
             };
-            let mut partition = Partition::new(settings);
+            let mut partition = Partition::new(settings, Arc::new(Interner::new(7)));
             partition.add_group(GROUP, spec.clone());
             partition
         };
@@ -147,23 +149,76 @@ impl Router {
             interner: Arc::new(Interner::new(1)),
             up: BTreeSet::new(),
             announced: BTreeMap::new(),
+            stale: BTreeMap::new(),
         }
+    }
+
+    /// Begins as after a restart, when these peers are to come back.
+    pub(crate) fn defer(&mut self, peers: &[u32]) {
+        let peers = peers.iter().map(|peer| IpAddr::V4(router_id(*peer))).collect();
+        self.partitions.iter_mut().for_each(|partition| partition.defer(FAMILY, &peers));
+    }
+
+    pub(crate) fn end_deferral(&mut self) {
+        self.partitions.iter_mut().for_each(Partition::end_deferral);
+    }
+
+    pub(crate) fn is_deferring(&self) -> bool {
+        self.partitions.iter().any(Partition::is_deferring)
+    }
+
+    /// A session ends and leaves its routes behind (RFC 4724 §4.2).
+    pub(crate) fn restart(&mut self, peer: u32) {
+        if self.up.remove(&peer) {
+            self.fence(&Fence::PeerDown { peer: PeerIndex(peer), retained: vec![FAMILY] });
+            self.group.leave(PeerIndex(peer), &mut self.outside);
+            self.forget(peer);
+            self.drop_stale(peer);
+            let kept = self.announced.keys().filter(|(source, _)| *source == peer);
+            self.stale.extend(kept.map(|key| (*key, false)));
+        }
+    }
+
+    pub(crate) fn end_of_rib(&mut self, peer: u32) {
+        if self.up.contains(&peer) {
+            self.fence(&Fence::EndOfRib { peer: PeerIndex(peer), family: FAMILY });
+            self.drop_stale(peer);
+        }
+    }
+
+    pub(crate) fn end_retention(&mut self, peer: u32) {
+        self.fence(&Fence::EndRetention { peer: PeerIndex(peer), family: FAMILY });
+        self.drop_stale(peer);
+    }
+
+    pub(crate) fn long_lived(&mut self, peer: u32) {
+        if !self.up.contains(&peer) {
+            self.fence(&Fence::LongLived { peer: PeerIndex(peer), family: FAMILY });
+            self.stale.iter_mut().filter(|((source, _), _)| *source == peer).for_each(|(_, long)| *long = true);
+        }
+    }
+
+    fn drop_stale(&mut self, peer: u32) {
+        let Self { announced, stale, .. } = self;
+        announced.retain(|key, _| key.0 != peer || !stale.contains_key(key));
+        stale.retain(|(source, _), _| *source != peer);
     }
 
     pub(crate) fn up(&mut self, peer: u32) {
         if self.up.insert(peer) {
             let source = Source { peer: PeerIndex(peer), router_id: router_id(peer), kind: SourceKind::Client };
-            self.fence(&Fence::PeerUp { source, address: IpAddr::V4(router_id(peer)) });
+            self.fence(&Fence::PeerUp { source, address: IpAddr::V4(router_id(peer)), awaited: vec![FAMILY] });
             self.group.join(PeerIndex(peer), &mut self.outside);
         }
     }
 
     pub(crate) fn down(&mut self, peer: u32) {
         if self.up.remove(&peer) {
-            self.fence(&Fence::PeerDown { peer: PeerIndex(peer) });
+            self.fence(&Fence::PeerDown { peer: PeerIndex(peer), retained: Vec::new() });
             self.group.leave(PeerIndex(peer), &mut self.outside);
             self.forget(peer);
             self.announced.retain(|(source, _), _| *source != peer);
+            self.stale.retain(|(source, _), _| *source != peer);
         }
     }
 
@@ -203,14 +258,19 @@ impl Router {
             self.say(peer, keys, Some(&attrs));
             keys.iter().for_each(|&at| {
                 self.announced.insert((peer, key(at)), pref);
+                self.stale.remove(&(peer, key(at)));
             });
         }
     }
 
     pub(crate) fn withdraw(&mut self, peer: u32, keys: &[u8]) {
+        if !self.up.contains(&peer) {
+            return;
+        }
         self.say(peer, keys, None);
         keys.iter().for_each(|&at| {
             self.announced.remove(&(peer, key(at)));
+            self.stale.remove(&(peer, key(at)));
         });
     }
 
@@ -280,13 +340,15 @@ impl Router {
     /// The naive Adj-RIB-Out: all paths of others, or the best one if it is another's.
     pub(crate) fn expected(&self, peer: u32) -> Told {
         let mut by_key = BTreeMap::<Key, Vec<(u32, u32)>>::new();
+        let is_last = |source: u32, key: &Key| self.stale.get(&(source, *key)).copied().unwrap_or(false);
         for ((source, key), pref) in &self.announced {
             by_key.entry(*key).or_default().push((*source, *pref));
         }
         let mut expected = Told::new();
         for (key, mut paths) in by_key {
-            // The highest LOCAL_PREF, then the lowest router ID, which is in the order of peers.
-            paths.sort_by_key(|(source, pref)| (u32::MAX - pref, *source));
+            // What is long-lived stale is last (RFC 9494 §4.4); then the highest LOCAL_PREF, then the lowest router ID,
+            // which is in the order of peers.
+            paths.sort_by_key(|(source, pref)| (is_last(*source, &key), u32::MAX - pref, *source));
             paths.truncate(if self.outside.add_path { usize::MAX } else { 1 });
             let others = paths.iter().filter(|(source, _)| *source != peer);
             let mut prefs: Vec<u32> = others.map(|(_, pref)| *pref).collect();
@@ -322,6 +384,17 @@ impl Router {
     /// Paths by peer as the model holds them.
     pub(crate) fn held(&self) -> Vec<usize> {
         (0..PEERS).map(|peer| self.announced.keys().filter(|(source, _)| *source == peer).count()).collect()
+    }
+
+    /// Stale paths by peer as the partitions count them.
+    pub(crate) fn counted_stale(&self) -> Vec<usize> {
+        let count = |peer| self.partitions.iter().map(|one| one.counters(FAMILY, PeerIndex(peer)).stale).sum();
+        (0..PEERS).map(count).collect()
+    }
+
+    /// Stale paths by peer as the model holds them.
+    pub(crate) fn held_stale(&self) -> Vec<usize> {
+        (0..PEERS).map(|peer| self.stale.keys().filter(|(source, _)| *source == peer).count()).collect()
     }
 
     fn forget(&mut self, peer: u32) {
@@ -386,6 +459,7 @@ fn spec(add_path: bool) -> ExportSpec {
         max_message_len: 4096,
         add_path,
         extended_next_hop: false,
+        long_lived: true,
         policy: None,
     };
     ExportSpec::new(key, Policy::AcceptAll)

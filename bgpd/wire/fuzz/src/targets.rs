@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use bgp_engine::session::{Action, ConnectionId, Input, Session, SessionSettings, State};
 use bgp_wire::attribute::{AttributeBlock, decode_value};
-use bgp_wire::capability::{AddPathMode, Capability};
+use bgp_wire::capability::{AddPathMode, Capability, GracefulRestart};
 use bgp_wire::cursor::Cursor;
 use bgp_wire::frame::{self, MAX_EXTENDED_LEN, MAX_LEN};
 use bgp_wire::nlri::{Ipv4Unicast, Ipv6Unicast};
@@ -241,7 +241,15 @@ fn settings() -> SessionSettings {
             Capability::ExtendedMessage,
             Capability::AddPath(both.map(|family| (family, mode)).to_vec()),
             Capability::ExtendedNextHop(vec![(both[0], 2)]),
+            Capability::GracefulRestart(GracefulRestart {
+                restarting: false,
+                notification: true,
+                restart_seconds: 120,
+                families: both.map(|family| (family, true)).to_vec(),
+            }),
+            Capability::LongLivedGracefulRestart(both.map(|family| (family, true, 3600)).to_vec()),
         ],
+        stale_path: Duration::from_secs(300),
         jitter_seed: 1,
     }
 }

@@ -2,10 +2,11 @@
 //!
 //! Each table takes its struct apart field by field, so that a new field does not compile until it is classified here.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use crate::config::desired::{AddPath, DynamicNeighbors, Global, Neighbor, NeighborSettings, Secret};
+use crate::config::desired::{AddPath, DynamicNeighbors, GracefulRestart, Global, Neighbor, NeighborSettings, Secret};
 
 /// What a change does to a session that is Established, from least to most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -123,6 +124,7 @@ fn compare_settings(changes: &mut Comparison, old: &NeighborSettings, new: &Neig
         extended_messages,
         extended_next_hop,
         reject_as_sets,
+        graceful_restart,
         import_policy,
         export_policy,
         shutdown,
@@ -145,9 +147,19 @@ fn compare_settings(changes: &mut Comparison, old: &NeighborSettings, new: &Neig
     changes.field("extended-messages", Impact::SessionReset, extended_messages, &new.extended_messages);
     changes.field("extended-next-hop", Impact::SessionReset, extended_next_hop, &new.extended_next_hop);
     changes.field("reject-as-sets", Impact::RefreshIn, reject_as_sets, &new.reject_as_sets);
+    compare_restart(changes, graceful_restart, &new.graceful_restart);
     changes.field("import-policy", Impact::RefreshIn, import_policy, &new.import_policy);
     changes.field("export-policy", Impact::SessionReset, export_policy, &new.export_policy);
     changes.field("shutdown", Impact::SessionReset, shutdown, &new.shutdown);
+}
+
+/// What both sides keep for each other was said in their OPENs: the session goes on, the next one says it anew.
+fn compare_restart(changes: &mut Comparison, old: &GracefulRestart, new: &GracefulRestart) {
+    let GracefulRestart { enabled, restart_seconds, stale_path, long_lived_seconds } = old;
+    changes.field("graceful-restart", Impact::NextSession, enabled, &new.enabled);
+    changes.field("restart-time", Impact::NextSession, restart_seconds, &new.restart_seconds);
+    changes.field("stale-path-time", Impact::None, stale_path, &new.stale_path);
+    changes.field("long-lived-stale-time", Impact::NextSession, long_lived_seconds, &new.long_lived_seconds);
 }
 
 /// How a value is written in a plan.
@@ -202,6 +214,15 @@ impl Show for AddPath {
             (true, true) => "both",
         }
         .to_owned()
+    }
+}
+
+impl Show for BTreeMap<bgp_wire::Family, u32> {
+    fn show(&self) -> String {
+        match self.is_empty() {
+            true => "none".to_owned(),
+            false => self.iter().map(|(family, seconds)| format!("{family} {seconds}")).collect::<Vec<_>>().join(", "),
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use proptest::option;
 use proptest::prelude::*;
 
 use super::*;
-use crate::config::desired::{AddPath, DynamicNeighbors, Global, Neighbor, NeighborSettings, Originate, Secret};
+use crate::config::desired::{AddPath, DynamicNeighbors, Global, GracefulRestart, Neighbor, NeighborSettings, Originate, Secret};
 
 fn settings(remote_asn: u32) -> NeighborSettings {
     NeighborSettings {
@@ -29,6 +29,7 @@ fn settings(remote_asn: u32) -> NeighborSettings {
         extended_messages: true,
         extended_next_hop: false,
         reject_as_sets: None,
+        graceful_restart: GracefulRestart::default(),
         import_policy: None,
         export_policy: None,
         shutdown: None,
@@ -128,6 +129,7 @@ fn any_settings() -> impl Strategy<Value = NeighborSettings> {
         next_hop_self: second.1,
         add_path: AddPath { receive: second.2, send: false },
         reject_as_sets: second.3,
+        graceful_restart: GracefulRestart { enabled: second.1, ..GracefulRestart::default() },
         shutdown: second.4,
         import_policy: policies[0].clone(),
         export_policy: policies[1].clone(),

@@ -128,7 +128,11 @@ impl Network {
             }
             Action::Down { .. } => self.speakers[side].downs += 1,
             Action::Failed { error } => self.speakers[side].failed.push(error),
-            Action::Established { .. } | Action::RouteRefresh(_) | Action::Transition { .. } => {}
+            Action::Established { .. }
+            | Action::RouteRefresh(_)
+            | Action::Transition { .. }
+            | Action::LongLived { .. }
+            | Action::EndRetention { .. } => {}
         }
     }
 

@@ -57,6 +57,10 @@ struct World {
     open: Vec<ConnectionId>,
     connecting: bool,
     established: Option<ConnectionId>,
+    /// Families with stale routes.
+    stale: Vec<Family>,
+    /// Of those, the long-lived ones.
+    long_lived: Vec<Family>,
     stopped: bool,
 }
 
@@ -79,7 +83,19 @@ impl World {
             Action::Established { conn, .. } => {
                 assert_eq!(self.established.replace(*conn), None, "Down comes before the next Established");
             }
-            Action::Down { .. } => assert!(self.established.take().is_some(), "Down only after Established"),
+            Action::Down { retained, .. } => {
+                assert!(self.established.take().is_some(), "Down only after Established");
+                self.stale.clone_from(retained);
+                self.long_lived.clear();
+            }
+            Action::LongLived { family } => {
+                assert!(self.stale.contains(family) && !self.long_lived.contains(family), "once, and what is stale");
+                self.long_lived.push(*family);
+            }
+            Action::EndRetention { family } => {
+                assert!(self.stale.contains(family), "only what is stale");
+                self.stale.retain(|other| other != family);
+            }
             Action::RouteRefresh(_) => assert!(self.established.is_some()),
             Action::Failed { .. } => {}
             Action::Transition { from, to } => assert_ne!(from, to),
@@ -127,7 +143,8 @@ fn apply(rig: &mut Rig, step: &Step) {
             _ => rig,
         },
         Step::Open(conn, order) => {
-            let open = Open { router_id: Ipv4Addr::new(10, 0, 0, *order), ..peer_open() };
+            let mut open = Open { router_id: Ipv4Addr::new(10, 0, 0, *order), ..peer_open() };
+            open.capabilities.extend(restart::capabilities(*order % 2 == 1, *order != 2, *order > 0));
             rig.receive(*conn, &encoded(&open))
         }
         Step::Fault(conn) => rig.input(Input::Fault {
@@ -171,6 +188,8 @@ fn run(settings: SessionSettings, steps: &[Step], only_possible: bool) {
         let established = rig.session.established().map(|(conn, _)| conn);
         assert_eq!(established, world.established, "{step:?}: what is told is what is");
         assert_eq!(established.is_some(), to == State::Established);
+        let retained: Vec<_> = rig.session.retained().iter().map(|retained| retained.family).collect();
+        assert_eq!(retained, world.stale, "{step:?}: stale is what was told to be");
         if world.stopped {
             assert_eq!((to, rig.session.next_deadline()), (State::Idle, None));
         }
@@ -195,9 +214,12 @@ proptest! {
         hold_seconds in prop_oneof![Just(0_u16), Just(3), Just(90)],
         idle_hold in 0_u64..20,
         seed: u64,
+        graceful: bool,
     ) {
         let idle_hold = Duration::from_secs(idle_hold);
-        run(SessionSettings { passive, hold_seconds, idle_hold, jitter_seed: seed, ..settings() }, &steps, true);
+        let mut settings = settings();
+        settings.capabilities.extend(graceful.then(|| restart::capabilities(false, true, true)).into_iter().flatten());
+        run(SessionSettings { passive, hold_seconds, idle_hold, jitter_seed: seed, ..settings }, &steps, true);
     }
 
     #[test]
