@@ -7,6 +7,7 @@
 mod api;
 mod diagnosis;
 mod global;
+mod graceful;
 mod neighbor;
 mod originate;
 mod reader;
@@ -24,6 +25,7 @@ use toml::de::DeTable;
 pub use self::api::{ApiSettings, Endpoint, LogFormat, LogSettings};
 use self::diagnosis::Problems;
 pub use self::diagnosis::{Diagnosis, Warning};
+pub use self::graceful::{ForwardingState, OnTerminate, RestartSettings};
 use self::neighbor::Groups;
 pub use self::neighbor::default_settings;
 use self::reader::Section;
@@ -37,6 +39,8 @@ pub struct Document {
     pub api: ApiSettings,
     /// How it logs.
     pub log: LogSettings,
+    /// How it restarts.
+    pub restart: RestartSettings,
     /// What is allowed but hardly meant.
     pub warnings: Vec<Warning>,
 }
@@ -76,6 +80,7 @@ fn read(table: &DeTable<'_>, span: std::ops::Range<usize>, problems: &mut Proble
     let global = document.table("global", problems);
     let api = document.table("api", problems);
     let log = document.table("log", problems);
+    let restart = document.table("restart", problems);
     let groups = document.tables("peer-group", problems);
     let neighbors = document.tables("neighbor", problems);
     let ranges = document.tables("dynamic-neighbors", problems);
@@ -88,6 +93,8 @@ fn read(table: &DeTable<'_>, span: std::ops::Range<usize>, problems: &mut Proble
     let global = global.and_then(|section| global::read(section, problems));
     let api = api.map_or_else(ApiSettings::default, |section| api::read(section, problems));
     let log = log.map_or_else(LogSettings::default, |section| api::read_log(section, problems));
+    let restart =
+        restart.map_or_else(RestartSettings::default, |section| graceful::read_restart(section, problems));
     let asn = global.as_ref().map(|global| global.asn);
     let groups = Groups::read(groups, asn, problems);
     let desired = Desired {
@@ -97,7 +104,7 @@ fn read(table: &DeTable<'_>, span: std::ops::Range<usize>, problems: &mut Proble
         peer_groups: groups.settings(),
         global: global?,
     };
-    Some(Document { desired, api, log, warnings: Vec::new() })
+    Some(Document { desired, api, log, restart, warnings: Vec::new() })
 }
 
 /// Entries by name, and where each stands.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use bgpd::api::Api;
-use bgpd::config::{self, Document};
+use bgpd::config::{self, Document, OnTerminate};
 use bgpd::runtime::handle::Handle;
 use bgpd::{observe, runtime};
 use clap::Parser;
@@ -16,7 +16,8 @@ use tracing::{error, info, warn};
 #[derive(Parser)]
 #[command(
     version,
-    after_help = "Signals: HUP reloads the configuration, TERM and INT end all sessions and stop.\n\
+    after_help = "Signals: HUP reloads the configuration. TERM stops for a restart: peers with graceful restart keep the \
+    routes ([restart] on-sigterm). INT stops for good.\n\
     Exit codes: 0 stopped as asked or configuration valid, 1 configuration not valid or start failed, 2 usage."
 )]
 struct Arguments {
@@ -80,9 +81,9 @@ fn run(file: &std::path::Path) -> ExitCode {
 }
 
 async fn serve(document: Document, file: PathBuf) -> ExitCode {
-    let Document { desired, api: api_settings, .. } = document;
+    let Document { desired, api: api_settings, restart, .. } = document;
     info!(version = env!("CARGO_PKG_VERSION"), asn = desired.global.asn, router_id = %desired.global.router_id, "bgpd starts");
-    let handle = match runtime::start(desired) {
+    let handle = match runtime::start(desired, &restart) {
         Ok(handle) => handle,
         Err(error) => {
             error!(%error, "cannot start");
@@ -98,18 +99,18 @@ async fn serve(document: Document, file: PathBuf) -> ExitCode {
         }
     };
     let mut api = tokio::spawn(api.serve(stopped));
-    tokio::select! {
-        () = signals(&handle, &file) => {}
+    let how = tokio::select! {
+        how = signals(&handle, &file, restart.on_sigterm) => how,
         result = &mut api => {
             match result {
                 Ok(Err(error)) => error!(%error, "the API cannot be served"),
                 other => error!(?other, "the API ended"),
             }
-            handle.shutdown().await;
+            handle.shutdown(OnTerminate::Stop).await;
             return ExitCode::FAILURE;
         }
-    }
-    handle.shutdown().await;
+    };
+    handle.shutdown(how).await;
     // The API task may have ended already; it is waited for either way.
     let _ = stop.send(true);
     let _ = api.await;
@@ -117,19 +118,19 @@ async fn serve(document: Document, file: PathBuf) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Handles signals until one of them says stop.
-async fn signals(handle: &Handle, file: &std::path::Path) {
+/// Handles signals until one of them says stop, and how.
+async fn signals(handle: &Handle, file: &std::path::Path, on_sigterm: OnTerminate) -> OnTerminate {
     let (Ok(mut hangup), Ok(mut terminate), Ok(mut interrupt)) =
         (signal(SignalKind::hangup()), signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
     else {
         error!("cannot listen to signals");
-        return;
+        return OnTerminate::Stop;
     };
     loop {
         tokio::select! {
             _ = hangup.recv() => reload(handle, file).await,
-            _ = terminate.recv() => return,
-            _ = interrupt.recv() => return,
+            _ = terminate.recv() => return on_sigterm,
+            _ = interrupt.recv() => return OnTerminate::Stop,
         }
     }
 }

@@ -5,10 +5,12 @@ pub(crate) mod fabric;
 pub(crate) mod group_worker;
 pub mod handle;
 mod reads;
+mod restart;
 pub(crate) mod rib_worker;
 pub mod status;
 mod watch;
 
+use std::collections::BTreeSet;
 use std::io;
 use std::net::SocketAddr;
 use std::num::NonZero;
@@ -22,11 +24,13 @@ use bgp_engine::config::Desired;
 use bgp_engine::stage::AnyEmission;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
+use tracing::info;
 
-use self::controller::Controller;
-use self::fabric::{Fabric, GROUP_QUEUE, GroupPort, PartitionPort, RIB_QUEUE};
+use self::controller::{Controller, Deferral};
+use self::fabric::{Fabric, GROUP_QUEUE, GroupPort, PartitionPort, RIB_QUEUE, Restart};
 use self::handle::Handle;
 use self::reads::{Directory, Reads};
+use crate::config::RestartSettings;
 use crate::peer::socket;
 
 /// Commands of API clients that may wait for the controller.
@@ -63,13 +67,22 @@ fn listen_hint(error: &io::Error) -> &'static str {
 ///
 /// # Errors
 /// When a socket cannot be opened or a thread cannot be started; then nothing runs.
-pub fn start(desired: Desired) -> Result<Handle, StartError> {
+pub fn start(desired: Desired, settings: &RestartSettings) -> Result<Handle, StartError> {
     let listeners = listen(&desired.global.listen)?;
     let workers = thread::available_parallelism().map_or(1, NonZero::get).min(WORKERS_MAX);
-    let (fabric, inputs) = fabric(workers);
+    let (remembered, recorder) = restart::open(settings);
+    let expected = desired.expected_back(&remembered.peers);
+    let deferring = if expected.is_empty() { 0 } else { workers };
+    let deferral = (deferring > 0).then(|| Instant::now() + settings.selection_deferral);
+    if deferring > 0 {
+        let peers: BTreeSet<_> = expected.values().flatten().collect();
+        let (peers, seconds) = (peers.len(), settings.selection_deferral.as_secs());
+        info!(peers, seconds, "restarted: route selection waits for the routes of the peers from before");
+    }
+    let (fabric, inputs) = fabric(workers, Restart::new(deferring, remembered.forwarding_kept));
     let fabric = Arc::new(fabric);
     for (index, input) in inputs.partitions.into_iter().enumerate() {
-        rib_worker::spawn(index, input, Arc::clone(&fabric), &desired.global).map_err(StartError::Thread)?;
+        rib_worker::spawn(index, input, Arc::clone(&fabric), &desired.global, expected.clone()).map_err(StartError::Thread)?;
     }
     for (index, input) in inputs.groups.into_iter().enumerate() {
         group_worker::spawn(index, input, Arc::clone(&fabric)).map_err(StartError::Thread)?;
@@ -80,7 +93,7 @@ pub fn start(desired: Desired) -> Result<Handle, StartError> {
     tokio::spawn(watch::run(watch_input, Arc::clone(&fabric), Arc::clone(&directory)));
     let (commands, command_receiver) = mpsc::channel(COMMAND_QUEUE);
     let reads = Reads::new(Arc::clone(&directory), Arc::clone(&fabric), subscriptions);
-    let controller = Controller::new(desired, fabric, listeners, directory);
+    let controller = Controller::new(desired, fabric, listeners, directory, Deferral { until: deferral, recorder });
     tokio::spawn(controller.run(command_receiver));
     Ok(Handle::new(commands, reads))
 }
@@ -100,7 +113,7 @@ struct Inputs {
     watch: mpsc::Receiver<AnyEmission>,
 }
 
-fn fabric(workers: usize) -> (Fabric, Inputs) {
+fn fabric(workers: usize, restart: Restart) -> (Fabric, Inputs) {
     let (watch, watch_receiver) = mpsc::channel(GROUP_QUEUE);
     let mut inputs = Inputs { partitions: Vec::new(), groups: Vec::new(), watch: watch_receiver };
     let (mut partitions, mut groups) = (Vec::new(), Vec::new());
@@ -117,7 +130,7 @@ fn fabric(workers: usize) -> (Fabric, Inputs) {
     let seed = seed();
     let interner = Arc::new(Interner::new(seed));
     let (started, seed) = (Instant::now(), AtomicU64::new(seed));
-    let fabric = Fabric { partitions, groups, watch, interner, started, seed };
+    let fabric = Fabric { partitions, groups, watch, interner, started, restart, seed };
     (fabric, inputs)
 }
 

@@ -106,6 +106,11 @@ fn live_changes_that_overtake_a_walk_are_noticed() {
 }
 
 #[test]
+fn stale_routes_that_are_not_swept_after_a_restart_are_noticed() {
+    caught(Sabotage::KeepStaleRoutes, |speaker| speaker.sabotage(Sabotage::KeepStaleRoutes));
+}
+
+#[test]
 fn routes_that_outlive_their_session_are_noticed() {
     caught(Sabotage::KeepLostRoutes, |speaker| speaker.sabotage(Sabotage::KeepLostRoutes));
 }

@@ -51,6 +51,7 @@ pub(crate) struct Json<'a> {
     messages_sent: Messages,
     queued_bytes: u64,
     slow: bool,
+    graceful_restart: Restart<'a>,
     malformed: Malformed<'a>,
 }
 
@@ -60,6 +61,22 @@ struct Prefixes {
     received: u64,
     accepted: u64,
     advertised: u64,
+    stale: u64,
+}
+
+#[derive(Serialize)]
+struct Restart<'a> {
+    offered: Option<&'a str>,
+    received: Option<&'a str>,
+    effect: Option<&'a str>,
+    stale: Vec<Stale<'a>>,
+}
+
+#[derive(Serialize)]
+struct Stale<'a> {
+    family: String,
+    waiting: &'a str,
+    seconds_left: u64,
 }
 
 #[derive(Serialize)]
@@ -105,6 +122,7 @@ pub(crate) fn json(neighbor: &v1::Neighbor) -> Json<'_> {
         received: counts.received,
         accepted: counts.accepted,
         advertised: counts.advertised,
+        stale: counts.stale,
     });
     Json {
         address: &neighbor.address,
@@ -147,6 +165,7 @@ pub(crate) fn json(neighbor: &v1::Neighbor) -> Json<'_> {
         messages_sent: messages(neighbor.sent),
         queued_bytes: neighbor.queued_bytes,
         slow: neighbor.slow,
+        graceful_restart: restart_json(neighbor),
         malformed: Malformed {
             treat_as_withdraw: count(|m| m.treat_as_withdraw),
             attribute_discard: count(|m| m.attribute_discard),
@@ -160,11 +179,33 @@ pub(crate) fn json(neighbor: &v1::Neighbor) -> Json<'_> {
     }
 }
 
+fn restart_json(neighbor: &v1::Neighbor) -> Restart<'_> {
+    let Some(restart) = &neighbor.graceful_restart else {
+        return Restart { offered: None, received: None, effect: None, stale: Vec::new() };
+    };
+    let stale = restart.stale.iter().map(|stale| Stale {
+        family: family_name(stale.family),
+        waiting: &stale.waiting,
+        seconds_left: stale.seconds_left,
+    });
+    Restart {
+        offered: some(&restart.offered),
+        received: some(&restart.received),
+        effect: some(&restart.effect),
+        stale: stale.collect(),
+    }
+}
+
+fn stale_routes(neighbor: &v1::Neighbor) -> &[v1::StaleRoutes] {
+    neighbor.graceful_restart.as_ref().map_or(&[], |restart| &restart.stale)
+}
+
 /// The state, with what an operator would otherwise wonder about.
 fn state(neighbor: &v1::Neighbor) -> String {
-    match &neighbor.shutdown {
-        Some(_) => format!("{} (disabled)", neighbor.state),
-        None => neighbor.state.clone(),
+    match (&neighbor.shutdown, stale_routes(neighbor)) {
+        (Some(_), _) => format!("{} (disabled)", neighbor.state),
+        (None, []) => neighbor.state.clone(),
+        (None, _) => format!("{} (stale routes)", neighbor.state),
     }
 }
 
@@ -235,6 +276,7 @@ pub(crate) fn details(neighbor: &v1::Neighbor) -> String {
     sheet.0.push('\n');
     session(&mut sheet, neighbor);
     capabilities(&mut sheet, neighbor);
+    restart(&mut sheet, neighbor);
     timers(&mut sheet, neighbor);
     counters(&mut sheet, neighbor);
     malformed(&mut sheet, neighbor);
@@ -287,6 +329,23 @@ fn capabilities(sheet: &mut Sheet, neighbor: &v1::Neighbor) {
         sheet.line(who, capability);
     }
     sheet.line("negotiated", &neighbor.negotiated.join(", "));
+}
+
+fn restart(sheet: &mut Sheet, neighbor: &v1::Neighbor) {
+    let Some(restart) = &neighbor.graceful_restart else { return };
+    sheet.heading("Graceful restart");
+    let or_nothing = |text: &str| if text.is_empty() { "nothing".to_owned() } else { text.to_owned() };
+    sheet.line("offered", &or_nothing(&restart.offered));
+    if neighbor.state == "Established" {
+        sheet.line("received", &or_nothing(&restart.received));
+    }
+    sheet.line("effect", &restart.effect);
+    for stale in &restart.stale {
+        let count = neighbor.prefixes.iter().find(|counts| counts.family == stale.family);
+        let count = count.map_or(0, |counts| counts.stale);
+        let (waiting, left) = (&stale.waiting, span(stale.seconds_left));
+        sheet.line(&family_name(stale.family), &format!("{count} stale routes, {waiting}, {left} left"));
+    }
 }
 
 fn timers(sheet: &mut Sheet, neighbor: &v1::Neighbor) {

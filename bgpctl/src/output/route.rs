@@ -37,6 +37,7 @@ pub(crate) struct Json<'a> {
     age_seconds: Option<u32>,
     reason: Option<&'a str>,
     rejected: Option<&'a str>,
+    stale: bool,
 }
 
 #[derive(Serialize)]
@@ -84,6 +85,7 @@ pub(crate) fn json(route: &v1::Route) -> Json<'_> {
         age_seconds: route.age_seconds,
         reason: some(&route.reason),
         rejected: some(&route.rejected),
+        stale: route.stale,
     }
 }
 
@@ -137,10 +139,13 @@ fn rest(route: &v1::Route) -> String {
 }
 
 fn marks(route: &v1::Route) -> &'static str {
-    match (route.rejected.is_empty(), route.best) {
-        (false, _) => "x",
-        (true, true) => "*>",
-        (true, false) => "*",
+    match (route.rejected.is_empty(), route.best, route.stale) {
+        (false, _, false) => "x",
+        (false, _, true) => "x s",
+        (true, true, false) => "*>",
+        (true, true, true) => "*>s",
+        (true, false, false) => "*",
+        (true, false, true) => "* s",
     }
 }
 
@@ -186,7 +191,7 @@ pub(crate) fn table(routes: &[v1::Route]) -> String {
             rest(route),
         ]);
     }
-    table.text() + "\n* usable, > best, x not usable; i IGP, e EGP, ? incomplete\n"
+    table.text() + "\n* usable, > best, x not usable, s stale; i IGP, e EGP, ? incomplete\n"
 }
 
 /// A route on one line.

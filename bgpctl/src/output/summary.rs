@@ -20,6 +20,8 @@ pub(crate) struct Json<'a> {
     tables: Vec<TableJson>,
     attribute_sets: u64,
     listen: &'a [String],
+    awaited: &'a [String],
+    selection_deferral_seconds: u64,
 }
 
 #[derive(Serialize)]
@@ -44,6 +46,8 @@ pub(crate) fn json(status: &v1::GetStatusResponse) -> Json<'_> {
             .collect(),
         attribute_sets: status.attribute_sets,
         listen: &status.listen,
+        awaited: &status.awaited,
+        selection_deferral_seconds: status.selection_deferral_seconds,
     }
 }
 
@@ -60,10 +64,24 @@ pub(crate) fn table(status: &v1::GetStatusResponse) -> String {
     let tables = tables.map(|t| format!("{}: {} prefixes, {} paths", family_name(t.family), t.prefixes, t.paths));
     rows.extend(tables.map(|line| ("Table", line)));
     rows.push(("Attribute sets", status.attribute_sets.to_string()));
+    if !status.awaited.is_empty() {
+        let left = span(status.selection_deferral_seconds);
+        rows.push(("Restarted", format!("routes are selected in {left} at most: waits for {}", awaited(status))));
+    }
     let mut text = String::new();
     for (name, value) in rows {
         // Writing to a string does not fail.
         let _ = writeln!(text, "{name:<16}{value}");
     }
     text
+}
+
+/// The peers that are waited for; of many, how many.
+fn awaited(status: &v1::GetStatusResponse) -> String {
+    const LISTED: usize = 8;
+    let listed = status.awaited.iter().take(LISTED).cloned().collect::<Vec<_>>().join(", ");
+    match status.awaited.len().saturating_sub(LISTED) {
+        0 => listed,
+        more => format!("{listed} and {more} more"),
+    }
 }

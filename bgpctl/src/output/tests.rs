@@ -44,7 +44,9 @@ fn established() -> v1::Neighbor {
             received: 256,
             accepted: 255,
             advertised: 1024,
+            stale: 0,
         }],
+        graceful_restart: Some(restart()),
         malformed: Some(v1::Malformed {
             treat_as_withdraw: 1,
             last: "ORIGIN: undefined origin 7 at offset 26 (treat-as-withdraw)".into(),
@@ -54,6 +56,27 @@ fn established() -> v1::Neighbor {
             ..Default::default()
         }),
         ..Default::default()
+    }
+}
+
+fn restart() -> v1::GracefulRestart {
+    v1::GracefulRestart {
+        offered: "graceful-restart 120 s, notification, ipv4-unicast (forwarding state kept)".into(),
+        received: "graceful-restart 90 s, ipv4-unicast (forwarding state kept)".into(),
+        effect: "each side keeps the other's routes, not after a NOTIFICATION; of the peer: ipv4-unicast".into(),
+        stale: Vec::new(),
+    }
+}
+
+fn restarting() -> v1::Neighbor {
+    let family = Some(v1::Family { afi: 1, safi: 1 });
+    let waiting = "waits for the peer to restart".into();
+    let stale = vec![v1::StaleRoutes { family, waiting, seconds_left: 87 }];
+    v1::Neighbor {
+        state: "Active".into(),
+        graceful_restart: Some(v1::GracefulRestart { received: String::new(), effect: String::new(), stale, ..restart() }),
+        prefixes: vec![v1::PrefixCounts { family, received: 256, accepted: 255, advertised: 0, stale: 256 }],
+        ..established()
     }
 }
 
@@ -78,7 +101,7 @@ fn plain(text: &str) -> String {
 
 #[test]
 fn neighbors_are_a_table_with_numbers_to_the_right() {
-    insta::assert_snapshot!(plain(&neighbor::table(&[established(), down()])));
+    insta::assert_snapshot!(plain(&neighbor::table(&[established(), down(), restarting()])));
 }
 
 #[test]
@@ -89,6 +112,12 @@ fn no_neighbors_are_said_in_words() {
 #[test]
 fn one_neighbor_is_shown_whole() {
     insta::assert_snapshot!(plain(&neighbor::details(&established())));
+}
+
+#[test]
+fn a_neighbor_that_restarts_says_which_routes_wait_for_it() {
+    let text = plain(&neighbor::details(&restarting()));
+    assert!(text.contains("256 stale routes, waits for the peer to restart, 00:01:27 left"), "{text}");
 }
 
 #[test]
@@ -175,6 +204,8 @@ fn an_explanation_names_the_rule_and_who_is_told() {
 #[test]
 fn the_summary_fits_on_a_screen() {
     let status = v1::GetStatusResponse {
+        awaited: vec!["192.0.2.12".into()],
+        selection_deferral_seconds: 42,
         version: "0.1.0".into(),
         asn: 65000,
         router_id: "192.0.2.1".into(),

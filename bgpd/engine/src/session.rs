@@ -251,6 +251,7 @@ pub struct Session {
     failures: Failures,
     retention: Retention,
     restart: RestartState,
+    was_established: bool,
     jitter: Jitter,
     last_sent: Option<Notification>,
     last_received: Option<Notification>,
@@ -272,6 +273,7 @@ impl Session {
             failures: Failures::default(),
             retention: Retention::default(),
             restart: RestartState::default(),
+            was_established: false,
             last_sent: None,
             last_received: None,
         }
@@ -456,7 +458,9 @@ impl Session {
         // A connection in a waiting session starts it: the peer is there again.
         self.will = Will::Running;
         self.connect_retry = None;
-        let open = self.settings.open(self.restart);
+        // Once there was a session, the peer has nothing any more of before this speaker's restart.
+        let forwarding_kept = self.restart.forwarding_kept || self.was_established;
+        let open = self.settings.open(RestartState { forwarding_kept, ..self.restart });
         let mut bytes = Vec::new();
         open.encode(&mut bytes);
         *self.slot(conn) = Some(Connection::new(open, now));

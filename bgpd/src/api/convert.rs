@@ -110,6 +110,7 @@ pub(super) fn route(record: &RouteRecord) -> v1::Route {
         age_seconds: record.age_seconds,
         reason: record.reason.clone().unwrap_or_default(),
         rejected: record.rejected.clone().unwrap_or_default(),
+        stale: record.stale,
         ..Default::default()
     }
 }
@@ -148,6 +149,8 @@ pub(super) fn speaker(status: &status::Status) -> v1::GetStatusResponse {
             .collect(),
         attribute_sets: status.attribute_sets,
         listen: status.listen.iter().map(ToString::to_string).collect(),
+        awaited: status.awaited.iter().map(ToString::to_string).collect(),
+        selection_deferral_seconds: status.selection_deferral_seconds,
     }
 }
 

@@ -6,15 +6,15 @@ use std::net::IpAddr;
 use std::ops::Range;
 use std::time::Duration;
 
-use bgp_engine::config::{AddPath, DynamicNeighbors, Global, Neighbor, NeighborSettings, Secret};
+use bgp_engine::config::{AddPath, DynamicNeighbors, Global, GracefulRestart, Neighbor, NeighborSettings, Secret};
 use bgp_wire::Family;
 use ipnet::IpNet;
 use toml::de::DeValue;
 
-use super::Named;
 use super::diagnosis::Problems;
 use super::reader::{At, Section, nearest};
 use super::value::{Asn, FromToml, HoldTime, Hops, HostAddress, PolicyName, Port, Seconds, Shutdown, Wrong, named};
+use super::{Named, graceful};
 
 /// TCP port of BGP.
 const PORT: u16 = 179;
@@ -42,6 +42,7 @@ pub fn default_settings() -> NeighborSettings {
         extended_messages: true,
         extended_next_hop: false,
         reject_as_sets: None,
+        graceful_restart: GracefulRestart::default(),
         import_policy: None,
         export_policy: None,
         shutdown: None,
@@ -125,6 +126,7 @@ fn settings(section: &mut Section<'_>, base: NeighborSettings, problems: &mut Pr
         extended_messages: section.value("extended-messages", problems).unwrap_or(base.extended_messages),
         extended_next_hop: section.value("extended-next-hop", problems).unwrap_or(base.extended_next_hop),
         reject_as_sets: section.value("reject-as-sets", problems).or(base.reject_as_sets),
+        graceful_restart: graceful::read(section, base.graceful_restart, problems),
         import_policy: policies(section, "import-policy", problems).or(base.import_policy),
         export_policy: policies(section, "export-policy", problems).or(base.export_policy),
         shutdown: section.value::<Shutdown>("shutdown", problems).map_or(base.shutdown, |shutdown| shutdown.0),

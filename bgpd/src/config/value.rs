@@ -73,7 +73,7 @@ impl FromToml for bool {
 }
 
 /// A number between two bounds.
-fn bounded<T>(value: &DeValue<'_>, least: T, most: T) -> Result<T, Wrong>
+pub(super) fn bounded<T>(value: &DeValue<'_>, least: T, most: T) -> Result<T, Wrong>
 where
     T: TryFrom<i64> + std::fmt::Display + PartialOrd,
 {
@@ -261,7 +261,7 @@ impl FromToml for IpNet {
 }
 
 /// Names of the families that are supported.
-const FAMILIES: [&str; 2] = ["ipv4-unicast", "ipv6-unicast"];
+pub(super) const FAMILIES: [&str; 2] = ["ipv4-unicast", "ipv6-unicast"];
 
 impl FromToml for Family {
     fn from_toml(value: &DeValue<'_>) -> Result<Self, Wrong> {

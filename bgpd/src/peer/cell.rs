@@ -7,7 +7,7 @@ use std::time::{Instant, SystemTime};
 
 use bgp_engine::config::NeighborSettings;
 use bgp_engine::id::{GroupIndex, PeerIndex};
-use bgp_engine::session::{Negotiated, State};
+use bgp_engine::session::{Negotiated, Retained, State};
 use bgp_wire::Family;
 use bgp_wire::capability::Capability;
 use bgp_wire::frame::MessageType;
@@ -81,6 +81,8 @@ pub(crate) struct SessionView {
     pub(crate) queue: Option<Arc<OutQueue>>,
     pub(crate) next_retry: Option<Instant>,
     pub(crate) last_heard: Option<Instant>,
+    /// Stale routes of the peer (RFC 4724 §4.2).
+    pub(crate) retained: Vec<Retained>,
     pub(crate) malformed: Malformed,
 }
 
@@ -138,6 +140,11 @@ impl NeighborCell {
         std::mem::replace(&mut *self.memberships.lock().unwrap_or_else(PoisonError::into_inner), new)
     }
 
+    /// Families in which there are routes to count: those of the session, or of the one that has ended.
+    pub(crate) fn families(&self) -> Vec<Family> {
+        self.view().families()
+    }
+
     pub(crate) fn view(&self) -> MutexGuard<'_, SessionView> {
         // A panic while the view was held leaves at worst an old value in it.
         self.view.lock().unwrap_or_else(PoisonError::into_inner)
@@ -145,6 +152,14 @@ impl NeighborCell {
 }
 
 impl SessionView {
+    /// As [`NeighborCell::families`].
+    pub(crate) fn families(&self) -> Vec<Family> {
+        match &self.negotiated {
+            Some(negotiated) => negotiated.families.clone(),
+            None => self.retained.iter().map(|retained| retained.family).collect(),
+        }
+    }
+
     pub(crate) fn new(
         settings: NeighborSettings,
         description: Option<String>,
@@ -169,6 +184,7 @@ impl SessionView {
             queue: None,
             next_retry: None,
             last_heard: None,
+            retained: Vec::new(),
             malformed: Malformed::default(),
         }
     }

@@ -38,6 +38,8 @@ pub(crate) enum PeerCommand {
     Start,
     /// End the session and keep it down.
     Stop(Notification),
+    /// End the session because the daemon restarts, in a way that the peer keeps our routes, and end the task.
+    Leave(Notification),
     /// End the session and start it again at once.
     Reset(Notification),
     /// New settings; they hold from the next session on, unless a reset follows.
@@ -153,7 +155,12 @@ impl Driver {
     }
 
     fn finished(&self) -> bool {
-        self.removed || (self.cell.dynamic.is_some() && self.is_alone() && self.idle_since.elapsed() >= LINGER)
+        self.removed || (self.lingers() && self.idle_since.elapsed() >= LINGER)
+    }
+
+    /// A dynamic neighbor without a connection and without routes that wait for it to come back.
+    fn lingers(&self) -> bool {
+        self.cell.dynamic.is_some() && self.is_alone() && self.session.retained().is_empty()
     }
 
     pub(super) fn is_alone(&self) -> bool {
@@ -161,7 +168,7 @@ impl Driver {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        let linger = (self.cell.dynamic.is_some() && self.is_alone()).then(|| self.idle_since + LINGER);
+        let linger = self.lingers().then(|| self.idle_since + LINGER);
         self.session.next_deadline().into_iter().chain(linger).min()
     }
 
@@ -212,6 +219,10 @@ impl Driver {
         match command {
             Some(PeerCommand::Start) => self.input(Input::Start),
             Some(PeerCommand::Stop(notification)) => self.input(Input::Stop { notification }),
+            Some(PeerCommand::Leave(notification)) => {
+                self.input(Input::Leave { notification });
+                self.removed = true;
+            }
             Some(PeerCommand::Reset(notification)) => self.input(Input::Reset { notification, hold_down: false }),
             Some(PeerCommand::Settings(neighbor, global)) => self.replace_settings(*neighbor, global),
             Some(PeerCommand::RefreshIn) => self.refresh_in(),
@@ -285,6 +296,7 @@ impl Driver {
         match Connection::new(stream, &self.cell, self.neighbor.settings.hold_seconds) {
             Ok(connection) => {
                 *self.slot(conn) = Some(connection);
+                self.session.set_restart(self.fabric.restart.state());
                 self.input(Input::Connected { conn });
             }
             Err(error) => {
@@ -361,10 +373,12 @@ impl Driver {
                 Action::Send { conn, bytes } => self.send(conn, bytes),
                 Action::Close { conn } => self.close(conn),
                 Action::Established { conn, negotiated } => self.establish(conn, negotiated).await,
-                Action::Down { reason } => {
-                    info!(peer = %self.cell.address, reason, "session down");
-                    self.tear_down().await;
+                Action::Down { reason, retained } => {
+                    info!(peer = %self.cell.address, reason, kept = !retained.is_empty(), "session down");
+                    self.tear_down(retained).await;
                 }
+                Action::LongLived { family } => self.long_lived(family).await,
+                Action::EndRetention { family } => self.end_retention(family).await,
                 Action::Failed { error } => self.failed(error),
                 Action::RouteRefresh(refresh) => self.route_refresh(refresh).await,
                 Action::Transition { from, to } => self.transition(from, to),

@@ -11,6 +11,7 @@ use bgp_engine::intake::{Intake, IntakeSettings};
 use bgp_engine::policy::Policy;
 use bgp_engine::session::{ConnectionId, Negotiated, State};
 use bgp_engine::stage::Fence;
+use bgp_wire::Family;
 use bgp_wire::route_refresh::{RefreshSubtype, RouteRefresh};
 use bgp_wire::update::DecodeContext;
 use bytes::Bytes;
@@ -44,7 +45,7 @@ impl Driver {
                 return;
             }
         };
-        let fence = Fence::PeerUp { source, address: self.cell.address };
+        let fence = Fence::PeerUp { source, address: self.cell.address, awaited: negotiated.awaited() };
         self.established = Some(Established { intake });
         self.fence(&fence).await;
         self.event(PeerEventKind::Established { negotiated, local, queue });
@@ -104,12 +105,22 @@ impl Driver {
         Ok(Intake::new(self.cell.index, settings, Arc::clone(&self.fabric.interner)))
     }
 
-    pub(super) async fn tear_down(&mut self) {
+    pub(super) async fn tear_down(&mut self, retained: Vec<Family>) {
         if self.established.take().is_some() {
-            let fence = Fence::PeerDown { peer: self.cell.index };
+            let fence = Fence::PeerDown { peer: self.cell.index, retained };
             self.event(PeerEventKind::Down);
             self.fence(&fence).await;
         }
+    }
+
+    pub(super) async fn long_lived(&mut self, family: Family) {
+        info!(peer = %self.cell.address, %family, "restart time is over: stale routes are long-lived stale now");
+        self.fence(&Fence::LongLived { peer: self.cell.index, family }).await;
+    }
+
+    pub(super) async fn end_retention(&mut self, family: Family) {
+        info!(peer = %self.cell.address, %family, "stale routes go");
+        self.fence(&Fence::EndRetention { peer: self.cell.index, family }).await;
     }
 
     pub(super) async fn route_refresh(&mut self, refresh: RouteRefresh) {
@@ -182,6 +193,7 @@ impl Driver {
             Some((local, remote, queue)) => (Some(local), Some(remote), Some(queue)),
             None => (None, None, None),
         };
+        view.retained = self.session.retained().to_vec();
         view.negotiated = established.map(|(_, negotiated)| negotiated);
         view.next_retry = if view.state == State::Established { None } else { self.session.next_deadline() };
         view.notification_sent = self.session.last_sent().map(ToString::to_string);

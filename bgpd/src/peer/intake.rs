@@ -51,6 +51,7 @@ impl Driver {
     fn after_update(&mut self, received: Received) {
         let peer = self.cell.index;
         if let Some(family) = received.end_of_rib {
+            self.input(Input::EndOfRib { family });
             self.fences.push(Fence::EndOfRib { peer, family });
         }
         if let Some(family) = received.disable {

@@ -13,21 +13,25 @@ mod steps;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use bgp_engine::config::owners::Owners;
 use bgp_engine::config::{Desired, Neighbor};
 use bgp_engine::id::PeerIndex;
+use bgp_engine::session::State;
 use ipnet::IpNet;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tracing::error;
+use tracing::{error, warn};
 
 use self::groups::Groups;
 use super::fabric::Fabric;
 use super::handle::{Command, NeighborEvent};
 use super::reads::Directory;
+use super::restart::Recorder;
+use super::rib_worker::RibControl;
+use crate::config::OnTerminate;
 use crate::peer::listener::{self, Doors, STRANGER_QUEUE};
 use crate::peer::{NeighborCell, PeerCommand, PeerEvent, PeerEventKind, sleep_to};
 
@@ -52,6 +56,13 @@ impl Drop for Listening {
     }
 }
 
+/// The speaker's own restart: until when route selection may be put off (RFC 4724 §4.1), and the peers to be
+/// remembered for the next one.
+pub(super) struct Deferral {
+    pub(super) until: Option<Instant>,
+    pub(super) recorder: Recorder,
+}
+
 pub(super) struct Controller {
     /// What runs.
     desired: Desired,
@@ -66,6 +77,7 @@ pub(super) struct Controller {
     directory: Arc<Directory>,
     neighbors: BTreeMap<IpAddr, Entry>,
     groups: Groups,
+    deferral: Deferral,
     events: mpsc::UnboundedSender<PeerEvent>,
     event_receiver: mpsc::UnboundedReceiver<PeerEvent>,
     free_indices: Vec<PeerIndex>,
@@ -80,6 +92,7 @@ impl Controller {
         fabric: Arc<Fabric>,
         listeners: Vec<(SocketAddr, Arc<TcpListener>)>,
         directory: Arc<Directory>,
+        deferral: Deferral,
     ) -> Self {
         let (events, event_receiver) = mpsc::unbounded_channel();
         let (strangers, stranger_receiver) = mpsc::channel(STRANGER_QUEUE);
@@ -96,6 +109,7 @@ impl Controller {
             stranger_receiver,
             directory,
             neighbors: BTreeMap::new(),
+            deferral,
             events,
             event_receiver,
             free_indices: Vec::new(),
@@ -117,10 +131,12 @@ impl Controller {
     pub(super) async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
         self.start().await;
         let stopped = loop {
+            let deferral = self.deferral.until;
             tokio::select! {
                 Some(event) = self.event_receiver.recv() => self.event(event),
+                () = sleep_to(deferral) => self.end_deferral(),
                 command = commands.recv() => match command {
-                    Some(Command::Shutdown(done)) => break Some(done),
+                    Some(Command::Shutdown(how, done)) => break Some((how, done)),
                     Some(command) => self.command(command).await,
                     None => break None,
                 },
@@ -128,8 +144,9 @@ impl Controller {
                 () = sleep_to(self.owners.next_deadline()) => self.expire_owners().await,
             }
         };
-        self.shut_down().await;
-        if let Some(done) = stopped {
+        let how = stopped.as_ref().map_or(OnTerminate::Stop, |(how, _)| *how);
+        self.shut_down(how).await;
+        if let Some((_, done)) = stopped {
             // Whoever asked may have lost patience.
             let _ = done.send(());
         }
@@ -161,11 +178,13 @@ impl Controller {
                 self.ended(&cell, gone);
             }
             (PeerEventKind::Established { negotiated, local, queue }, Some(entry)) => {
+                self.deferral.recorder.set(cell.address, negotiated.kept_by_peer());
                 let joined = self.groups.join(entry, &self.desired.global, &negotiated, local, &queue);
                 cell.replace_memberships(joined);
                 self.directory.announce(&cell);
             }
             (PeerEventKind::Down, Some(_)) => {
+                self.deferral.recorder.set(cell.address, Vec::new());
                 self.groups.leave(cell.index, &cell.replace_memberships(Vec::new()));
                 self.directory.announce(&cell);
             }
@@ -175,6 +194,18 @@ impl Controller {
             (PeerEventKind::Drained, Some(_)) => self.groups.drained(cell.index, &cell.memberships()),
             (PeerEventKind::State, Some(_)) => self.directory.announce(&cell),
             (_, None) => {}
+        }
+    }
+
+    /// Route selection has waited long enough.
+    fn end_deferral(&mut self) {
+        self.deferral.until = None;
+        let neighbors = &self.neighbors;
+        let is_up = |peer: &IpAddr| neighbors.get(peer).is_some_and(|e| e.cell.view().state == State::Established);
+        let missing = self.deferral.recorder.keep_only(is_up);
+        if self.fabric.restart.state().restarting {
+            warn!(?missing, "route selection has waited long enough for the routes of the peers from before");
+            self.fabric.control_all(|| RibControl::EndDeferral);
         }
     }
 

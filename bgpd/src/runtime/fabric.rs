@@ -5,13 +5,15 @@
 //! requester is under way), so that no cycle of full queues can form.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use bgp_engine::attr::Interner;
 use bgp_engine::id::GroupIndex;
+use bgp_engine::session::RestartState;
 use bgp_engine::stage::{AnyBatch, AnyEmission, Fence};
 use tokio::sync::mpsc;
+use tracing::info;
 
 use super::group_worker::GroupControl;
 use super::rib_worker::RibControl;
@@ -51,8 +53,37 @@ pub(crate) struct Fabric {
     pub(crate) interner: Arc<Interner>,
     /// When the speaker started: ages of routes count from here.
     pub(crate) started: Instant,
+    /// What this speaker says of its own restart.
+    pub(crate) restart: Restart,
     /// Jitter seeds are drawn from here: different for each session, reproducible for a given start.
     pub(crate) seed: AtomicU64,
+}
+
+/// What this speaker says of its own restart (RFC 4724 §3).
+pub(crate) struct Restart {
+    /// Partitions that put route selection off.
+    deferring: AtomicUsize,
+    /// The F bit.
+    forwarding_kept: bool,
+}
+
+impl Restart {
+    pub(crate) fn new(deferring: usize, forwarding_kept: bool) -> Self {
+        Self { deferring: AtomicUsize::new(deferring), forwarding_kept }
+    }
+
+    /// One more partition selects routes.
+    pub(crate) fn partition_is_done(&self) {
+        if self.deferring.fetch_sub(1, Ordering::AcqRel) == 1 {
+            info!("route selection begins: nobody's routes are waited for any more");
+        }
+    }
+
+    /// What OPENs say now.
+    pub(crate) fn state(&self) -> RestartState {
+        let restarting = self.deferring.load(Ordering::Acquire) > 0;
+        RestartState { restarting, forwarding_kept: self.forwarding_kept }
+    }
 }
 
 impl Fabric {

@@ -16,6 +16,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::reads::Reads;
 use super::status::{NeighborStatus, Status};
+use crate::config::OnTerminate;
 
 /// Why a command was not carried out. Nothing has changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -106,6 +107,8 @@ pub struct RouteRecord {
     pub reason: Option<String>,
     /// Why it cannot be used, in words.
     pub rejected: Option<String>,
+    /// It is of a session that has ended (RFC 4724 §4.2).
+    pub stale: bool,
 }
 
 /// Why the best path of a prefix is best, and who is told.
@@ -216,7 +219,7 @@ pub(crate) enum Command {
     CloseOwner(OwnerName, u64),
     Owners(oneshot::Sender<Vec<OwnerView>>),
     Plan(Box<Desired>, oneshot::Sender<Vec<Step>>),
-    Shutdown(oneshot::Sender<()>),
+    Shutdown(OnTerminate, oneshot::Sender<()>),
 }
 
 pub(crate) type Reply<T> = oneshot::Sender<Result<T, ControlError>>;
@@ -249,6 +252,10 @@ impl Handle {
         let (tables, attribute_sets) = self.reads.tables().await;
         status.tables = tables;
         status.attribute_sets = attribute_sets;
+        status.awaited = self.reads.awaited().await;
+        if status.awaited.is_empty() {
+            status.selection_deferral_seconds = 0;
+        }
         Ok(status)
     }
 
@@ -404,10 +411,12 @@ impl Handle {
         self.reads.watch_neighbors()
     }
 
-    /// Ends every session with Cease / Administrative Shutdown; returns when the NOTIFICATIONs are out.
-    pub async fn shutdown(&self) {
+    /// Ends every session; returns when the NOTIFICATIONs are out. `Stop` is Cease / Administrative Shutdown, as a Hard
+    /// Reset where the peer would keep the routes otherwise (RFC 8538 §3); `Restart` is in whatever way lets peers with
+    /// graceful restart keep them.
+    pub async fn shutdown(&self, how: OnTerminate) {
         // An error means that the controller has stopped already: nothing is left to shut down.
-        let _ = self.ask_plain(Command::Shutdown).await;
+        let _ = self.ask_plain(|done| Command::Shutdown(how, done)).await;
     }
 
     async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, ControlError> {

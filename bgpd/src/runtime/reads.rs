@@ -5,7 +5,7 @@ mod neighbor;
 mod record;
 mod routes;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -73,8 +73,7 @@ impl Reads {
         let mut whose = Vec::new();
         for cell in cells {
             let memberships = cell.memberships();
-            let negotiated = cell.view().negotiated.clone();
-            for &family in negotiated.iter().flat_map(|negotiated| &negotiated.families) {
+            for family in cell.families() {
                 let group = memberships.iter().find(|(of, _)| *of == family).map(|(_, group)| *group);
                 asked.push(CounterQuery { peer: cell.index, family, group });
                 whose.push((cell.address, family));
@@ -88,6 +87,7 @@ impl Reads {
                 sum.received += counters.received as u64;
                 sum.accepted += counters.accepted as u64;
                 sum.advertised += advertised as u64;
+                sum.stale += counters.stale as u64;
             }
         }
         counts
@@ -105,6 +105,13 @@ impl Reads {
             }
         }
         (tables, self.fabric.interner.len() as u64)
+    }
+
+    /// Peers that route selection waits for after a restart.
+    pub(super) async fn awaited(&self) -> Vec<IpAddr> {
+        let answers = self.ask_all(|reply| RibControl::Awaited { families: FAMILIES.to_vec(), reply }).await;
+        let all: BTreeSet<IpAddr> = answers.into_iter().flatten().collect();
+        all.into_iter().collect()
     }
 
     pub(super) fn routes(&self, filter: RouteFilter) -> mpsc::Receiver<Vec<RouteRecord>> {

@@ -1,7 +1,8 @@
 //! One thread per partition: takes batches and fences in order, does pending work in between, answers queries.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::thread;
 
@@ -34,6 +35,8 @@ pub(crate) enum RibControl {
     Explain { family: Family, prefix: IpNet, reply: oneshot::Sender<Option<Explanation>> },
     Counters { asked: Vec<CounterQuery>, reply: oneshot::Sender<Vec<CounterAnswer>> },
     Tables { families: Vec<Family>, reply: oneshot::Sender<Vec<TableCounts>> },
+    Awaited { families: Vec<Family>, reply: oneshot::Sender<Vec<IpAddr>> },
+    EndDeferral,
     Reconfigure { router_id: Ipv4Addr, options: decision::Options },
 }
 
@@ -62,10 +65,19 @@ struct Worker {
     partition: Partition,
     fabric: Arc<Fabric>,
     emissions: Vec<AnyEmission>,
+    /// Route selection is put off after a restart (RFC 4724 §4.1).
+    deferring: bool,
 }
 
 /// Starts the thread of partition `index`.
-pub(super) fn spawn(index: usize, input: Input, fabric: Arc<Fabric>, global: &Global) -> io::Result<()> {
+/// `expected` are the peers whose routes it waits for before it selects any.
+pub(super) fn spawn(
+    index: usize,
+    input: Input,
+    fabric: Arc<Fabric>,
+    global: &Global,
+    expected: BTreeMap<Family, BTreeSet<IpAddr>>,
+) -> io::Result<()> {
     let settings = PartitionSettings {
         index,
         seed: fabric.next_seed(),
@@ -74,7 +86,10 @@ pub(super) fn spawn(index: usize, input: Input, fabric: Arc<Fabric>, global: &Gl
     };
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
     thread::Builder::new().name(format!("rib-{index}")).spawn(move || {
-        let worker = Worker { partition: Partition::new(settings), fabric, emissions: Vec::new() };
+        let mut partition = Partition::new(settings, Arc::clone(&fabric.interner));
+        expected.iter().for_each(|(family, peers)| partition.defer(*family, peers));
+        let deferring = partition.is_deferring();
+        let worker = Worker { partition, fabric, emissions: Vec::new(), deferring };
         runtime.block_on(worker.run(input));
     })?;
     Ok(())
@@ -103,6 +118,10 @@ impl Worker {
                 () = std::future::ready(()), if more => {}
             }
             // A little pending work after every message: neither starves the other.
+            if self.deferring && !self.partition.is_deferring() {
+                self.deferring = false;
+                self.fabric.restart.partition_is_done();
+            }
             more = self.partition.work(WORK_BUDGET, &mut self.emissions);
             self.emit().await;
         }
@@ -127,6 +146,10 @@ impl Worker {
             RibControl::Credit { group } => partition.walk_credit(group),
             RibControl::Refill { group, member, missed } => {
                 partition.refill(group, member, &missed, &mut self.emissions);
+            }
+            RibControl::EndDeferral => partition.end_deferral(),
+            RibControl::Awaited { families, reply } => {
+                drop(reply.send(families.iter().flat_map(|family| partition.awaited(*family)).collect()));
             }
             RibControl::Reconfigure { router_id, options } => {
                 partition.reconfigure(router_id, options, &mut self.emissions);

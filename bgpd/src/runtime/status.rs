@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::SystemTime;
 
-use bgp_engine::session::State;
+use bgp_engine::session::{State, Waiting};
 use bgp_wire::Family;
 use bgp_wire::capability::Capability;
 
@@ -83,6 +83,8 @@ pub struct NeighborStatus {
     pub slow: bool,
     /// Prefix counts by family.
     pub prefixes: BTreeMap<Family, PrefixCounts>,
+    /// Graceful restart.
+    pub graceful_restart: RestartStatus,
     /// RFC 7606 actions taken on what this peer sent.
     pub malformed: Malformed,
 }
@@ -122,6 +124,32 @@ pub struct PrefixCounts {
     pub accepted: u64,
     /// In the Adj-RIB-Out.
     pub advertised: u64,
+    /// Of those received, of a session that has ended (RFC 4724 §4.2).
+    pub stale: u64,
+}
+
+/// Graceful restart with one neighbor, in words.
+#[derive(Debug, Clone, Default)]
+pub struct RestartStatus {
+    /// What we offer; empty if nothing.
+    pub offered: String,
+    /// What the peer offers.
+    pub received: String,
+    /// What follows for both.
+    pub effect: String,
+    /// Stale routes.
+    pub stale: Vec<StaleStatus>,
+}
+
+/// The stale routes of one family.
+#[derive(Debug, Clone)]
+pub struct StaleStatus {
+    /// The family.
+    pub family: Family,
+    /// What is waited for.
+    pub waiting: Waiting,
+    /// They go when this is over.
+    pub seconds_left: u64,
 }
 
 /// What a neighbor sent that is malformed, and the verdicts of RFC 7606 and RFC 4271 §6 on it.
@@ -169,6 +197,10 @@ pub struct Status {
     pub attribute_sets: u64,
     /// Addresses listened on.
     pub listen: Vec<SocketAddr>,
+    /// After a restart: peers whose routes are waited for before any are selected (RFC 4724 §4.1).
+    pub awaited: Vec<IpAddr>,
+    /// How long that takes at most.
+    pub selection_deferral_seconds: u64,
 }
 
 /// Size of one family's table.

@@ -16,7 +16,7 @@ pub struct Faults {
     pub resets: bool,
     /// Paths are interrupted.
     pub partitions: bool,
-    /// Speakers end without a word and start again.
+    /// Speakers end, with or without a word, and start again, with or without their memory.
     pub restarts: bool,
     /// Hosts read slowly.
     pub slow_readers: bool,
@@ -68,8 +68,11 @@ pub fn disturb(world: &mut World, prefixes: &[IpNet], faults: Faults, random: &m
         }
         4 if faults.partitions => isolate(world, host, random),
         5 if faults.restarts => {
-            let (silent, back) = (random.once_in(2), world.now() + soon(random, 150));
-            world.kill(host, silent, back);
+            let back = world.now() + soon(random, 150);
+            match random.below(4) {
+                0 => world.restart(host, back),
+                how => world.kill(host, how == 1, random.once_in(2), back),
+            }
         }
         6 | 7 if faults.slow_readers => {
             let until = world.now() + soon(random, 60);

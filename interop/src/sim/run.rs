@@ -146,5 +146,6 @@ fn pace(random: &mut Random) -> Pace {
             out_queue: random.pick(&[200, 1_000, 10_000, 4 << 20]),
             work_budget: random.pick(&[1, 5, 100, 1024]),
         },
+        selection_deferral: Duration::from_secs(random.pick(&[1, 30, 120])),
     }
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-use bgp_engine::config::{AddPath, Desired, Global, Neighbor, NeighborSettings, Originate};
+use bgp_engine::config::{AddPath, Desired, Global, GracefulRestart, Neighbor, NeighborSettings, Originate};
 use bgp_engine::export::LocalAddresses;
 use bgp_wire::Family;
 use ipnet::IpNet;
@@ -91,6 +91,8 @@ pub struct Link {
     pub hold_seconds: u16,
     /// Whether messages may be longer than 4096 octets.
     pub extended_messages: bool,
+    /// What both offer for graceful restart.
+    pub graceful_restart: GracefulRestart,
 }
 
 impl Link {
@@ -204,6 +206,7 @@ impl Topology {
             extended_messages: link.extended_messages,
             extended_next_hop: false,
             reject_as_sets: None,
+            graceful_restart: link.graceful_restart.clone(),
             import_policy: None,
             export_policy: None,
             shutdown: None,
@@ -214,7 +217,14 @@ impl Topology {
 
     fn link(&mut self, a: usize, b: usize, sides: [Side; 2]) {
         let families = vec![Family::IPV4_UNICAST];
-        self.links.push(Link { ends: [a, b], sides, families, hold_seconds: 90, extended_messages: false });
+        self.links.push(Link {
+            ends: [a, b],
+            sides,
+            families,
+            hold_seconds: 90,
+            extended_messages: false,
+            graceful_restart: GracefulRestart::default(),
+        });
     }
 
     fn client(&mut self, reflector: usize, client: usize) {
@@ -270,6 +280,7 @@ impl Topology {
         let extended_messages = random.once_in(3);
         let add_path = random.once_in(4);
         let hold_seconds = random.pick(&[9, 30, 90, 90]);
+        let restart = graceful_restart(random);
         if random.once_in(10) {
             self.nodes.iter_mut().for_each(|node| node.client_to_client = false);
         }
@@ -280,6 +291,7 @@ impl Topology {
             }
             link.extended_messages = extended_messages && !random.once_in(3);
             link.hold_seconds = hold_seconds;
+            link.graceful_restart = GracefulRestart { enabled: !random.once_in(4), ..restart.clone() };
             if random.once_in(4) {
                 link.sides[random.below(2)].passive = true;
             }
@@ -290,6 +302,18 @@ impl Topology {
                 link.sides[1].add_path = AddPath { send: false, receive: true };
             }
         }
+    }
+}
+
+/// Restart times from none worth speaking of to longer than anything that happens.
+fn graceful_restart(random: &mut Random) -> GracefulRestart {
+    let long_lived = random.pick(&[0, 0, 10, 600]);
+    let families = [Family::IPV4_UNICAST, Family::IPV6_UNICAST].into_iter().filter(|_| long_lived > 0);
+    GracefulRestart {
+        enabled: true,
+        restart_seconds: random.pick(&[1, 20, 120, 4000]),
+        stale_path: Duration::from_secs(random.pick(&[1, 20, 300])),
+        long_lived_seconds: families.map(|family| (family, long_lived)).collect(),
     }
 }
 

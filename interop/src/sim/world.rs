@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use bgp_engine::config::Desired;
 use bgp_engine::speaker::{Effect, Limits, Socket, Speaker, SpeakerSettings};
+use bgp_wire::Family;
 use ipnet::IpNet;
 
 use super::network::{End, Network, StreamId, Weather};
@@ -88,6 +89,8 @@ pub(super) struct Host {
     /// Streams with octets that the speaker did not want yet.
     pub(super) unread: BTreeSet<StreamId>,
     starts: u64,
+    /// What the next speaker is to know of the last one: the peers that keep its routes.
+    remembered: BTreeMap<IpAddr, Vec<Family>>,
 }
 
 /// How fast and how large everything is inside a speaker.
@@ -97,6 +100,8 @@ pub struct Pace {
     pub step: (Duration, Duration),
     /// Bounds of a speaker's queues.
     pub limits: Limits,
+    /// How long a speaker that has restarted puts route selection off.
+    pub selection_deferral: Duration,
 }
 
 /// Done to every speaker when it starts: nothing, or a rule that is broken.
@@ -139,6 +144,7 @@ impl World {
             silent: true,
             unread: BTreeSet::new(),
             starts: 0,
+            remembered: BTreeMap::new(),
         };
         let mut world = Self {
             hosts: (0..topology.nodes.len()).map(host).collect(),
@@ -237,11 +243,24 @@ impl World {
     }
 
     /// Ends a speaker at once, without a word. A machine that goes on answers for it with resets; a silent one does
-    /// not, and its peers only notice by their timers. It starts again later.
-    pub fn kill(&mut self, host: usize, silent: bool, back: Time) {
-        if self.hosts[host].speaker.take().is_none() {
-            return;
-        }
+    /// not, and its peers only notice by their timers. It starts again later, with or without its memory.
+    pub fn kill(&mut self, host: usize, silent: bool, remembers: bool, back: Time) {
+        let Some(speaker) = self.hosts[host].speaker.take() else { return };
+        self.hosts[host].remembered = if remembers { speaker.kept_by_peers() } else { BTreeMap::new() };
+        self.end(host, silent, back);
+    }
+
+    /// Ends a speaker as one that restarts: it takes leave of its peers.
+    pub fn restart(&mut self, host: usize, back: Time) {
+        let Some(speaker) = &self.hosts[host].speaker else { return };
+        self.hosts[host].remembered = speaker.kept_by_peers();
+        self.with(host, Speaker::leave);
+        self.hosts[host].speaker = None;
+        self.end(host, false, back);
+    }
+
+    /// What is left of a host whose speaker has ended.
+    fn end(&mut self, host: usize, silent: bool, back: Time) {
         let Host { streams, timer, stepping, unread, silent: is_silent, .. } = &mut self.hosts[host];
         (*timer, *stepping, *is_silent) = (None, false, silent);
         unread.clear();
@@ -328,10 +347,11 @@ impl World {
     fn start(&mut self, host: usize) {
         let now = self.instant();
         let seed = self.random.number();
-        let settings = SpeakerSettings { seed, workers: self.topology.nodes[host].workers, limits: self.pace.limits };
-        let Host { speaker, desired, silent, starts, .. } = &mut self.hosts[host];
+        let Pace { limits, selection_deferral, .. } = self.pace;
+        let settings = SpeakerSettings { seed, workers: self.topology.nodes[host].workers, limits, selection_deferral };
+        let Host { speaker, desired, silent, starts, remembered, .. } = &mut self.hosts[host];
         if speaker.is_none() {
-            let mut new = Speaker::new(desired.clone(), &settings, now);
+            let mut new = Speaker::restarted(desired.clone(), &settings, remembered, now);
             (self.prepare)(&mut new);
             *speaker = Some(new);
             *silent = false;
@@ -420,7 +440,7 @@ impl World {
     }
 
     /// The end that a host has of a stream.
-    pub(super) fn end(&self, stream: StreamId, side: usize) -> Option<End> {
+    pub(super) fn end_of(&self, stream: StreamId, side: usize) -> Option<End> {
         self.network.streams.get(&stream).map(|stream| stream.ends[side])
     }
 }

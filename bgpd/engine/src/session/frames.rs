@@ -107,6 +107,7 @@ impl Session {
             actions.push(Action::AbortConnect);
         }
         self.connect_retry = None;
+        self.was_established = true;
         if let Some(connection) = self.slot(conn) {
             connection.phase = Phase::Established { negotiated: Arc::clone(&negotiated), since: now };
             connection.heard(now);

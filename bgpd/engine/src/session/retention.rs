@@ -70,6 +70,12 @@ pub(super) struct Retention {
 }
 
 impl Negotiated {
+    /// Families whose routes are kept here when the connection is lost (RFC 4724 §4.2).
+    #[must_use]
+    pub fn kept_for_peer(&self) -> Vec<Family> {
+        self.families.iter().copied().filter(|family| self.outlives(*family, Ending::Transport)).collect()
+    }
+
     /// Whether the routes of a family outlive a session that ends so.
     fn outlives(&self, family: Family, ending: Ending) -> bool {
         let Some(restart) = self.graceful_restart.as_ref().filter(|_| self.sent_graceful_restart()) else {

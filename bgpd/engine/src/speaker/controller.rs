@@ -130,6 +130,13 @@ impl Speaker {
         self.tell(address, Arrival::Reset(Notification::cease(CeaseSubcode::AdministrativeReset)), now);
     }
 
+    /// Takes leave of all peers as a speaker that restarts: those with graceful restart keep its routes.
+    pub fn leave(&mut self, now: Instant) {
+        let notification = Notification::cease(CeaseSubcode::AdministrativeShutdown);
+        let peers: Vec<_> = self.peers.keys().copied().collect();
+        peers.into_iter().for_each(|peer| self.arrive(peer, Arrival::Leave(notification.clone()), now));
+    }
+
     /// Asks a neighbor for its routes again (RFC 2918).
     pub fn refresh_in(&mut self, address: IpAddr, now: Instant) {
         self.tell(address, Arrival::RefreshIn, now);
@@ -182,7 +189,7 @@ impl Speaker {
 
     fn remove_neighbor(&mut self, address: IpAddr, now: Instant) {
         let Some(index) = self.neighbors.remove(&address) else { return };
-        self.leave(index);
+        self.leave_groups(index);
         self.arrive(index, Arrival::Remove(Notification::cease(CeaseSubcode::PeerDeconfigured)), now);
     }
 
@@ -224,7 +231,7 @@ impl Speaker {
             // A neighbor that was removed only has its end left to tell.
             _ if !self.neighbors.values().any(|current| *current == index) => {}
             PeerEvent::Established { negotiated, local, socket } => self.join(index, &negotiated, local, socket),
-            PeerEvent::Down => self.leave(index),
+            PeerEvent::Down => self.leave_groups(index),
             PeerEvent::RefreshOut { refresh, end } => {
                 let memberships = self.memberships(index);
                 for (_, group) in memberships.into_iter().filter(|(family, _)| *family == refresh.family) {
@@ -264,7 +271,7 @@ impl Speaker {
         peer.memberships = joined;
     }
 
-    fn leave(&mut self, index: PeerIndex) {
+    fn leave_groups(&mut self, index: PeerIndex) {
         let Some(peer) = self.peers.get_mut(&index) else { return };
         let memberships = std::mem::take(&mut peer.memberships);
         let groups = memberships.into_iter().map(|(_, group)| group).collect();

@@ -31,6 +31,7 @@ pub(super) enum Arrival {
     SendHoldExpired { socket: Socket },
     Start,
     Stop(Notification),
+    Leave(Notification),
     Reset(Notification),
     Settings(Box<Neighbor>, Global),
     RefreshIn,
@@ -306,6 +307,7 @@ impl Speaker {
             }
             Arrival::Start => peer.input(Input::Start, now),
             Arrival::Stop(notification) => peer.input(Input::Stop { notification }, now),
+            Arrival::Leave(notification) => peer.input(Input::Leave { notification }, now),
             Arrival::Reset(notification) => peer.input(Input::Reset { notification, hold_down: false }, now),
             Arrival::Settings(neighbor, global) => self.replace_settings(index, *neighbor, global),
             Arrival::RefreshIn => self.ask_for_routes(index),

@@ -2,15 +2,17 @@
 
 use std::time::Duration;
 
-use bgp_engine::config::{Desired, Neighbor, NeighborSettings, Secret};
+use bgp_engine::config::{Desired, GracefulRestart, Neighbor, NeighborSettings, Secret};
 use bgp_wire::Family;
 use bgpd_proto::v1;
 use tonic::Status;
 
 use super::{address, family, from_family, invalid, seconds_since, text};
 use crate::config::default_settings;
-use crate::runtime::status::{MessageCounts, NeighborStatus};
+use crate::runtime::status::{MessageCounts, NeighborStatus, RestartStatus};
 
+/// Families that a neighbor can have.
+const FAMILIES: [Family; 2] = [Family::IPV4_UNICAST, Family::IPV6_UNICAST];
 /// TCP port of BGP.
 const PORT: u16 = 179;
 
@@ -53,6 +55,7 @@ pub(in crate::api) fn neighbor(status: &NeighborStatus) -> v1::Neighbor {
         sent: Some(counts(&messages.sent)),
         queued_bytes: status.queued_bytes,
         slow: status.slow,
+        graceful_restart: Some(restart(&status.graceful_restart)),
         prefixes: status
             .prefixes
             .iter()
@@ -61,6 +64,7 @@ pub(in crate::api) fn neighbor(status: &NeighborStatus) -> v1::Neighbor {
                 received: counts.received,
                 accepted: counts.accepted,
                 advertised: counts.advertised,
+                stale: counts.stale,
             })
             .collect(),
         malformed: Some(v1::Malformed {
@@ -73,6 +77,23 @@ pub(in crate::api) fn neighbor(status: &NeighborStatus) -> v1::Neighbor {
             last_attribute: malformed.last_attribute.clone().unwrap_or_default(),
             last_attribute_hex: malformed.last_attribute_hex.clone().unwrap_or_default(),
         }),
+    }
+}
+
+fn restart(restart: &RestartStatus) -> v1::GracefulRestart {
+    v1::GracefulRestart {
+        offered: restart.offered.clone(),
+        received: restart.received.clone(),
+        effect: restart.effect.clone(),
+        stale: restart
+            .stale
+            .iter()
+            .map(|stale| v1::StaleRoutes {
+                family: Some(from_family(stale.family)),
+                waiting: stale.waiting.to_string(),
+                seconds_left: stale.seconds_left,
+            })
+            .collect(),
     }
 }
 
@@ -163,11 +184,32 @@ fn settings(request: &v1::NeighborConfig, base: NeighborSettings) -> Result<Neig
         extended_messages: base.extended_messages,
         extended_next_hop: base.extended_next_hop,
         reject_as_sets: base.reject_as_sets,
+        graceful_restart: graceful_restart(request, base.graceful_restart)?,
         shutdown: base.shutdown,
     };
     settings.add_path.receive = request.add_path_receive.unwrap_or(settings.add_path.receive);
     settings.add_path.send = request.add_path_send.unwrap_or(settings.add_path.send);
     Ok(settings)
+}
+
+fn graceful_restart(request: &v1::NeighborConfig, base: GracefulRestart) -> Result<GracefulRestart, Status> {
+    let bounded = |field: &str, value: Option<u32>, least: u32, most: u32| match value {
+        Some(value) if value < least || value > most => {
+            Err(invalid(field, format_args!("{value} is not possible, expected {least} to {most}")))
+        }
+        value => Ok(value),
+    };
+    let most = GracefulRestart::RESTART_SECONDS_MAX.into();
+    let restart = bounded("neighbor.restart_time", request.restart_time, 1, most)?;
+    let most = GracefulRestart::LONG_LIVED_SECONDS_MAX;
+    let long_lived = bounded("neighbor.long_lived_stale_time", request.long_lived_stale_time, 0, most)?;
+    let for_all = |seconds| FAMILIES.into_iter().filter(|_| seconds > 0).map(|family| (family, seconds)).collect();
+    Ok(GracefulRestart {
+        enabled: request.graceful_restart.unwrap_or(base.enabled),
+        restart_seconds: restart.and_then(|time| u16::try_from(time).ok()).unwrap_or(base.restart_seconds),
+        stale_path: base.stale_path,
+        long_lived_seconds: long_lived.map_or(base.long_lived_seconds, for_all),
+    })
 }
 
 fn hold_seconds(value: Option<u32>) -> Result<Option<u16>, Status> {

@@ -41,7 +41,7 @@ const DOCUMENT: &str = "[global]\nasn = 65000\nrouter-id = \"192.0.2.1\"\n\
     [[peer-group]]\nname = \"nodes\"\nremote-asn = 65000\n\
     [[neighbor]]\naddress = \"192.0.2.10\"\nremote-asn = 65000\n\
     [[dynamic-neighbors]]\nprefix = \"10.0.0.0/16\"\npeer-group = \"nodes\"\n\
-    [[originate]]\nprefix = \"10.1.0.0/24\"\n[api]\n\n[log]\n";
+    [[originate]]\nprefix = \"10.1.0.0/24\"\n[restart]\n\n[api]\n\n[log]\n";
 
 /// The document with one key more, or with another value for it.
 fn with(heading: &str, key: &str, value: &str) -> String {
@@ -63,7 +63,7 @@ fn every_key_is_documented_and_every_documented_key_is_known() {
     let rows = rows();
     let mut keys = 0;
     for heading in
-        ["[global]", "[[peer-group]]", "[[neighbor]]", "[[dynamic-neighbors]]", "[[originate]]", "[api]", "[log]"]
+        ["[global]", "[[peer-group]]", "[[neighbor]]", "[[dynamic-neighbors]]", "[[originate]]", "[restart]", "[api]", "[log]"]
     {
         let global = if heading == "[global]" { "" } else { "[global]\nasn = 65000\nrouter-id = \"192.0.2.1\"\n" };
         let text = format!("{global}{heading}\nno-key-is-like-this = 1\n");
@@ -99,13 +99,14 @@ fn a_key_with_its_documented_default_changes_nothing() {
         let found = read(&with(&heading, &key, value), base);
         assert_eq!(found.desired, expected.desired, "{heading} {key} = {value}");
         assert_eq!((found.api, found.log), (expected.api.clone(), expected.log.clone()), "{heading} {key} = {value}");
+        assert_eq!(found.restart, expected.restart, "{heading} {key} = {value}");
         defaults += 1;
     }
     assert!(defaults >= 20, "{defaults}");
 }
 
 /// Values other than those in `DOCUMENT`.
-const OTHERS: [(&str, &str, &str); 30] = [
+const OTHERS: [(&str, &str, &str); 34] = [
     ("[global]", "asn", "65001"),
     ("[global]", "router-id", "\"192.0.2.2\""),
     ("[global]", "cluster-id", "\"192.0.2.2\""),
@@ -132,6 +133,10 @@ const OTHERS: [(&str, &str, &str); 30] = [
     ("[[neighbor]]", "extended-messages", "false"),
     ("[[neighbor]]", "extended-next-hop", "true"),
     ("[[neighbor]]", "reject-as-sets", "true"),
+    ("[[neighbor]]", "graceful-restart", "false"),
+    ("[[neighbor]]", "restart-time", "60"),
+    ("[[neighbor]]", "stale-path-time", "60"),
+    ("[[neighbor]]", "long-lived-stale-time", "{ ipv4-unicast = 3600 }"),
     ("[[neighbor]]", "import-policy", "[\"reject-all\"]"),
     ("[[neighbor]]", "export-policy", "[\"reject-all\"]"),
     ("[[neighbor]]", "shutdown", "true"),

@@ -1,6 +1,7 @@
 //! What the API asks for, one function per command.
 
 use std::net::IpAddr;
+use std::time::Instant;
 
 use bgp_engine::config::{Desired, Neighbor};
 use bgp_engine::session::State;
@@ -41,7 +42,7 @@ impl Controller {
             Command::Owners(reply) => drop(reply.send(self.owners.views().collect())),
             Command::Plan(wanted, reply) => drop(reply.send(self.plan(*wanted))),
             // The event loop takes this one before it comes here.
-            Command::Shutdown(done) => drop(done),
+            Command::Shutdown(_, done) => drop(done),
         }
     }
 
@@ -58,6 +59,11 @@ impl Controller {
             established: established as u64,
             tables: std::collections::BTreeMap::new(),
             attribute_sets: 0,
+            awaited: Vec::new(),
+            selection_deferral_seconds: self
+                .deferral
+                .until
+                .map_or(0, |until| until.saturating_duration_since(Instant::now()).as_secs()),
             listen: self.listeners.values().filter_map(|listening| listening.socket.local_addr().ok()).collect(),
         }
     }

@@ -55,6 +55,7 @@ impl Groups {
                 extended_messages: negotiated.extended_messages,
                 add_path: negotiated.add_path_send.contains(&family),
                 extended_next_hop: negotiated.extended_next_hop.contains(&family),
+                long_lived: negotiated.received_long_lived().iter().any(|(of, ..)| *of == family),
                 local,
             };
             let key = ExportKey::new(global, settings, family, &facts);

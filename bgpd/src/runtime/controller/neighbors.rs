@@ -17,6 +17,7 @@ use tracing::{debug, info, warn};
 
 use super::super::handle::ControlError;
 use super::{Controller, Entry, Listening};
+use crate::config::OnTerminate;
 use crate::peer::listener::INCOMING_QUEUE;
 use crate::peer::socket;
 use crate::peer::{Driver, NeighborCell, PeerCommand, PeerEventKind, PeerSetup, SessionView};
@@ -95,7 +96,7 @@ impl Controller {
     pub(super) fn stranger(&mut self, stream: TcpStream, remote: SocketAddr) {
         let address = remote.ip();
         if !self.neighbors.contains_key(&address) {
-            let Some(range) = self.range_of(address).cloned() else {
+            let Some(range) = self.desired.range_of(address).cloned() else {
                 info!(peer = %address, "connection refused: no neighbor and no dynamic range has this address");
                 return;
             };
@@ -109,12 +110,6 @@ impl Controller {
             }
         }
         self.doors.hand_over(stream, address);
-    }
-
-    /// The longest range that covers an address.
-    fn range_of(&self, address: IpAddr) -> Option<&DynamicNeighbors> {
-        let covers = |range: &&DynamicNeighbors| range.prefix.contains(&address);
-        self.desired.dynamic.values().filter(covers).max_by_key(|range| range.prefix.prefix_len())
     }
 
     /// Whether a range takes one more neighbor; one that only lingers after its session makes room.
@@ -157,11 +152,23 @@ impl Controller {
     }
 
     /// Ends all sessions and waits until their NOTIFICATIONs are out.
-    pub(super) async fn shut_down(&mut self) {
+    pub(super) async fn shut_down(&mut self, how: OnTerminate) {
         let deadline = Instant::now() + SHUTDOWN_TIMEOUT;
-        let addresses: Vec<IpAddr> = self.neighbors.keys().copied().collect();
-        for address in addresses {
-            self.remove_entry(address, Notification::admin_shutdown("bgpd is stopping"));
+        // What the ends of the sessions change is not to be remembered.
+        self.deferral.recorder.finish(how);
+        match how {
+            OnTerminate::Stop => {
+                let addresses: Vec<IpAddr> = self.neighbors.keys().copied().collect();
+                for address in addresses {
+                    self.remove_entry(address, Notification::admin_shutdown("bgpd is stopping"));
+                }
+            }
+            OnTerminate::Restart => {
+                for entry in self.neighbors.values() {
+                    // A driver that has ended already needs no telling.
+                    let _ = entry.commands.send(PeerCommand::Leave(Notification::admin_shutdown("bgpd is restarting")));
+                }
+            }
         }
         while self.running > 0 {
             match timeout_at(deadline, self.event_receiver.recv()).await {

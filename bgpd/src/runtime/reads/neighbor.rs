@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use bgp_engine::session::{Negotiated, State};
 use bgp_wire::Family;
+use bgp_wire::capability::Capability;
 
-use super::super::status::{Messages, NeighborStatus, PrefixCounts};
+use super::super::status::{Messages, NeighborStatus, PrefixCounts, RestartStatus, StaleStatus};
 use crate::peer::{NeighborCell, SessionView};
 
 /// The status of a neighbor; `prefixes` where the caller has asked the partitions.
@@ -15,7 +16,7 @@ pub(super) fn status_of(cell: &NeighborCell, prefixes: Option<BTreeMap<Family, P
     let settings = &view.settings;
     let negotiated = view.negotiated.as_deref();
     let external = settings.remote_asn != cell.local_asn;
-    let families = negotiated.map(|n| n.families.clone()).unwrap_or_default();
+    let families = view.families();
     NeighborStatus {
         address: cell.address,
         asn: settings.remote_asn,
@@ -54,6 +55,7 @@ pub(super) fn status_of(cell: &NeighborCell, prefixes: Option<BTreeMap<Family, P
         slow: view.queue.as_ref().is_some_and(|queue| queue.is_slow()),
         prefixes: prefixes
             .unwrap_or_else(|| families.iter().map(|family| (*family, PrefixCounts::default())).collect()),
+        graceful_restart: restart_status(&view),
         malformed: view.malformed.clone(),
     }
 }
@@ -62,6 +64,42 @@ fn hold_remaining(view: &SessionView) -> Option<u64> {
     let hold = view.negotiated.as_ref().map(|n| n.hold_seconds).filter(|seconds| *seconds > 0)?;
     let heard = view.last_heard?;
     Some(Duration::from_secs(hold.into()).saturating_sub(heard.elapsed()).as_secs())
+}
+
+/// Graceful restart in words (RFC 4724, RFC 8538, RFC 9494).
+fn restart_status(view: &SessionView) -> RestartStatus {
+    let offer = |capabilities: &[Capability]| {
+        let of_restart = capabilities.iter().filter(|capability| {
+            matches!(capability, Capability::GracefulRestart(_) | Capability::LongLivedGracefulRestart(_))
+        });
+        of_restart.map(ToString::to_string).collect::<Vec<_>>().join("; ")
+    };
+    let negotiated = view.negotiated.as_deref();
+    let sent = negotiated.map_or(&view.capabilities_offered, |negotiated| &negotiated.sent.capabilities);
+    let stale = view.retained.iter().map(|retained| StaleStatus {
+        family: retained.family,
+        waiting: retained.waiting,
+        seconds_left: retained.until.saturating_duration_since(Instant::now()).as_secs(),
+    });
+    RestartStatus {
+        offered: offer(sent),
+        received: negotiated.map(|negotiated| offer(&negotiated.received.capabilities)).unwrap_or_default(),
+        effect: negotiated.map(restart_effect).unwrap_or_default(),
+        stale: stale.collect(),
+    }
+}
+
+fn restart_effect(negotiated: &Negotiated) -> String {
+    if negotiated.kept_by_peer().is_empty() {
+        return "none: both sides must offer it".to_owned();
+    }
+    let notified = if negotiated.notifies_gracefully() { "also after a NOTIFICATION (RFC 8538)" } else { "not after a NOTIFICATION" };
+    let theirs = negotiated.kept_for_peer();
+    if theirs.is_empty() {
+        return format!("the peer keeps our routes, {notified}; it asks us to keep none of its own");
+    }
+    let list = |families: &[Family]| families.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    format!("each side keeps the other's routes, {notified}; of the peer: {}", list(&theirs))
 }
 
 fn retry_in(view: &SessionView) -> Option<u64> {

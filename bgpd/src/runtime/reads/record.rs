@@ -23,6 +23,7 @@ pub(super) fn of_view(family: Family, view: RouteView, now_seconds: u32) -> Rout
         age_seconds: Some(now_seconds.saturating_sub(view.since_seconds)),
         reason: view.reason.map(|reason| reason.to_string()),
         rejected: view.rejection.map(|rejection| rejection.to_string()),
+        stale: view.stale,
     }
 }
 
@@ -81,5 +82,7 @@ fn of_change<N: Nlri>(prefix: IpNet, attrs: &AttrRef, source: &Source, directory
         age_seconds: None,
         reason: None,
         rejected: None,
+        // Of a watched route only what it is counts, not whether its source is there.
+        stale: false,
     }
 }

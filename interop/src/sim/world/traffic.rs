@@ -72,7 +72,7 @@ impl World {
     }
 
     pub(super) fn refused(&mut self, stream: StreamId) {
-        let Some(End::Dialing(socket)) = self.end(stream, 0) else { return };
+        let Some(End::Dialing(socket)) = self.end_of(stream, 0) else { return };
         let host = self.network.streams[&stream].hosts[0];
         self.network.streams.remove(&stream);
         self.hosts[host].streams.remove(&socket);
