@@ -214,6 +214,11 @@ impl Recorder {
         gone
     }
 
+    /// How the speaker ends: without a memory the next start is a cold one, and peers had better know.
+    pub(super) fn ending(&self, wanted: OnTerminate) -> OnTerminate {
+        if self.shared.path.is_some() { wanted } else { OnTerminate::Stop }
+    }
+
     /// The speaker ends: what is known now is what the next one finds, or nothing if it ends for good.
     pub(super) fn finish(&mut self, how: OnTerminate) {
         let Some(task) = self.task.take() else { return };

@@ -154,6 +154,7 @@ impl Controller {
     /// Ends all sessions and waits until their NOTIFICATIONs are out.
     pub(super) async fn shut_down(&mut self, how: OnTerminate) {
         let deadline = Instant::now() + SHUTDOWN_TIMEOUT;
+        let how = self.deferral.recorder.ending(how);
         // What the ends of the sessions change is not to be remembered.
         self.deferral.recorder.finish(how);
         match how {
