@@ -93,8 +93,7 @@ fn read(table: &DeTable<'_>, span: std::ops::Range<usize>, problems: &mut Proble
     let global = global.and_then(|section| global::read(section, problems));
     let api = api.map_or_else(ApiSettings::default, |section| api::read(section, problems));
     let log = log.map_or_else(LogSettings::default, |section| api::read_log(section, problems));
-    let restart =
-        restart.map_or_else(RestartSettings::default, |section| graceful::read_restart(section, problems));
+    let restart = restart.map_or_else(RestartSettings::default, |section| graceful::read_restart(section, problems));
     let asn = global.as_ref().map(|global| global.asn);
     let groups = Groups::read(groups, asn, problems);
     let desired = Desired {

@@ -82,7 +82,8 @@ pub fn start(desired: Desired, settings: &RestartSettings) -> Result<Handle, Sta
     let (fabric, inputs) = fabric(workers, Restart::new(deferring, remembered.forwarding_kept));
     let fabric = Arc::new(fabric);
     for (index, input) in inputs.partitions.into_iter().enumerate() {
-        rib_worker::spawn(index, input, Arc::clone(&fabric), &desired.global, expected.clone()).map_err(StartError::Thread)?;
+        rib_worker::spawn(index, input, Arc::clone(&fabric), &desired.global, expected.clone())
+            .map_err(StartError::Thread)?;
     }
     for (index, input) in inputs.groups.into_iter().enumerate() {
         group_worker::spawn(index, input, Arc::clone(&fabric)).map_err(StartError::Thread)?;

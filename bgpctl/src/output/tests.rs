@@ -74,7 +74,12 @@ fn restarting() -> v1::Neighbor {
     let stale = vec![v1::StaleRoutes { family, waiting, seconds_left: 87 }];
     v1::Neighbor {
         state: "Active".into(),
-        graceful_restart: Some(v1::GracefulRestart { received: String::new(), effect: String::new(), stale, ..restart() }),
+        graceful_restart: Some(v1::GracefulRestart {
+            received: String::new(),
+            effect: String::new(),
+            stale,
+            ..restart()
+        }),
         prefixes: vec![v1::PrefixCounts { family, received: 256, accepted: 255, advertised: 0, stale: 256 }],
         ..established()
     }

@@ -141,7 +141,8 @@ fn main() {
     for peer in 0..CLIENTS {
         let router_id = Ipv4Addr::from(0x0a00_0001 + peer);
         let source = Source { peer: PeerIndex(peer), router_id, kind: SourceKind::Client };
-        partition.fence(&Fence::PeerUp { source, address: IpAddr::V4(router_id), awaited: Vec::new() }, &mut Vec::new());
+        partition
+            .fence(&Fence::PeerUp { source, address: IpAddr::V4(router_id), awaited: Vec::new() }, &mut Vec::new());
         group.join(PeerIndex(peer), &mut sink);
     }
     let before = resident();

@@ -318,8 +318,7 @@ impl Partition {
     }
 
     fn split<'a>(&'a mut self, out: &'a mut Vec<AnyEmission>) -> (&'a mut Tables, Context<'a>) {
-        let context =
-            Context {
+        let context = Context {
             partition: self.settings.index,
             decision: self.settings.decision,
             peers: &self.peers,

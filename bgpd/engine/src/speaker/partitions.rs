@@ -99,7 +99,8 @@ impl Fabric {
                 match worker.data.pop_front() {
                     Some(RibMessage::Batch(batch)) => worker.partition.batch(batch, now_seconds, &mut out),
                     #[cfg(feature = "sabotage")]
-                    Some(RibMessage::Fence(fence)) if sabotage.is_some_and(|sabotage| sabotage.keeps_stale(&fence)) => {}
+                    Some(RibMessage::Fence(fence)) if sabotage.is_some_and(|sabotage| sabotage.keeps_stale(&fence)) => {
+                    }
                     Some(RibMessage::Fence(fence)) => worker.partition.fence(&fence, &mut out),
                     None => {}
                 }

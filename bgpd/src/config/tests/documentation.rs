@@ -62,9 +62,16 @@ fn read(text: &str, base: &Path) -> Document {
 fn every_key_is_documented_and_every_documented_key_is_known() {
     let rows = rows();
     let mut keys = 0;
-    for heading in
-        ["[global]", "[[peer-group]]", "[[neighbor]]", "[[dynamic-neighbors]]", "[[originate]]", "[restart]", "[api]", "[log]"]
-    {
+    for heading in [
+        "[global]",
+        "[[peer-group]]",
+        "[[neighbor]]",
+        "[[dynamic-neighbors]]",
+        "[[originate]]",
+        "[restart]",
+        "[api]",
+        "[log]",
+    ] {
         let global = if heading == "[global]" { "" } else { "[global]\nasn = 65000\nrouter-id = \"192.0.2.1\"\n" };
         let text = format!("{global}{heading}\nno-key-is-like-this = 1\n");
         let diagnosis = parse(&text, "bgpd.toml", Path::new(".")).map(|_| ()).expect_err(heading).to_string();

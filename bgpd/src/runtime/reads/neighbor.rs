@@ -93,7 +93,11 @@ fn restart_effect(negotiated: &Negotiated) -> String {
     if negotiated.kept_by_peer().is_empty() {
         return "none: both sides must offer it".to_owned();
     }
-    let notified = if negotiated.notifies_gracefully() { "also after a NOTIFICATION (RFC 8538)" } else { "not after a NOTIFICATION" };
+    let notified = if negotiated.notifies_gracefully() {
+        "also after a NOTIFICATION (RFC 8538)"
+    } else {
+        "not after a NOTIFICATION"
+    };
     let theirs = negotiated.kept_for_peer();
     if theirs.is_empty() {
         return format!("the peer keeps our routes, {notified}; it asks us to keep none of its own");

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use crate::config::desired::{AddPath, DynamicNeighbors, GracefulRestart, Global, Neighbor, NeighborSettings, Secret};
+use crate::config::desired::{AddPath, DynamicNeighbors, Global, GracefulRestart, Neighbor, NeighborSettings, Secret};
 
 /// What a change does to a session that is Established, from least to most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -8,7 +8,9 @@ use proptest::option;
 use proptest::prelude::*;
 
 use super::*;
-use crate::config::desired::{AddPath, DynamicNeighbors, Global, GracefulRestart, Neighbor, NeighborSettings, Originate, Secret};
+use crate::config::desired::{
+    AddPath, DynamicNeighbors, Global, GracefulRestart, Neighbor, NeighborSettings, Originate, Secret,
+};
 
 fn settings(remote_asn: u32) -> NeighborSettings {
     NeighborSettings {
