@@ -330,6 +330,7 @@ mod tests {
 
     fn standing(path: &Candidate) -> Standing {
         let digest = Digest {
+            scope: crate::attr::Scope { llgr_stale: path.long_lived_stale, ..Default::default() },
             local_pref: Some(path.local_pref),
             as_path_len: path.as_path_len,
             origin: path.origin,
