@@ -9,7 +9,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::io::Write;
 use std::net::IpAddr;
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 use nftables::batch::Batch;
@@ -31,8 +31,9 @@ const PRIORITY: i32 = 90;
 const REASSERT: Duration = Duration::from_secs(60);
 /// Time before another attempt when it cannot be written.
 const RETRY: Duration = Duration::from_secs(5);
-/// Shortest time between two writes, so that many changes in a row cost few.
-const PAUSE: Duration = Duration::from_millis(200);
+/// Shortest pause between two writes. With many prefixes it is as long as a write takes, so that many changes in a row
+/// cost at most half a processor.
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// A family's set, and how its addresses are called.
 struct Family {
@@ -185,7 +186,7 @@ pub async fn keep(mut wanted: watch::Receiver<Option<Vec<IpNet>>>, problem: watc
         let pods = wanted.borrow_and_update().clone();
         let mut next = REASSERT;
         if let Some(pods) = pods {
-            let count = pods.len();
+            let (count, start) = (pods.len(), Instant::now());
             let is_news = written != Some(count) || problem.borrow().is_some();
             let result = tokio::task::spawn_blocking(move || write(&pods)).await;
             let failure = match result {
@@ -206,7 +207,7 @@ pub async fn keep(mut wanted: watch::Receiver<Option<Vec<IpNet>>>, problem: watc
             written = Some(count);
             let said = failure.map(|error| Problem::new("table/bgp-sidecar", Reason::MasqueradeExemptionFailed, error));
             problem.send_if_modified(|current| std::mem::replace(current, said.clone()) != said);
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(start.elapsed().max(PAUSE)).await;
         }
         tokio::select! {
             changed = wanted.changed() => if changed.is_err() { return },

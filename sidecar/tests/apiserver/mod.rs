@@ -55,8 +55,12 @@ pub(crate) struct ApiServer {
 
 impl ApiServer {
     pub(crate) fn start() -> Self {
-        let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mut server = Self { address: any, store: Arc::default(), runtime: None };
+        Self::start_at(SocketAddr::from(([127, 0, 0, 1], 0)))
+    }
+
+    /// Starts at an address, in the network namespace of the thread that asks.
+    pub(crate) fn start_at(address: SocketAddr) -> Self {
+        let mut server = Self { address, store: Arc::default(), runtime: None };
         server.resume();
         server
     }
