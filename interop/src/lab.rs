@@ -14,6 +14,8 @@ mod namespace;
 mod openbgpd;
 mod process;
 mod route;
+mod segment;
+mod sidecar;
 
 use std::fs;
 use std::io::Write;
@@ -32,6 +34,8 @@ pub use self::namespace::{Namespace, run, run_ok};
 pub use self::openbgpd::{COMMANDS as OPENBGPD, OpenBgpd, make_chroot as make_openbgpd_chroot};
 pub use self::process::Daemon;
 pub use self::route::{SeenRoute, to};
+pub use self::segment::{ROUTER_HOST, segment_v4, segment_v6};
+pub use self::sidecar::Sidecar;
 
 static LABS: AtomicU32 = AtomicU32::new(0);
 
@@ -100,17 +104,26 @@ impl Lab {
 
     /// Adds the host 192.0.2.`host`, 2001:db8::`host` (in decimal digits).
     pub fn node(&self, name: &str, host: u8) -> Node {
-        let number = self.nodes.fetch_add(1, Ordering::Relaxed);
+        let ipv6 = format!("2001:db8::{host}").parse().expect("decimal digits are hexadecimal digits");
+        self.attach(name, "br0", Ipv4Addr::new(192, 0, 2, host), ipv6)
+    }
+
+    /// Adds a host with these addresses on a bridge of the switch.
+    fn attach(&self, name: &str, bridge: &str, ipv4: Ipv4Addr, ipv6: Ipv6Addr) -> Node {
         let namespace = Namespace::new(&format!("{}-{name}", self.tag));
-        let ipv4 = Ipv4Addr::new(192, 0, 2, host);
-        let ipv6: Ipv6Addr = format!("2001:db8::{host}").parse().expect("decimal digits are hexadecimal digits");
-        namespace.wire("eth0", &self.switch, &format!("port{number}"));
-        self.switch.ip(&format!("link set port{number} master br0 up"));
-        namespace.address("eth0", &format!("{ipv4}/24"), &format!("{ipv6}/64"));
+        self.plug(&namespace, "eth0", bridge, ipv4, ipv6);
         namespace.forward();
         let dir = self.dir.join(name);
         fs::create_dir_all(&dir).expect("the lab's directory can be written");
         Node { name: name.to_owned(), namespace, ipv4, ipv6, dir, tag: self.tag.clone() }
+    }
+
+    /// Lays a cable from a namespace to a bridge of the switch.
+    fn plug(&self, namespace: &Namespace, interface: &str, bridge: &str, ipv4: Ipv4Addr, ipv6: Ipv6Addr) {
+        let number = self.nodes.fetch_add(1, Ordering::Relaxed);
+        namespace.wire(interface, &self.switch, &format!("port{number}"));
+        self.switch.ip(&format!("link set port{number} master {bridge} up"));
+        namespace.address(interface, &format!("{ipv4}/24"), &format!("{ipv6}/64"));
     }
 
     /// Adds a line to the file that `BGPD_LABS` names: this lab ran to its end, with these daemons.

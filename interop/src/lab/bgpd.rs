@@ -17,7 +17,7 @@ pub struct Bgpd {
     namespace: String,
 }
 
-/// Builds bgpd and bgpctl once and says where they are: beside the program that asks.
+/// Builds bgpd, bgpctl and bgp-sidecar once and says where they are: beside the program that asks.
 ///
 /// # Panics
 /// When they do not build.
@@ -33,7 +33,7 @@ pub fn build() -> &'static PathBuf {
         }
         let release = dir.ends_with("release");
         let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        cargo.args(["build", "--quiet", "--package", "bgpd", "--package", "bgpctl"]);
+        cargo.args(["build", "--quiet", "--package", "bgpd", "--package", "bgpctl", "--package", "bgp-sidecar"]);
         if release {
             cargo.arg("--release");
         }
@@ -42,7 +42,7 @@ pub fn build() -> &'static PathBuf {
             cargo.env("CARGO_TARGET_DIR", target);
         }
         let status = cargo.status().expect("cargo can be started");
-        assert!(status.success(), "bgpd and bgpctl do not build");
+        assert!(status.success(), "bgpd, bgpctl and bgp-sidecar do not build");
         dir.to_owned()
     })
 }
@@ -54,10 +54,20 @@ impl Bgpd {
     /// When it does not start.
     #[must_use]
     pub fn start(node: &Node, config: &str) -> Self {
+        Self::confined(node, config, "+all")
+    }
+
+    /// The same with a bounding set of capabilities, as `setpriv` reads it: `-all,+net_bind_service`.
+    ///
+    /// # Panics
+    /// When it does not start.
+    #[must_use]
+    pub fn confined(node: &Node, config: &str, capabilities: &str) -> Self {
         let socket = node.dir.join("bgpd.sock").display().to_string();
         let file = write_config(node, config, &socket);
         let program = build().join("bgpd").display().to_string();
-        let daemon = Daemon::start(node, "bgpd", &program, &["--config", &file]);
+        let daemon =
+            Daemon::start(node, "bgpd", "setpriv", &["--bounding-set", capabilities, &program, "--config", &file]);
         let mut bgpd = Self { daemon, socket, namespace: node.namespace.name().to_owned() };
         wait_until(
             "bgpd answers",
@@ -68,6 +78,12 @@ impl Bgpd {
             String::new,
         );
         bgpd
+    }
+
+    /// Where its API listens.
+    #[must_use]
+    pub fn socket(&self) -> &str {
+        &self.socket
     }
 
     /// Gives it another configuration file and has it read.

@@ -1,0 +1,309 @@
+//! Three clusters in networks of their own behind a router, and a pair of reflectors.
+//!
+//! | | runs on its nodes | pods |
+//! |---|---|---|
+//! | cluster 1 | bgpd and the sidecar, as config/kubernetes has them | 10.1.N.0/24, fd00:1:N::/64 |
+//! | cluster 2 | BIRD as Calico configures it | 10.2.N.0/24, fd00:2:N::/64 |
+//! | cluster 3 | GoBGP as kube-router runs it; a sidecar that only installs | 10.3.N.0/24, fd00:3:N::/64 |
+//!
+//! Every node masquerades what leaves its cluster, as the CNI would.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use interop::lab::{
+    BIRD, Bgpd, Bird, GOBGP, GoBgp, Lab, Namespace, Node, Pod, Sidecar, segment_v4, segment_v6, wait_until,
+};
+use nix::sched::{CloneFlags, setns};
+use serde_json::{Value, json};
+
+use crate::apiserver::ApiServer;
+
+const CALICO: &str = include_str!("../../peers/calico-bird.conf");
+const KUBE_ROUTER: &str = include_str!("../../peers/kube-router-gobgp.toml");
+const ROUTER: &str = include_str!("../../peers/router-bird.conf");
+const NODE: &str = include_str!("../../../config/kubernetes/two-clusters/cluster-1/bgpd.toml");
+const SIDECAR: &str = include_str!("../../../config/kubernetes/two-clusters/cluster-1/sidecar.env");
+const REFLECTORS: [&str; 2] = [
+    include_str!("../../../config/kubernetes/two-clusters/reflectors/172.16.0.1.toml"),
+    include_str!("../../../config/kubernetes/two-clusters/reflectors/172.16.0.2.toml"),
+];
+/// What config/kubernetes/base/daemonset.yaml gives to bgpd and to the sidecar.
+pub(crate) const BGPD_CAPABILITIES: &str = "-all,+net_bind_service";
+pub(crate) const SIDECAR_CAPABILITIES: &str = "-all,+net_admin";
+
+/// What speaks BGP on a node, and what installs routes.
+pub(crate) enum Speaker {
+    Own {
+        bgpd: Box<Bgpd>,
+        sidecar: Box<Sidecar>,
+    },
+    Calico(Bird),
+    KubeRouter {
+        gobgp: GoBgp,
+        sidecar: Box<Sidecar>,
+    },
+    /// Nothing runs yet, or any more.
+    Stopped,
+}
+
+/// A node of a cluster with a pod behind it.
+pub(crate) struct Member {
+    pub(crate) name: String,
+    pub(crate) cluster: u8,
+    pub(crate) net: u8,
+    pub(crate) node: Node,
+    pub(crate) pod: Pod,
+    pub(crate) speaker: Speaker,
+}
+
+pub(crate) struct World {
+    pub(crate) members: Vec<Member>,
+    pub(crate) reflectors: Vec<Bgpd>,
+    pub(crate) apis: [ApiServer; 2],
+    pub(crate) router: Node,
+    _router_bird: Bird,
+    /// Of the reflectors and of the API servers.
+    _nodes: Vec<Node>,
+    pub(crate) lab: Lab,
+}
+
+/// bgpd's configuration with a directory of the node's own for what it remembers.
+pub(crate) fn remembering(config: &str, node: &Node) -> String {
+    let directory = node.dir.join("state");
+    std::fs::create_dir_all(&directory).expect("the lab's directory can be written");
+    let key = format!("state-directory = \"{}\"\n", directory.display());
+    if config.contains("[restart]\n") {
+        config.replace("[restart]\n", &format!("[restart]\n{key}"))
+    } else {
+        format!("{config}\n[restart]\n{key}")
+    }
+}
+
+/// The Node object of a member.
+pub(crate) fn node_object(name: &str, cluster: u8, net: u8) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Node", "metadata": {"name": name},
+        "spec": {"podCIDRs": [format!("10.{cluster}.{net}.0/24"), format!("fd00:{cluster}:{net}::/64")]},
+        "status": {"addresses": [
+            {"type": "InternalIP", "address": segment_v4(cluster, net)},
+            {"type": "InternalIP", "address": segment_v6(cluster, net)},
+        ]},
+    })
+}
+
+/// Starts an API server in a namespace.
+pub(crate) fn api_server(namespace: &Namespace, address: &str) -> ApiServer {
+    let file = std::fs::File::open(format!("/run/netns/{}", namespace.name())).expect("a namespace");
+    let address = address.parse().expect("an address");
+    let thread = thread::spawn(move || {
+        setns(file, CloneFlags::CLONE_NEWNET).expect("a namespace needs root");
+        ApiServer::start_at(address)
+    });
+    thread.join().expect("an API server")
+}
+
+/// The masquerade rules of a node, as its CNI writes them.
+fn masquerade(namespace: &Namespace, cluster: u8) {
+    // iptables over nftables, and the old one; both are in use.
+    let variant = if cluster == 3 { "legacy" } else { "nft" };
+    let families = [
+        ("iptables", format!("10.{cluster}.0.0/16"), "10.0.0.0/8".to_owned()),
+        ("ip6tables", format!("fd00:{cluster}::/32"), "fd00::/16".to_owned()),
+    ];
+    for (program, pods, all) in families {
+        let program = format!("{program}-{variant}");
+        let rule = |rule: &str| {
+            let words = format!("{program} -w -t nat -A POSTROUTING {rule} -j MASQUERADE --random-fully");
+            let _ = namespace.run_ok(&words.split_whitespace().collect::<Vec<_>>());
+        };
+        match cluster {
+            // Calico: what its pools name is not masqueraded, and a disabled pool names the pods of other clusters.
+            2 => rule(&format!("-s {pods} ! -d {all}")),
+            // kube-router: whatever leaves its own pods.
+            _ => rule(&format!("-s {pods} ! -d {pods}")),
+        }
+        if cluster == 3 {
+            // flannel: also what comes to its pods from elsewhere.
+            rule(&format!("! -s {pods} -d {pods}"));
+        }
+    }
+}
+
+impl World {
+    pub(crate) fn build(name: &str) -> Self {
+        let commands = [&BIRD[..], &GOBGP[..], &["ping", "tcpdump", "nft", "iptables-nft", "iptables-legacy"]].concat();
+        let lab = Lab::new(name, &commands);
+        let router = lab.router([0, 1, 2, 3]);
+        let mut nodes = vec![lab.host("rr1", 0, 1), lab.host("rr2", 0, 2), lab.host("api", 0, 100)];
+        let reflector = |index: usize| {
+            let config = remembering(REFLECTORS[index], &nodes[index]);
+            Bgpd::confined(&nodes[index], &config, BGPD_CAPABILITIES)
+        };
+        let reflectors = vec![reflector(0), reflector(1)];
+        let apis = [8081, 8083].map(|port| api_server(&nodes[2].namespace, &format!("172.16.0.100:{port}")));
+        nodes.truncate(3);
+        let router_bird = Bird::start(&router, &ROUTER.replace("ADDRESS", &router.ipv4.to_string()));
+        let mut world =
+            Self { members: Vec::new(), reflectors, apis, router, _router_bird: router_bird, _nodes: nodes, lab };
+        for cluster in 1..=3 {
+            for number in 1..=3 {
+                let mut member = world.place(cluster, 10 + number);
+                world.start(&mut member);
+                world.members.push(member);
+            }
+        }
+        world
+    }
+
+    fn api(&self, cluster: u8) -> &ApiServer {
+        &self.apis[usize::from(cluster == 3)]
+    }
+
+    /// A node on which nothing runs yet.
+    pub(crate) fn place(&self, cluster: u8, net: u8) -> Member {
+        let name = format!("c{cluster}n{}", net - 10);
+        let node = self.lab.host(&name, cluster, net);
+        let pod = node.pod(cluster, net);
+        masquerade(&node.namespace, cluster);
+        Member { name, cluster, net, node, pod, speaker: Speaker::Stopped }
+    }
+
+    /// The node joins its cluster.
+    pub(crate) fn start(&self, member: &mut Member) {
+        let Member { name, cluster, net, node, .. } = &*member;
+        let fill = |template: &str| {
+            template
+                .replace("ADDRESS6", &node.ipv6.to_string())
+                .replace("ADDRESS", &node.ipv4.to_string())
+                .replace("POD4", &format!("10.{cluster}.{net}.0/24"))
+                .replace("POD6", &format!("fd00:{cluster}:{net}::/64"))
+        };
+        if *cluster != 2 {
+            self.api(*cluster).put("nodes", node_object(name, *cluster, *net));
+        }
+        member.speaker = match cluster {
+            1 => {
+                let bgpd = start_bgpd(node);
+                let sidecar = start_sidecar(node, name, &bgpd);
+                Speaker::Own { bgpd: Box::new(bgpd), sidecar: Box::new(sidecar) }
+            }
+            2 => Speaker::Calico(Bird::start(node, &fill(CALICO))),
+            _ => self.start_kube_router(node, name, &fill),
+        };
+    }
+
+    fn start_kube_router(&self, node: &Node, name: &str, fill: &dyn Fn(&str) -> String) -> Speaker {
+        let gobgp = GoBgp::start(node, &fill(KUBE_ROUTER));
+        let announced =
+            || gobgp.announce(&fill("POD4"), &fill("ADDRESS")) && gobgp.announce(&fill("POD6"), &fill("ADDRESS6"));
+        wait_until("GoBGP takes its routes", announced, || gobgp.picture());
+        // It announces by itself; its routes come from a reflector.
+        let server = format!("--server=unix:{}", self.reflectors[0].socket());
+        let node_name = format!("--node-name={name}");
+        let arguments = [&server, &node_name, "--no-announce", "--resolve-via-default"];
+        let sidecar = Sidecar::start(node, "http://172.16.0.100:8083", SIDECAR_CAPABILITIES, &arguments);
+        Speaker::KubeRouter { gobgp, sidecar: Box::new(sidecar) }
+    }
+
+    /// The node is drained and deleted from its cluster; then it is switched off.
+    pub(crate) fn delete(&self, member: &mut Member) {
+        self.api(member.cluster).delete("nodes", &member.name);
+        if let Speaker::Own { bgpd, sidecar } = &mut member.speaker {
+            let gone = || sidecar.status()["announcements"].as_array().is_some_and(Vec::is_empty);
+            wait_until("nothing is announced any more", gone, || sidecar.picture());
+            assert!(sidecar.daemon.terminate().success());
+            let _ = bgpd.daemon.terminate();
+        }
+        member.speaker = Speaker::Stopped;
+    }
+
+    /// How things are, for a failure.
+    pub(crate) fn picture(&self) -> String {
+        let mut text: String = self.reflectors.iter().map(Bgpd::picture).collect();
+        for member in &self.members {
+            text += &format!("== {}\n", member.name);
+            text += &match &member.speaker {
+                Speaker::Own { bgpd, sidecar } => bgpd.picture() + &sidecar.picture(),
+                Speaker::Calico(bird) => bird.picture(),
+                Speaker::KubeRouter { gobgp, sidecar } => gobgp.picture() + &sidecar.picture(),
+                Speaker::Stopped => "stopped\n".to_owned(),
+            };
+            text += &member.node.namespace.ip("route show");
+        }
+        text
+    }
+
+    /// All namespaces in which routes may be.
+    pub(crate) fn kernels(&self) -> impl Iterator<Item = (&str, &Namespace)> {
+        let members = self.members.iter().map(|member| (member.name.as_str(), &member.node.namespace));
+        members.chain([("router", &self.router.namespace)])
+    }
+
+    /// Which kernels know anything of a pod network.
+    pub(crate) fn traces(&self, cluster: u8, net: u8) -> Vec<String> {
+        let texts = [format!("10.{cluster}.{net}."), format!("fd00:{cluster}:{net}:")];
+        let mut found = Vec::new();
+        for (name, namespace) in self.kernels() {
+            let listing = namespace.ip("route show table all")
+                + &namespace.ip("-6 route show table all")
+                + &namespace.run_ok(&["nft", "list", "ruleset"]);
+            let lines = listing.lines().filter(|line| texts.iter().any(|text| line.contains(text)));
+            found.extend(lines.map(|line| format!("{name}: {line}")));
+        }
+        found
+    }
+
+    /// Every pair of pods with one of `of`, or all.
+    pub(crate) fn wait_reachable(&self, what: &str, others: &[&Member]) -> Duration {
+        let start = Instant::now();
+        let all: Vec<&Pod> = self.members.iter().chain(others.iter().copied()).map(|member| &member.pod).collect();
+        thread::scope(|scope| {
+            for from in &all {
+                let targets: Vec<&Pod> = all.iter().filter(|to| to.ipv4 != from.ipv4).copied().collect();
+                let is_other = others.iter().any(|member| member.pod.ipv4 == from.ipv4);
+                let wanted = if others.is_empty() || is_other {
+                    targets
+                } else {
+                    others.iter().map(|member| &member.pod).collect()
+                };
+                scope.spawn(move || {
+                    for to in wanted {
+                        for address in [to.ipv4.to_string(), to.ipv6.to_string()] {
+                            wait_until(
+                                &format!("{what}: {} reaches {address}", from.ipv4),
+                                || from.namespace.succeeds(&["ping", "-c1", "-W0.3", "-n", &address]),
+                                || self.picture(),
+                            );
+                        }
+                    }
+                });
+            }
+        });
+        start.elapsed()
+    }
+}
+
+pub(crate) fn start_bgpd(node: &Node) -> Bgpd {
+    let config = remembering(&NODE.replace("NODE_IP", &node.ipv4.to_string()), node);
+    Bgpd::confined(node, &config, BGPD_CAPABILITIES)
+}
+
+pub(crate) fn start_sidecar(node: &Node, name: &str, bgpd: &Bgpd) -> Sidecar {
+    let mut arguments = vec![
+        format!("--server=unix:{}", bgpd.socket()),
+        format!("--node-name={name}"),
+        format!("--cache={}", node.dir.join("sidecar.json").display()),
+        "--drain-time=1".to_owned(),
+    ];
+    arguments.extend(SIDECAR.lines().filter_map(option));
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    Sidecar::start(node, "http://172.16.0.100:8081", SIDECAR_CAPABILITIES, &arguments)
+}
+
+/// A line of the environment file as the option that it stands for.
+fn option(line: &str) -> Option<String> {
+    let (name, value) = line.strip_prefix("BGP_SIDECAR_")?.split_once('=')?;
+    let name = name.to_lowercase().replace('_', "-");
+    Some(if value == "true" { format!("--{name}") } else { format!("--{name}={value}") })
+}
