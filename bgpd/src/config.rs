@@ -8,6 +8,7 @@ mod api;
 mod diagnosis;
 mod global;
 mod graceful;
+mod metrics;
 mod neighbor;
 mod originate;
 mod reader;
@@ -26,6 +27,7 @@ pub use self::api::{ApiSettings, Endpoint, LogFormat, LogSettings};
 use self::diagnosis::Problems;
 pub use self::diagnosis::{Diagnosis, Warning};
 pub use self::graceful::{ForwardingState, OnTerminate, RestartSettings};
+pub use self::metrics::MetricsSettings;
 use self::neighbor::Groups;
 pub use self::neighbor::default_settings;
 use self::reader::Section;
@@ -39,6 +41,8 @@ pub struct Document {
     pub api: ApiSettings,
     /// How it logs.
     pub log: LogSettings,
+    /// Where it is measured.
+    pub metrics: MetricsSettings,
     /// How it restarts.
     pub restart: RestartSettings,
     /// What is allowed but hardly meant.
@@ -80,6 +84,7 @@ fn read(table: &DeTable<'_>, span: std::ops::Range<usize>, problems: &mut Proble
     let global = document.table("global", problems);
     let api = document.table("api", problems);
     let log = document.table("log", problems);
+    let metrics = document.table("metrics", problems);
     let restart = document.table("restart", problems);
     let groups = document.tables("peer-group", problems);
     let neighbors = document.tables("neighbor", problems);
@@ -93,6 +98,7 @@ fn read(table: &DeTable<'_>, span: std::ops::Range<usize>, problems: &mut Proble
     let global = global.and_then(|section| global::read(section, problems));
     let api = api.map_or_else(ApiSettings::default, |section| api::read(section, problems));
     let log = log.map_or_else(LogSettings::default, |section| api::read_log(section, problems));
+    let metrics = metrics.map_or_else(MetricsSettings::default, |section| metrics::read(section, problems));
     let restart = restart.map_or_else(RestartSettings::default, |section| graceful::read_restart(section, problems));
     let asn = global.as_ref().map(|global| global.asn);
     let groups = Groups::read(groups, asn, problems);
@@ -103,7 +109,7 @@ fn read(table: &DeTable<'_>, span: std::ops::Range<usize>, problems: &mut Proble
         peer_groups: groups.settings(),
         global: global?,
     };
-    Some(Document { desired, api, log, restart, warnings: Vec::new() })
+    Some(Document { desired, api, log, metrics, restart, warnings: Vec::new() })
 }
 
 /// Entries by name, and where each stands.

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use bgpd::api::Api;
 use bgpd::config::{self, Document, OnTerminate};
+use bgpd::observe::metrics::Server;
 use bgpd::runtime::handle::Handle;
 use bgpd::{observe, runtime};
 use clap::Parser;
@@ -81,7 +82,7 @@ fn run(file: &std::path::Path) -> ExitCode {
 }
 
 async fn serve(document: Document, file: PathBuf) -> ExitCode {
-    let Document { desired, api: api_settings, restart, .. } = document;
+    let Document { desired, api: api_settings, metrics, restart, .. } = document;
     info!(version = env!("CARGO_PKG_VERSION"), asn = desired.global.asn, router_id = %desired.global.router_id, "bgpd starts");
     let handle = match runtime::start(desired, &restart) {
         Ok(handle) => handle,
@@ -93,6 +94,13 @@ async fn serve(document: Document, file: PathBuf) -> ExitCode {
     let (stop, stopped) = watch::channel(false);
     let api = match Api::open(handle.clone(), &api_settings) {
         Ok(api) => api,
+        Err(error) => {
+            error!(%error, "cannot start");
+            return ExitCode::FAILURE;
+        }
+    };
+    let _metrics = match Server::start(&handle, &metrics).await {
+        Ok(server) => server,
         Err(error) => {
             error!(%error, "cannot start");
             return ExitCode::FAILURE;

@@ -31,6 +31,7 @@ use self::fabric::{Fabric, GROUP_QUEUE, GroupPort, PartitionPort, RIB_QUEUE, Res
 use self::handle::Handle;
 use self::reads::{Directory, Reads};
 use crate::config::RestartSettings;
+use crate::observe::Latencies;
 use crate::peer::socket;
 
 /// Commands of API clients that may wait for the controller.
@@ -131,7 +132,8 @@ fn fabric(workers: usize, restart: Restart) -> (Fabric, Inputs) {
     let seed = seed();
     let interner = Arc::new(Interner::new(seed));
     let (started, seed) = (Instant::now(), AtomicU64::new(seed));
-    let fabric = Fabric { partitions, groups, watch, interner, started, restart, seed };
+    let latencies = Latencies::default();
+    let fabric = Fabric { partitions, groups, watch, interner, latencies, started, restart, seed };
     (fabric, inputs)
 }
 

@@ -48,6 +48,8 @@ pub enum Push {
 pub trait Outlet {
     /// Offers `member` its parts of a chunk.
     fn push(&mut self, member: PeerIndex, chunk: Chunk) -> Push;
+    /// `member` has been sent its whole Adj-RIB-Out and the End-of-RIB marker behind it.
+    fn told_all(&mut self, _member: PeerIndex) {}
     /// Asks one partition to refill ([`crate::rib::Partition::refill`]).
     fn refill(&mut self, partition: usize, group: GroupIndex, member: Member, missed: AnyMissed);
     /// Asks all partitions to start a walk ([`crate::rib::Partition::join`]).

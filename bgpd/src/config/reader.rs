@@ -179,6 +179,7 @@ fn section_name(key: &str) -> &'static str {
         "global" => "[global]",
         "api" => "[api]",
         "log" => "[log]",
+        "metrics" => "[metrics]",
         "restart" => "[restart]",
         "peer-group" => "this [[peer-group]]",
         "neighbor" => "this [[neighbor]]",

@@ -100,6 +100,8 @@ pub(crate) struct Driver {
     pub(super) established: Option<Established>,
     /// What is to be said to all partitions behind the routes that the intake holds.
     pub(super) fences: Vec<Fence>,
+    /// When the octets that are being taken were read.
+    pub(super) read_at: Instant,
     idle_since: Instant,
     removed: bool,
     closing: Vec<tokio::task::JoinHandle<()>>,
@@ -133,6 +135,7 @@ impl Driver {
             connecting: None,
             established: None,
             fences: Vec::new(),
+            read_at: Instant::now(),
             idle_since: Instant::now(),
             removed: false,
             closing: Vec::new(),
@@ -324,7 +327,8 @@ impl Driver {
         let Some(mut buffer) = self.slot(conn).as_mut().map(|connection| std::mem::take(&mut connection.buffer)) else {
             return;
         };
-        self.cell.view().last_heard = Some(Instant::now());
+        self.read_at = Instant::now();
+        self.cell.view().last_heard = Some(self.read_at);
         let mut taken = 0;
         while self.slot(conn).is_some() {
             match frame::split(&buffer[taken..], self.session.max_message_len(conn)) {

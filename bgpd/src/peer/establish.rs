@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use bgp_engine::export::LocalAddresses;
 use bgp_engine::id::{Source, SourceKind};
@@ -23,6 +23,18 @@ use super::local::addresses_beside;
 /// The state of a driver that exists only while the session is Established.
 pub(super) struct Established {
     pub(super) intake: Intake,
+    since: Instant,
+    /// Families whose End-of-RIB the peer has not sent yet.
+    incomplete: Vec<Family>,
+}
+
+impl Established {
+    /// The peer has sent all of a family; since when it was sending, if that is the first time.
+    pub(super) fn first_end_of_rib(&mut self, family: Family) -> Option<Instant> {
+        let at = self.incomplete.iter().position(|one| *one == family)?;
+        self.incomplete.swap_remove(at);
+        Some(self.since)
+    }
 }
 
 impl Driver {
@@ -46,7 +58,7 @@ impl Driver {
             }
         };
         let fence = Fence::PeerUp { source, address: self.cell.address, awaited: negotiated.awaited() };
-        self.established = Some(Established { intake });
+        self.established = Some(Established { intake, since: Instant::now(), incomplete: negotiated.families.clone() });
         self.fence(&fence).await;
         self.event(PeerEventKind::Established { negotiated, local, queue });
     }

@@ -53,6 +53,9 @@ impl Driver {
         if let Some(family) = received.end_of_rib {
             self.input(Input::EndOfRib { family });
             self.fences.push(Fence::EndOfRib { peer, family });
+            if let Some(since) = self.established.as_mut().and_then(|up| up.first_end_of_rib(family)) {
+                self.fabric.latencies.convergence_in.observe(since.elapsed());
+            }
         }
         if let Some(family) = received.disable {
             // RFC 7606 §2: all routes of the family go and no more are accepted. A refresh in which nothing comes
@@ -68,8 +71,13 @@ impl Driver {
     /// Sends what the intake has gathered to the partitions.
     pub(super) async fn deliver(&mut self) {
         let Some(established) = self.established.as_mut() else { return };
+        let mut any = false;
         for (partition, batch) in established.intake.drain() {
-            self.push(partition, RibMessage::Batch(batch)).await;
+            any = true;
+            self.push(partition, RibMessage::Batch(batch, self.read_at)).await;
+        }
+        if any {
+            self.fabric.latencies.intake.observe(self.read_at.elapsed());
         }
         for fence in std::mem::take(&mut self.fences) {
             self.push_all(&fence).await;

@@ -17,6 +17,7 @@ use tracing::info;
 
 use super::group_worker::GroupControl;
 use super::rib_worker::RibControl;
+use crate::observe::Latencies;
 
 /// Messages that may wait for one partition: with bursts of up to 128 KiB each this bounds what is decoded and not
 /// yet in a table.
@@ -26,8 +27,16 @@ pub(crate) const GROUP_QUEUE: usize = 256;
 
 /// Data for a partition, in order.
 pub(crate) enum RibMessage {
-    Batch(AnyBatch),
+    /// Routes, and when the octets that they were in were read.
+    Batch(AnyBatch, Instant),
     Fence(Fence),
+}
+
+/// Data for a group worker.
+pub(crate) struct Timed {
+    pub(crate) emission: AnyEmission,
+    /// For live changes: when the octets that caused them were read.
+    pub(crate) read: Option<Instant>,
 }
 
 /// The way into one partition.
@@ -40,7 +49,7 @@ pub(crate) struct PartitionPort {
 /// The way into one group worker.
 #[derive(Clone)]
 pub(crate) struct GroupPort {
-    pub(crate) data: mpsc::Sender<AnyEmission>,
+    pub(crate) data: mpsc::Sender<Timed>,
     pub(crate) control: mpsc::UnboundedSender<GroupControl>,
 }
 
@@ -51,6 +60,7 @@ pub(crate) struct Fabric {
     /// Changes of watched Loc-RIBs.
     pub(crate) watch: mpsc::Sender<AnyEmission>,
     pub(crate) interner: Arc<Interner>,
+    pub(crate) latencies: Latencies,
     /// When the speaker started: ages of routes count from here.
     pub(crate) started: Instant,
     /// What this speaker says of its own restart.

@@ -4,15 +4,16 @@ use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 use std::thread;
+use std::time::Instant;
 
 use bgp_engine::export::ExportSpec;
 use bgp_engine::group::{AnyGroup, Chunk, Outlet, Push};
 use bgp_engine::id::{GroupIndex, PeerIndex};
-use bgp_engine::stage::{AnyEmission, AnyMissed, Member};
+use bgp_engine::stage::{AnyMissed, Member};
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-use super::fabric::Fabric;
+use super::fabric::{Fabric, Timed};
 use super::rib_worker::RibControl;
 use crate::peer::queue::OutQueue;
 
@@ -48,7 +49,7 @@ pub(crate) enum GroupControl {
 
 /// The receiving ends of a group worker's channels.
 pub(super) struct Input {
-    pub(super) data: mpsc::Receiver<AnyEmission>,
+    pub(super) data: mpsc::Receiver<Timed>,
     pub(super) control: mpsc::UnboundedReceiver<GroupControl>,
 }
 
@@ -56,6 +57,10 @@ pub(super) struct Input {
 struct Owned {
     group: AnyGroup,
     queues: HashMap<PeerIndex, Arc<OutQueue>>,
+    /// Members that have not been told everything yet, and since when.
+    joined: HashMap<PeerIndex, Instant>,
+    /// When the octets were read that caused the oldest change that may be in an open chunk.
+    unsent: Option<Instant>,
 }
 
 struct Worker {
@@ -69,14 +74,24 @@ struct Worker {
 struct Queues<'a> {
     fabric: &'a Fabric,
     queues: &'a HashMap<PeerIndex, Arc<OutQueue>>,
+    joined: &'a mut HashMap<PeerIndex, Instant>,
+    /// A chunk was handed out.
+    pushed: bool,
 }
 
 impl Outlet for Queues<'_> {
     fn push(&mut self, member: PeerIndex, chunk: Chunk) -> Push {
+        self.pushed = true;
         match self.queues.get(&member) {
             Some(queue) if queue.push(chunk, member).is_err() => Push::Full,
             // A member without a queue has left; what is for it is for nobody.
             _ => Push::Taken,
+        }
+    }
+
+    fn told_all(&mut self, member: PeerIndex) {
+        if let Some(since) = self.joined.remove(&member) {
+            self.fabric.latencies.convergence_out.observe(since.elapsed());
         }
     }
 
@@ -114,6 +129,22 @@ pub(super) fn spawn(index: usize, input: Input, fabric: Arc<Fabric>) -> io::Resu
     Ok(())
 }
 
+impl Owned {
+    /// Has the group do something; says whether a chunk was handed out.
+    fn with(&mut self, fabric: &Fabric, act: impl FnOnce(&mut AnyGroup, &mut Queues<'_>)) -> bool {
+        let mut outlet = Queues { fabric, queues: &self.queues, joined: &mut self.joined, pushed: false };
+        act(&mut self.group, &mut outlet);
+        outlet.pushed
+    }
+
+    /// All that waited is in the members' queues.
+    fn sent(&mut self, fabric: &Fabric) {
+        if let Some(read) = self.unsent.take() {
+            fabric.latencies.propagation.observe(read.elapsed());
+        }
+    }
+}
+
 impl Worker {
     async fn run(mut self, input: Input) {
         let Input { mut data, mut control } = input;
@@ -142,10 +173,16 @@ impl Worker {
         }
     }
 
-    fn emission(&mut self, emission: &AnyEmission) {
+    fn emission(&mut self, timed: &Timed) {
+        let Timed { emission, read } = timed;
         let index = emission.group();
-        let Some(Owned { group, queues }) = self.groups.get_mut(&index) else { return };
-        group.handle(emission, &mut Queues { fabric: &self.fabric, queues });
+        let Some(owned) = self.groups.get_mut(&index) else { return };
+        let pushed = owned.with(&self.fabric, |group, outlet| group.handle(emission, outlet));
+        if pushed {
+            // Whatever waited before is out with that; some of this emission may still wait.
+            owned.sent(&self.fabric);
+        }
+        owned.unsent = owned.unsent.or(*read);
         if !self.unflushed.contains(&index) {
             self.unflushed.push(index);
         }
@@ -154,8 +191,9 @@ impl Worker {
     /// Sends what is in open chunks: no more input waits.
     fn flush(&mut self) {
         for index in self.unflushed.drain(..) {
-            if let Some(Owned { group, queues }) = self.groups.get_mut(&index) {
-                group.flush(&mut Queues { fabric: &self.fabric, queues });
+            if let Some(owned) = self.groups.get_mut(&index) {
+                owned.with(&self.fabric, |group, outlet| group.flush(outlet));
+                owned.sent(&self.fabric);
             }
         }
     }
@@ -167,6 +205,7 @@ impl Worker {
             GroupControl::Join { group, member, queue } => {
                 if let Some(owned) = self.groups.get_mut(&group) {
                     owned.queues.insert(member, queue);
+                    owned.joined.insert(member, Instant::now());
                 }
                 self.with(group, |group, outlet| group.join(member, outlet));
             }
@@ -174,6 +213,7 @@ impl Worker {
                 self.with(index, |group, outlet| group.leave(member, outlet));
                 if let Some(owned) = self.groups.get_mut(&index) {
                     owned.queues.remove(&member);
+                    owned.joined.remove(&member);
                 }
             }
             GroupControl::Refresh { group, member, end } => {
@@ -188,13 +228,14 @@ impl Worker {
     fn add(&mut self, index: GroupIndex, spec: ExportSpec) {
         // The controller makes groups of negotiated families only, and those can all be routed.
         if let Some(group) = AnyGroup::new(index, spec, self.fabric.partitions.len()) {
-            self.groups.insert(index, Owned { group, queues: HashMap::new() });
+            let owned = Owned { group, queues: HashMap::new(), joined: HashMap::new(), unsent: None };
+            self.groups.insert(index, owned);
         }
     }
 
     fn with(&mut self, index: GroupIndex, act: impl FnOnce(&mut AnyGroup, &mut Queues<'_>)) {
-        if let Some(Owned { group, queues }) = self.groups.get_mut(&index) {
-            act(group, &mut Queues { fabric: &self.fabric, queues });
+        if let Some(owned) = self.groups.get_mut(&index) {
+            owned.with(&self.fabric, act);
         }
     }
 }

@@ -17,6 +17,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::reads::Reads;
 use super::status::{NeighborStatus, Status};
 use crate::config::OnTerminate;
+use crate::observe::Latencies;
 
 /// Why a command was not carried out. Nothing has changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -257,6 +258,11 @@ impl Handle {
             status.selection_deferral_seconds = 0;
         }
         Ok(status)
+    }
+
+    /// What is measured on the way of a route.
+    pub(crate) fn latencies(&self) -> &Latencies {
+        self.reads.latencies()
     }
 
     /// The state that is running now.

@@ -21,6 +21,7 @@ use super::handle::{ControlError, Explanation, NeighborEvent, RouteEvent, RouteF
 use super::rib_worker::{CounterAnswer, CounterQuery, RibControl};
 use super::status::{NeighborStatus, PrefixCounts, TableCounts};
 use super::watch::{self, Subscribe};
+use crate::observe::Latencies;
 use crate::peer::NeighborCell;
 
 /// Families that the tables have.
@@ -53,6 +54,10 @@ impl Reads {
             said.extend(answer.await);
         }
         said
+    }
+
+    pub(super) fn latencies(&self) -> &Latencies {
+        &self.fabric.latencies
     }
 
     pub(super) async fn neighbors(&self) -> Vec<NeighborStatus> {

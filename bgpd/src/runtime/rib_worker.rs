@@ -5,6 +5,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::thread;
+use std::time::Instant;
 
 use bgp_engine::config::Global;
 use bgp_engine::export::ExportSpec;
@@ -15,7 +16,7 @@ use bgp_wire::Family;
 use ipnet::IpNet;
 use tokio::sync::{mpsc, oneshot};
 
-use super::fabric::{Fabric, RibMessage};
+use super::fabric::{Fabric, RibMessage, Timed};
 use super::status::TableCounts;
 use super::watch::is_watched;
 
@@ -65,6 +66,8 @@ struct Worker {
     partition: Partition,
     fabric: Arc<Fabric>,
     emissions: Vec<AnyEmission>,
+    /// How many of the emissions are live changes, and when the octets that caused them were read.
+    live: (usize, Option<Instant>),
     /// Route selection is put off after a restart (RFC 4724 §4.1).
     deferring: bool,
 }
@@ -89,7 +92,7 @@ pub(super) fn spawn(
         let mut partition = Partition::new(settings, Arc::clone(&fabric.interner));
         expected.iter().for_each(|(family, peers)| partition.defer(*family, peers));
         let deferring = partition.is_deferring();
-        let worker = Worker { partition, fabric, emissions: Vec::new(), deferring };
+        let worker = Worker { partition, fabric, emissions: Vec::new(), live: (0, None), deferring };
         runtime.block_on(worker.run(input));
     })?;
     Ok(())
@@ -129,8 +132,9 @@ impl Worker {
 
     fn data(&mut self, message: RibMessage) {
         match message {
-            RibMessage::Batch(batch) => {
+            RibMessage::Batch(batch, read) => {
                 self.partition.batch(batch, self.fabric.uptime_seconds(), &mut self.emissions);
+                self.live = (self.emissions.len(), Some(read));
             }
             RibMessage::Fence(fence) => self.partition.fence(&fence, &mut self.emissions),
         }
@@ -170,11 +174,16 @@ impl Worker {
 
     /// Hands emissions to their groups' owners; waits where one has too much to do.
     async fn emit(&mut self) {
-        for emission in self.emissions.drain(..) {
+        let (live, read) = std::mem::take(&mut self.live);
+        for (at, emission) in self.emissions.drain(..).enumerate() {
             let group = emission.group();
-            let owner = if is_watched(group) { &self.fabric.watch } else { &self.fabric.group(group).data };
             // An owner ends only with the daemon.
-            let _ = owner.send(emission).await;
+            if is_watched(group) {
+                let _ = self.fabric.watch.send(emission).await;
+            } else {
+                let read = read.filter(|_| at < live);
+                let _ = self.fabric.group(group).data.send(Timed { emission, read }).await;
+            }
         }
     }
 }

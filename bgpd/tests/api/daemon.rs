@@ -51,6 +51,11 @@ impl Daemon {
         self.try_connect().await.expect("bgpd listens")
     }
 
+    /// What it has logged so far.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
+    }
+
     pub(crate) async fn routes(&self) -> RouteServiceClient<Channel> {
         RouteServiceClient::new(self.connect().await)
     }

@@ -1,4 +1,5 @@
 //! What clients of the API of a real bgpd see.
 
 mod daemon;
+mod metrics;
 mod owners;

@@ -113,6 +113,7 @@ impl<N: Routed> Group<N> {
     /// Sends the markers behind a member's walk; a full queue gets them later.
     pub(super) fn push_ends(&mut self, peer: PeerIndex, outlet: &mut impl Outlet) {
         let Some(state) = self.members.get_mut(&peer) else { return };
+        let is_first = state.end_of_rib.is_some();
         for marker in [&mut state.end_of_rib, &mut state.end_of_refresh] {
             let Some(bytes) = marker.clone() else { continue };
             if outlet.push(peer, Chunk { bytes, skip: [].into() }) == Push::Full {
@@ -120,6 +121,9 @@ impl<N: Routed> Group<N> {
                 return;
             }
             *marker = None;
+        }
+        if is_first {
+            outlet.told_all(peer);
         }
     }
 }

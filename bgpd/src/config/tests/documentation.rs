@@ -41,7 +41,7 @@ const DOCUMENT: &str = "[global]\nasn = 65000\nrouter-id = \"192.0.2.1\"\n\
     [[peer-group]]\nname = \"nodes\"\nremote-asn = 65000\n\
     [[neighbor]]\naddress = \"192.0.2.10\"\nremote-asn = 65000\n\
     [[dynamic-neighbors]]\nprefix = \"10.0.0.0/16\"\npeer-group = \"nodes\"\n\
-    [[originate]]\nprefix = \"10.1.0.0/24\"\n[restart]\n\n[api]\n\n[log]\n";
+    [[originate]]\nprefix = \"10.1.0.0/24\"\n[restart]\n\n[api]\n\n[log]\n\n[metrics]\n";
 
 /// The document with one key more, or with another value for it.
 fn with(heading: &str, key: &str, value: &str) -> String {
@@ -71,6 +71,7 @@ fn every_key_is_documented_and_every_documented_key_is_known() {
         "[restart]",
         "[api]",
         "[log]",
+        "[metrics]",
     ] {
         let global = if heading == "[global]" { "" } else { "[global]\nasn = 65000\nrouter-id = \"192.0.2.1\"\n" };
         let text = format!("{global}{heading}\nno-key-is-like-this = 1\n");
@@ -106,6 +107,7 @@ fn a_key_with_its_documented_default_changes_nothing() {
         let found = read(&with(&heading, &key, value), base);
         assert_eq!(found.desired, expected.desired, "{heading} {key} = {value}");
         assert_eq!((found.api, found.log), (expected.api.clone(), expected.log.clone()), "{heading} {key} = {value}");
+        assert_eq!(found.metrics, expected.metrics, "{heading} {key} = {value}");
         assert_eq!(found.restart, expected.restart, "{heading} {key} = {value}");
         defaults += 1;
     }

@@ -1,6 +1,7 @@
 //! Routes originated here: attribute sets and batches like those of any peer.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use bgp_engine::attr::AttrRef;
 use bgp_engine::config::Originate;
@@ -27,7 +28,7 @@ impl Controller {
                 self.batches::<Ipv4Unicast>(changes).into_iter().chain(self.batches::<Ipv6Unicast>(changes))
             {
                 // A partition ends only with the daemon.
-                let _ = self.fabric.partitions[partition].data.send(RibMessage::Batch(batch)).await;
+                let _ = self.fabric.partitions[partition].data.send(RibMessage::Batch(batch, Instant::now())).await;
             }
         }
     }
