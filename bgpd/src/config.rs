@@ -11,6 +11,7 @@ mod graceful;
 mod metrics;
 mod neighbor;
 mod originate;
+mod prefix_limit;
 mod reader;
 mod syntax;
 mod value;

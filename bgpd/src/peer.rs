@@ -5,6 +5,7 @@ mod connection;
 mod driver;
 mod establish;
 mod intake;
+mod limit;
 pub(crate) mod listener;
 mod local;
 pub(crate) mod queue;

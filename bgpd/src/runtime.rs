@@ -21,7 +21,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use bgp_engine::attr::Interner;
 use bgp_engine::config::Desired;
-use bgp_engine::stage::AnyEmission;
+use bgp_engine::stage::{Alarm, AnyEmission};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tracing::info;
@@ -96,7 +96,7 @@ pub fn start(desired: Desired, settings: &RestartSettings) -> Result<Handle, Sta
     let (commands, command_receiver) = mpsc::channel(COMMAND_QUEUE);
     let reads = Reads::new(Arc::clone(&directory), Arc::clone(&fabric), subscriptions);
     let controller = Controller::new(desired, fabric, listeners, directory, Deferral { until: deferral, recorder });
-    tokio::spawn(controller.run(command_receiver));
+    tokio::spawn(controller.run(command_receiver, inputs.alarms));
     Ok(Handle::new(commands, reads))
 }
 
@@ -113,11 +113,14 @@ struct Inputs {
     partitions: Vec<rib_worker::Input>,
     groups: Vec<group_worker::Input>,
     watch: mpsc::Receiver<AnyEmission>,
+    alarms: mpsc::UnboundedReceiver<Alarm>,
 }
 
 fn fabric(workers: usize, restart: Restart) -> (Fabric, Inputs) {
     let (watch, watch_receiver) = mpsc::channel(GROUP_QUEUE);
-    let mut inputs = Inputs { partitions: Vec::new(), groups: Vec::new(), watch: watch_receiver };
+    let (alarms, alarm_receiver) = mpsc::unbounded_channel();
+    let mut inputs =
+        Inputs { partitions: Vec::new(), groups: Vec::new(), watch: watch_receiver, alarms: alarm_receiver };
     let (mut partitions, mut groups) = (Vec::new(), Vec::new());
     for _ in 0..workers {
         let (data, data_receiver) = mpsc::channel(RIB_QUEUE);
@@ -133,7 +136,7 @@ fn fabric(workers: usize, restart: Restart) -> (Fabric, Inputs) {
     let interner = Arc::new(Interner::new(seed));
     let (started, seed) = (Instant::now(), AtomicU64::new(seed));
     let latencies = Latencies::default();
-    let fabric = Fabric { partitions, groups, watch, interner, latencies, started, restart, seed };
+    let fabric = Fabric { partitions, groups, alarms, watch, interner, latencies, started, restart, seed };
     (fabric, inputs)
 }
 

@@ -62,6 +62,8 @@ struct Prefixes {
     accepted: u64,
     advertised: u64,
     stale: u64,
+    limit: Option<u64>,
+    refused: u64,
 }
 
 #[derive(Serialize)]
@@ -123,6 +125,8 @@ pub(crate) fn json(neighbor: &v1::Neighbor) -> Json<'_> {
         accepted: counts.accepted,
         advertised: counts.advertised,
         stale: counts.stale,
+        limit: counts.limit,
+        refused: counts.refused,
     });
     Json {
         address: &neighbor.address,
@@ -382,6 +386,15 @@ fn counters(sheet: &mut Sheet, neighbor: &v1::Neighbor) {
         ]);
     }
     sheet.0.push_str(&table.text());
+    for counts in &neighbor.prefixes {
+        let Some(limit) = counts.limit else { continue };
+        let refused = if counts.refused > 0 {
+            format!(", {} announcements above it dropped", counts.refused)
+        } else {
+            String::new()
+        };
+        sheet.line(&format!("Limit of {}", family_name(counts.family)), &format!("{limit}{refused}"));
+    }
     sheet.heading("Messages");
     let (received, sent) = (messages(neighbor.received), messages(neighbor.sent));
     let mut table = Table::new(&[("  Type", Left), ("Received", Right), ("Sent", Right)]);

@@ -45,6 +45,8 @@ fn established() -> v1::Neighbor {
             accepted: 255,
             advertised: 1024,
             stale: 0,
+            limit: Some(1000),
+            refused: 7,
         }],
         graceful_restart: Some(restart()),
         malformed: Some(v1::Malformed {
@@ -80,7 +82,14 @@ fn restarting() -> v1::Neighbor {
             stale,
             ..restart()
         }),
-        prefixes: vec![v1::PrefixCounts { family, received: 256, accepted: 255, advertised: 0, stale: 256 }],
+        prefixes: vec![v1::PrefixCounts {
+            family,
+            received: 256,
+            accepted: 255,
+            advertised: 0,
+            stale: 256,
+            ..Default::default()
+        }],
         ..established()
     }
 }

@@ -8,6 +8,7 @@ pub mod owners;
 mod plan;
 
 pub use desired::{
-    AddPath, Desired, DynamicNeighbors, Global, GracefulRestart, Neighbor, NeighborSettings, Originate, Secret,
+    AddPath, Desired, DynamicNeighbors, Global, GracefulRestart, LimitAction, Neighbor, NeighborSettings, Originate,
+    PrefixLimits, Secret,
 };
 pub use plan::{Change, Impact, Step, apply, plan};

@@ -31,7 +31,7 @@ use ipnet::IpNet;
 use crate::attr::Interner;
 use crate::export::ExportSpec;
 use crate::id::{GroupIndex, PeerIndex, Source};
-use crate::stage::{AnyBatch, AnyEmission, AnyMissed, Fence, Member, for_each_family};
+use crate::stage::{Alarm, AnyBatch, AnyEmission, AnyMissed, Fence, Member, for_each_family};
 
 pub use explain::{CandidateView, Explanation, ExportVerdict, ExportView, Verdict};
 pub use peers::PeerCounters;
@@ -186,6 +186,7 @@ impl Partition {
             Fence::EndRetention { peer, family } => {
                 self.tables.of_mut(family).into_iter().for_each(|table| table.end_retention(peer));
             }
+            Fence::Limit { peer, ref budgets } => self.tables.each(|table| table.limit(peer, budgets)),
             Fence::RefreshBegin { peer, family } => {
                 self.tables.of_mut(family).into_iter().for_each(|table| table.refresh_begin(peer));
             }
@@ -224,6 +225,13 @@ impl Partition {
             }
         });
         tables.any(|table| table.has_work())
+    }
+
+    /// What budgets have come to since this was asked last.
+    pub fn take_alarms(&mut self) -> Vec<Alarm> {
+        let mut alarms = Vec::new();
+        self.tables.each(|table| table.take_alarms(&mut alarms));
+        alarms
     }
 
     /// Adds a group of the key's family. Its column fills when the first member joins.

@@ -114,6 +114,15 @@ pub enum Input<'a> {
         /// Wait for the idle hold time before starting again.
         hold_down: bool,
     },
+    /// End because of a limit that the peer exceeded; until the wait is over the peer is not let in either.
+    Limited {
+        /// What the peer is told.
+        notification: Notification,
+        /// What was exceeded, in words.
+        error: String,
+        /// How long; `None` until somebody resets the session.
+        wait: Option<Duration>,
+    },
     /// A TCP connection is there.
     Connected {
         /// Which.
@@ -233,6 +242,8 @@ enum Will {
     Running,
     /// Waiting after an error (RFC 4271 §8.1.1, DampPeerOscillations).
     Holding { until: Instant },
+    /// Kept down after the peer exceeded a limit; `None` until somebody resets it.
+    Limited { until: Option<Instant> },
 }
 
 /// One session, from configuration to the end of the neighbor.
@@ -303,6 +314,7 @@ impl Session {
             Input::Stop { notification } => self.stop(&notification, actions),
             Input::Leave { notification } => self.leave(&notification, actions),
             Input::Reset { notification, hold_down } => self.reset(&notification, hold_down, now, actions),
+            Input::Limited { notification, error, wait } => self.limited(&notification, error, wait, now, actions),
             Input::Connected { conn } => self.connected(conn, now, actions),
             Input::ConnectFailed { error } => self.connect_failed(error, now, actions),
             Input::Closed { conn, error } => self.closed(conn, error, now, actions),
@@ -356,6 +368,12 @@ impl Session {
     #[must_use]
     pub fn receives_updates(&self, conn: ConnectionId) -> bool {
         self.established().is_some_and(|(established, _)| established == conn)
+    }
+
+    /// Whether it is kept down because the peer exceeded a limit.
+    #[must_use]
+    pub fn is_limited(&self) -> bool {
+        matches!(self.will, Will::Limited { .. })
     }
 
     /// Longest message that may come on a connection: who offers to receive extended messages must, whatever the peer
@@ -471,7 +489,7 @@ impl Session {
     /// again has to wait (RFC 4271 §8.1.1, DampPeerOscillations).
     fn accepts(&self, conn: ConnectionId) -> bool {
         match self.will {
-            Will::Stopped => false,
+            Will::Stopped | Will::Limited { .. } => false,
             Will::Running => self.connection(conn).is_none(),
             Will::Holding { .. } => !self.failures.repeated(),
         }
@@ -504,12 +522,12 @@ impl Session {
             self.tick_connection(conn, now, actions);
         }
         match self.will {
-            Will::Holding { until } if until <= now => {
+            Will::Holding { until } | Will::Limited { until: Some(until) } if until <= now => {
                 self.will = Will::Running;
                 self.try_connect(now, actions);
             }
             Will::Running if self.connect_retry.is_some_and(|at| at <= now) => self.try_connect(now, actions),
-            Will::Stopped | Will::Running | Will::Holding { .. } => {}
+            Will::Stopped | Will::Running | Will::Holding { .. } | Will::Limited { .. } => {}
         }
     }
 
@@ -540,6 +558,7 @@ impl Session {
     pub fn next_deadline(&self) -> Option<Instant> {
         let held = match self.will {
             Will::Holding { until } => Some(until),
+            Will::Limited { until } => until,
             Will::Running => self.connect_retry,
             Will::Stopped => None,
         };

@@ -9,6 +9,8 @@
 //! and a group the order of emissions *is* the order of truth for every key: keys of different
 //! partitions are disjoint, so nothing else has to be ordered.
 
+mod limit;
+
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -19,6 +21,7 @@ use bgp_wire::{Family, Nlri};
 
 use crate::attr::AttrRef;
 use crate::id::{GroupIndex, PeerIndex, Source, SourceKind};
+pub use limit::{Alarm, AlarmKind, PrefixBudget};
 
 /// Why a received path cannot be used. It stays in the Adj-RIB-In so that people can see it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -115,6 +118,13 @@ pub enum Fence {
         peer: PeerIndex,
         /// Families whose paths stay as stale ones (RFC 4724 §4.2).
         retained: Vec<Family>,
+    },
+    /// How many prefixes the peer may have from now on; families without a budget have no limit.
+    Limit {
+        /// Whose.
+        peer: PeerIndex,
+        /// At most one for each family.
+        budgets: Vec<Arc<PrefixBudget>>,
     },
     /// The stale paths that are there become long-lived stale ones (RFC 9494 §4.2).
     LongLived {

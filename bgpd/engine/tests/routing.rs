@@ -5,8 +5,10 @@ mod routing {
     pub(crate) mod router;
 }
 
+use bgp_engine::config::{LimitAction, PrefixLimits};
+use bgp_engine::stage::AlarmKind;
 use proptest::prelude::*;
-use routing::router::{PEERS, Router};
+use routing::router::{PEERS, Router, limits};
 
 /// One thing that happens.
 #[derive(Debug, Clone)]
@@ -116,6 +118,11 @@ proptest! {
         }
         prop_assert_eq!(router.counted(), router.held(), "paths counted and paths held");
         prop_assert_eq!(router.counted_stale(), router.held_stale(), "stale paths counted and held");
+        for (peer, (held, stale)) in (0..PEERS).zip(router.held().into_iter().zip(router.held_stale())) {
+            if router.is_up(peer) {
+                prop_assert_eq!(router.used(peer).0, held - stale, "places taken and paths of the session");
+            }
+        }
     }
 }
 
@@ -228,4 +235,41 @@ fn after_a_restart_nothing_is_told_until_all_that_are_awaited_have_sent_all() {
     router.settle();
     assert!(!router.is_deferring());
     assert_eq!((router.told(2).len(), router.ends(2)), (3, 1));
+}
+
+#[test]
+fn prefixes_above_the_limit_are_dropped_until_there_is_room() {
+    for partitions in [1, 3] {
+        let mut router = Router::new(partitions, false);
+        (0..2).for_each(|peer| router.up(peer));
+        router.limit(0, &PrefixLimits { action: LimitAction::DiscardNew, ..limits(4) });
+        router.announce(0, &[1, 2, 3, 4, 5, 6], 0);
+        router.settle();
+        assert_eq!((router.counted()[0], router.told(1).len(), router.used(0)), (4, 4, (4, 2)));
+        let mut alarms = router.alarms();
+        alarms.retain(|(peer, _)| *peer == 0);
+        assert_eq!(alarms, [(0, AlarmKind::Warning), (0, AlarmKind::Exceeded)]);
+        // What is there may change, and makes room when it goes.
+        router.announce(0, &[1, 2, 3, 4, 5, 6], 1);
+        assert_eq!((router.counted()[0], router.used(0)), (4, (4, 4)));
+        router.withdraw(0, &[1, 2, 3, 4, 5, 6]);
+        router.announce(0, &[5, 6], 0);
+        router.settle();
+        assert_eq!((router.counted()[0], router.told(1).len(), router.used(0).0), (2, 2, 2));
+    }
+}
+
+#[test]
+fn a_new_session_has_its_whole_budget_whatever_the_old_one_left() {
+    let mut router = Router::new(2, false);
+    (0..2).for_each(|peer| router.up(peer));
+    router.announce(0, &[1, 2, 3, 4], 0);
+    router.restart(0);
+    router.up(0);
+    router.limit(0, &PrefixLimits { action: LimitAction::DiscardNew, ..limits(4) });
+    router.announce(0, &[5, 6, 7, 8], 0);
+    assert_eq!(router.used(0), (4, 0));
+    // A stale path needs a place of its own to be one of the new session.
+    router.announce(0, &[1], 0);
+    assert_eq!(router.used(0), (4, 1));
 }

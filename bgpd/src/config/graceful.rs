@@ -10,7 +10,7 @@ use toml::de::DeValue;
 
 use super::diagnosis::Problems;
 use super::reader::Section;
-use super::value::{FAMILIES, FromToml, Seconds, Wrong, bounded, named};
+use super::value::{ByFamily, FromToml, Seconds, Wrong, bounded, named};
 
 /// Where the restart state is kept unless configured otherwise.
 const STATE_DIRECTORY: &str = "/var/lib/bgpd";
@@ -132,30 +132,8 @@ struct LongLived(BTreeMap<Family, u32>);
 impl FromToml for LongLived {
     fn from_toml(value: &DeValue<'_>) -> Result<Self, Wrong> {
         let seconds = |value: &DeValue<'_>| bounded(value, 0, GracefulRestart::LONG_LIVED_SECONDS_MAX);
-        let family = |name: &str| -> Result<Family, Wrong> {
-            named(name, &FAMILIES, "address family")?;
-            let wrong = || Wrong { message: format!("\"{name}\" is no family"), help: "expected one".to_owned() };
-            name.parse().map_err(|_| wrong())
-        };
-        let mut times = BTreeMap::new();
-        match value.as_table() {
-            Some(table) => {
-                for (name, value) in table.iter() {
-                    times.insert(family(name.get_ref())?, seconds(value.get_ref())?);
-                }
-            }
-            None if value.as_integer().is_some() => {
-                let seconds = seconds(value)?;
-                for name in FAMILIES {
-                    times.insert(family(name)?, seconds);
-                }
-            }
-            None => {
-                let message = format!("expected seconds, found {}", super::reader::article(value.type_str()));
-                let help = "write 3600, or { ipv4-unicast = 3600, ipv6-unicast = 600 }".to_owned();
-                return Err(Wrong { message, help });
-            }
-        }
+        let help = "write 3600, or { ipv4-unicast = 3600, ipv6-unicast = 600 }";
+        let mut times = ByFamily::read(value, "seconds", help, seconds)?.0;
         times.retain(|_, seconds| *seconds > 0);
         Ok(Self(times))
     }

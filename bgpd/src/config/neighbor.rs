@@ -6,7 +6,9 @@ use std::net::IpAddr;
 use std::ops::Range;
 use std::time::Duration;
 
-use bgp_engine::config::{AddPath, DynamicNeighbors, Global, GracefulRestart, Neighbor, NeighborSettings, Secret};
+use bgp_engine::config::{
+    AddPath, DynamicNeighbors, Global, GracefulRestart, Neighbor, NeighborSettings, PrefixLimits, Secret,
+};
 use bgp_wire::Family;
 use ipnet::IpNet;
 use toml::de::DeValue;
@@ -14,7 +16,7 @@ use toml::de::DeValue;
 use super::diagnosis::Problems;
 use super::reader::{At, Section, nearest};
 use super::value::{Asn, FromToml, HoldTime, Hops, HostAddress, PolicyName, Port, Seconds, Shutdown, Wrong, named};
-use super::{Named, graceful};
+use super::{Named, graceful, prefix_limit};
 
 /// TCP port of BGP.
 const PORT: u16 = 179;
@@ -43,6 +45,7 @@ pub fn default_settings() -> NeighborSettings {
         extended_next_hop: false,
         reject_as_sets: None,
         graceful_restart: GracefulRestart::default(),
+        prefix_limits: PrefixLimits::default(),
         import_policy: None,
         export_policy: None,
         shutdown: None,
@@ -127,6 +130,7 @@ fn settings(section: &mut Section<'_>, base: NeighborSettings, problems: &mut Pr
         extended_next_hop: section.value("extended-next-hop", problems).unwrap_or(base.extended_next_hop),
         reject_as_sets: section.value("reject-as-sets", problems).or(base.reject_as_sets),
         graceful_restart: graceful::read(section, base.graceful_restart, problems),
+        prefix_limits: prefix_limit::read(section, base.prefix_limits, problems),
         import_policy: policies(section, "import-policy", problems).or(base.import_policy),
         export_policy: policies(section, "export-policy", problems).or(base.export_policy),
         shutdown: section.value::<Shutdown>("shutdown", problems).map_or(base.shutdown, |shutdown| shutdown.0),

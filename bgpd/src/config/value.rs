@@ -1,5 +1,6 @@
 //! Single values: what they may be, and what is said when they are not.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use bgp_wire::Family;
@@ -331,5 +332,39 @@ impl FromToml for Shutdown {
                 wrong(format!("expected true, false or a text, found {found}"), "write true, false, or \"maintenance\"")
             }
         }
+    }
+}
+
+/// One value for all families, or one for each.
+pub(super) struct ByFamily<T>(pub(super) BTreeMap<Family, T>);
+
+impl<T: Copy> ByFamily<T> {
+    /// Reads a number or a table of numbers; `what` it is and `help` are said of anything else.
+    pub(super) fn read(
+        value: &DeValue<'_>,
+        what: &str,
+        help: &str,
+        one: impl Fn(&DeValue<'_>) -> Result<T, Wrong>,
+    ) -> Result<Self, Wrong> {
+        let family = |name: &str| -> Result<Family, Wrong> {
+            named(name, &FAMILIES, "address family")?;
+            name.parse().map_err(|_| Wrong { message: format!("\"{name}\" is no family"), help: help.to_owned() })
+        };
+        let mut all = BTreeMap::new();
+        match value.as_table() {
+            Some(table) => {
+                for (name, value) in table.iter() {
+                    all.insert(family(name.get_ref())?, one(value.get_ref())?);
+                }
+            }
+            None if value.as_integer().is_some() => {
+                let same = one(value)?;
+                for name in FAMILIES {
+                    all.insert(family(name)?, same);
+                }
+            }
+            None => return wrong(format!("expected {what}, found {}", article(value.type_str())), help),
+        }
+        Ok(Self(all))
     }
 }

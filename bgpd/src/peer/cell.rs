@@ -8,6 +8,7 @@ use std::time::{Instant, SystemTime};
 use bgp_engine::config::NeighborSettings;
 use bgp_engine::id::{GroupIndex, PeerIndex};
 use bgp_engine::session::{Negotiated, Retained, State};
+use bgp_engine::stage::PrefixBudget;
 use bgp_wire::Family;
 use bgp_wire::capability::Capability;
 use bgp_wire::frame::MessageType;
@@ -84,6 +85,8 @@ pub(crate) struct SessionView {
     /// Stale routes of the peer (RFC 4724 §4.2).
     pub(crate) retained: Vec<Retained>,
     pub(crate) malformed: Malformed,
+    /// What the session may have, in families that have a limit.
+    pub(crate) budgets: Vec<Arc<PrefixBudget>>,
 }
 
 /// A neighbor as others see it.
@@ -186,6 +189,7 @@ impl SessionView {
             last_heard: None,
             retained: Vec::new(),
             malformed: Malformed::default(),
+            budgets: Vec::new(),
         }
     }
 }

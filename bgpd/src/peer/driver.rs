@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use bgp_engine::config::{Global, Neighbor, NeighborSettings};
 use bgp_engine::export::LocalAddresses;
 use bgp_engine::session::{Action, ConnectionId, Input, NO_ANSWER, Negotiated, Session, SessionSettings};
-use bgp_engine::stage::Fence;
+use bgp_engine::stage::{Alarm, Fence};
 use bgp_wire::Notification;
 use bgp_wire::frame::{self, MessageType};
 use bgp_wire::notification;
@@ -44,6 +44,8 @@ pub(crate) enum PeerCommand {
     Reset(Notification),
     /// New settings; they hold from the next session on, unless a reset follows.
     Settings(Box<Neighbor>, Global),
+    /// A budget of a session has come to something.
+    Alarm(Alarm),
     /// Ask the peer for its routes again.
     RefreshIn,
     /// End the session and the task.
@@ -163,7 +165,10 @@ impl Driver {
 
     /// A dynamic neighbor without a connection and without routes that wait for it to come back.
     fn lingers(&self) -> bool {
-        self.cell.dynamic.is_some() && self.is_alone() && self.session.retained().is_empty()
+        self.cell.dynamic.is_some()
+            && self.is_alone()
+            && self.session.retained().is_empty()
+            && !self.session.is_limited()
     }
 
     pub(super) fn is_alone(&self) -> bool {
@@ -189,7 +194,11 @@ impl Driver {
 
     async fn wake_up(&mut self, wake: Wake) {
         match wake {
-            Wake::Command(command) => self.command(command),
+            Wake::Command(command) => {
+                self.command(command);
+                // New budgets are not to wait for the peer's next message.
+                self.deliver().await;
+            }
             Wake::Incoming(stream) => {
                 // A dynamic neighbor is started and then given its connection: in this order, however both come.
                 while let Ok(command) = self.commands.try_recv() {
@@ -228,6 +237,7 @@ impl Driver {
             }
             Some(PeerCommand::Reset(notification)) => self.input(Input::Reset { notification, hold_down: false }),
             Some(PeerCommand::Settings(neighbor, global)) => self.replace_settings(*neighbor, global),
+            Some(PeerCommand::Alarm(alarm)) => self.alarm(&alarm),
             Some(PeerCommand::RefreshIn) => self.refresh_in(),
             Some(PeerCommand::Remove(notification)) => self.remove(notification),
             None => self.remove(Notification::admin_shutdown("")),
@@ -248,9 +258,12 @@ impl Driver {
             view.peer_group.clone_from(&neighbor.peer_group);
             view.capabilities_offered = bgp_engine::session::offered_capabilities(&neighbor.settings, &global);
         }
-        self.neighbor = neighbor;
+        let limits = std::mem::replace(&mut self.neighbor, neighbor).settings.prefix_limits;
         self.global = global;
         self.replace_import();
+        if limits != self.neighbor.settings.prefix_limits {
+            self.replace_budgets();
+        }
     }
 
     fn refresh_in(&mut self) {

@@ -60,6 +60,8 @@ impl Driver {
         let fence = Fence::PeerUp { source, address: self.cell.address, awaited: negotiated.awaited() };
         self.established = Some(Established { intake, since: Instant::now(), incomplete: negotiated.families.clone() });
         self.fence(&fence).await;
+        self.replace_budgets();
+        self.deliver().await;
         self.event(PeerEventKind::Established { negotiated, local, queue });
     }
 

@@ -19,6 +19,7 @@ use bgp_engine::config::owners::Owners;
 use bgp_engine::config::{Desired, Neighbor};
 use bgp_engine::id::PeerIndex;
 use bgp_engine::session::State;
+use bgp_engine::stage::Alarm;
 use ipnet::IpNet;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
@@ -128,12 +129,17 @@ impl Controller {
     }
 
     /// Runs until told to shut down, or until nobody can tell it anything any more.
-    pub(super) async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
+    pub(super) async fn run(
+        mut self,
+        mut commands: mpsc::Receiver<Command>,
+        mut alarms: mpsc::UnboundedReceiver<Alarm>,
+    ) {
         self.start().await;
         let stopped = loop {
             let deferral = self.deferral.until;
             tokio::select! {
                 Some(event) = self.event_receiver.recv() => self.event(event),
+                Some(alarm) = alarms.recv() => self.alarm(alarm),
                 () = sleep_to(deferral) => self.end_deferral(),
                 command = commands.recv() => match command {
                     Some(Command::Shutdown(how, done)) => break Some((how, done)),
@@ -206,6 +212,14 @@ impl Controller {
         if self.fabric.restart.state().restarting {
             warn!(?missing, "route selection has waited long enough for the routes of the peers from before");
             self.fabric.control_all(|| RibControl::EndDeferral);
+        }
+    }
+
+    /// A peer's budget has come to something: its driver decides.
+    fn alarm(&self, alarm: Alarm) {
+        if let Some(entry) = self.neighbors.values().find(|entry| entry.cell.index == alarm.peer) {
+            // A driver that has ended has no session that could be told.
+            let _ = entry.commands.send(PeerCommand::Alarm(alarm));
         }
     }
 

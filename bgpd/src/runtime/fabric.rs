@@ -11,7 +11,7 @@ use std::time::Instant;
 use bgp_engine::attr::Interner;
 use bgp_engine::id::GroupIndex;
 use bgp_engine::session::RestartState;
-use bgp_engine::stage::{AnyBatch, AnyEmission, Fence};
+use bgp_engine::stage::{Alarm, AnyBatch, AnyEmission, Fence};
 use tokio::sync::mpsc;
 use tracing::info;
 
@@ -57,6 +57,8 @@ pub(crate) struct GroupPort {
 pub(crate) struct Fabric {
     pub(crate) partitions: Vec<PartitionPort>,
     pub(crate) groups: Vec<GroupPort>,
+    /// What budgets of peers have come to, for the controller.
+    pub(crate) alarms: mpsc::UnboundedSender<Alarm>,
     /// Changes of watched Loc-RIBs.
     pub(crate) watch: mpsc::Sender<AnyEmission>,
     pub(crate) interner: Arc<Interner>,

@@ -125,6 +125,10 @@ impl Worker {
                 self.deferring = false;
                 self.fabric.restart.partition_is_done();
             }
+            for alarm in self.partition.take_alarms() {
+                // Without a controller the daemon is stopping.
+                let _ = self.fabric.alarms.send(alarm);
+            }
             more = self.partition.work(WORK_BUDGET, &mut self.emissions);
             self.emit().await;
         }

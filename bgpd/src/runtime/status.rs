@@ -126,6 +126,10 @@ pub struct PrefixCounts {
     pub advertised: u64,
     /// Of those received, of a session that has ended (RFC 4724 §4.2).
     pub stale: u64,
+    /// Most that are accepted.
+    pub limit: Option<u64>,
+    /// Announcements dropped in this session because there were more.
+    pub refused: u64,
 }
 
 /// Graceful restart with one neighbor, in words.

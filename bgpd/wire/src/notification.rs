@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::Family;
 use crate::cursor::Cursor;
 use crate::frame::{self, MessageType};
 
@@ -136,6 +137,15 @@ impl Notification {
     #[must_use]
     pub fn cease(subcode: CeaseSubcode) -> Self {
         Self::new(code::CEASE, subcode as u8, &[])
+    }
+
+    /// Cease / Maximum Number of Prefixes Reached; the data are the family and the limit (RFC 4486 §4).
+    #[must_use]
+    pub fn max_prefixes(family: Family, limit: u32) -> Self {
+        let mut data = family.afi.to_be_bytes().to_vec();
+        data.push(family.safi);
+        data.extend_from_slice(&limit.to_be_bytes());
+        Self::new(code::CEASE, CeaseSubcode::MaximumPrefixes as u8, &data)
     }
 
     /// Cease / Administrative Shutdown with a text for the peer's operator (RFC 9003 §2), cut to 255 octets.

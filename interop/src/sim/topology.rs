@@ -5,7 +5,9 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-use bgp_engine::config::{AddPath, Desired, Global, GracefulRestart, Neighbor, NeighborSettings, Originate};
+use bgp_engine::config::{
+    AddPath, Desired, Global, GracefulRestart, Neighbor, NeighborSettings, Originate, PrefixLimits,
+};
 use bgp_engine::export::LocalAddresses;
 use bgp_wire::Family;
 use ipnet::IpNet;
@@ -207,6 +209,7 @@ impl Topology {
             extended_next_hop: false,
             reject_as_sets: None,
             graceful_restart: link.graceful_restart.clone(),
+            prefix_limits: PrefixLimits::default(),
             import_policy: None,
             export_policy: None,
             shutdown: None,

@@ -130,6 +130,8 @@ pub struct NeighborSettings {
     pub import_policy: Option<Vec<String>>,
     /// Names of the policies on routes sent; `None` as above.
     pub export_policy: Option<Vec<String>>,
+    /// How many prefixes the peer may announce.
+    pub prefix_limits: PrefixLimits,
     /// Administratively down, with the text that the peer is told (RFC 9003).
     pub shutdown: Option<String>,
 }
@@ -162,6 +164,51 @@ impl Default for GracefulRestart {
             restart_seconds: 120,
             stale_path: Duration::from_secs(300),
             long_lived_seconds: BTreeMap::new(),
+        }
+    }
+}
+
+/// How many prefixes a peer may announce, and what happens when there are more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PrefixLimits {
+    /// Most prefixes by family; a family that is not here has no limit.
+    pub most: BTreeMap<Family, u32>,
+    /// Percentage of the limit at which there is a warning.
+    pub warning_percent: u8,
+    /// What happens at the limit.
+    pub action: LimitAction,
+    /// How long a session stays down that exceeded the limit; `None` until somebody resets it.
+    pub restart: Option<Duration>,
+}
+
+/// What happens when a peer announces more prefixes than it may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LimitAction {
+    /// It is said.
+    Warn,
+    /// It is said, and what is above the limit is dropped.
+    DiscardNew,
+    /// The session ends with Cease / Maximum Number of Prefixes Reached (RFC 4486 §4), and starts again after a time.
+    Restart,
+}
+
+impl fmt::Display for LimitAction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Warn => "warn",
+            Self::DiscardNew => "discard-new",
+            Self::Restart => "restart",
+        })
+    }
+}
+
+impl Default for PrefixLimits {
+    fn default() -> Self {
+        Self {
+            most: BTreeMap::new(),
+            warning_percent: 75,
+            action: LimitAction::Restart,
+            restart: Some(Duration::from_secs(60)),
         }
     }
 }

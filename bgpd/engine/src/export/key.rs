@@ -116,6 +116,7 @@ impl ExportKey {
             // What is received.
             reject_as_sets: _,
             import_policy: _,
+            prefix_limits: _,
         } = settings;
         let internal = !facts.external;
         Self {

@@ -1,5 +1,7 @@
 //! What a peer said becomes paths; destinations it touched are decided once each.
 
+use std::sync::Arc;
+
 use bgp_wire::update::PathKey;
 
 use super::Context;
@@ -9,7 +11,7 @@ use super::peers::Peers;
 use super::table::{Located, Scratch, Table};
 use crate::attr::AttrRef;
 use crate::id::PeerIndex;
-use crate::stage::{Batch, Rejection, Routed};
+use crate::stage::{Alarm, Batch, PrefixBudget, Rejection, Routed};
 
 /// What is said of a path.
 struct Announcement<'a> {
@@ -29,7 +31,8 @@ impl<N: Routed> Table<N> {
         if !context.peers.is_up(batch.peer) {
             return;
         }
-        let generation = self.paths_of(batch.peer).generation;
+        let paths = self.paths_of(batch.peer);
+        let (generation, is_limited) = (paths.generation, paths.budget.is_some());
         let mut located = std::mem::take(&mut self.scratch.located);
         self.destinations.locate(batch.keys.iter().map(|key| &key.key), &mut located);
         let mut rest = batch.keys.iter().zip(&located);
@@ -42,7 +45,11 @@ impl<N: Routed> Table<N> {
             };
             let Batch { peer, .. } = *batch;
             let said = Announcement { peer, attrs, rejection: run.rejection, now, generation, peers, all_told };
-            keys.for_each(|(key, place)| self.announce(&said, key, *place));
+            keys.for_each(|(key, place)| {
+                if !is_limited || self.has_room(peer, key, *place) {
+                    self.announce(&said, key, *place);
+                }
+            });
         }
         self.scratch.located = located;
         self.settle(context);
@@ -115,7 +122,38 @@ impl<N: Routed> Table<N> {
         let paths = self.paths_of(path.peer);
         paths.counters.received -= 1;
         paths.counters.accepted -= usize::from(path.rejection.is_none());
-        paths.counters.stale -= usize::from(paths.is_stale(path.generation));
+        let is_stale = paths.is_stale(path.generation);
+        paths.counters.stale -= usize::from(is_stale);
+        if !is_stale && let Some(budget) = &paths.budget {
+            budget.release();
+        }
+    }
+
+    /// Whether a peer with a budget may announce a key: it has a place for it already, or gets one.
+    fn has_room(&mut self, peer: PeerIndex, key: &PathKey<N::Key>, place: Located) -> bool {
+        let position = self.destinations.located(&key.key, place);
+        let path = position.and_then(|position| {
+            let paths = &self.destinations.at(position).paths;
+            paths.find(peer, key.path_id).map(|at| paths.as_slice()[at].generation)
+        });
+        let paths = self.paths_of(peer);
+        if path.is_some_and(|generation| !paths.is_stale(generation)) {
+            return true;
+        }
+        let Some(budget) = paths.budget.clone() else { return true };
+        let (has_room, alarm) = budget.admit();
+        self.alarms.extend(alarm.map(|kind| Alarm { peer, budget, kind }));
+        has_room
+    }
+
+    /// Gives a peer another budget, in which the paths of its session that are here have their places.
+    pub(super) fn set_budget(&mut self, peer: PeerIndex, budget: Option<Arc<PrefixBudget>>) {
+        let paths = self.paths_of(peer);
+        let held = paths.counters.received - paths.counters.stale;
+        paths.budget.clone_from(&budget);
+        let Some(budget) = budget else { return };
+        let alarm = budget.attach(held);
+        self.alarms.extend(alarm.map(|kind| Alarm { peer, budget, kind }));
     }
 
     fn count_new(&mut self, peer: PeerIndex, position: u32, usable: bool) {

@@ -1,9 +1,10 @@
 //! Who the paths come from, and which of their paths are still theirs.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 
 use crate::id::{PeerIndex, Source};
-use crate::stage::local_source;
+use crate::stage::{PrefixBudget, local_source};
 
 /// The peers a partition has heard of.
 pub(super) struct Peers(Vec<Option<Peer>>);
@@ -95,6 +96,8 @@ pub(super) struct PeerPaths {
     /// Ends of sessions and beginnings of refreshes since the last complete sweep.
     downs: u8,
     pub(super) counters: PeerCounters,
+    /// What the present session may have; none: as much as it likes.
+    pub(super) budget: Option<Arc<PrefixBudget>>,
     pub(super) journal: Journal,
 }
 
@@ -115,6 +118,7 @@ impl Default for PeerPaths {
             long_lived: false,
             downs: 0,
             counters: PeerCounters::default(),
+            budget: None,
             journal: Journal::Destinations(Vec::new()),
         }
     }
@@ -149,6 +153,7 @@ impl PeerPaths {
         self.generation = self.generation.wrapping_add(1);
         self.session = self.generation;
         self.long_lived = false;
+        self.budget = None;
         self.counters.stale = self.counters.received;
         self.downs = self.downs.saturating_add(1);
         self.downs >= DOWNS_PER_SWEEP

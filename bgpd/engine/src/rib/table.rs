@@ -4,6 +4,7 @@
 //! leaves its position to a later one.
 
 use std::hash::BuildHasher;
+use std::sync::Arc;
 
 use bgp_wire::Nlri;
 use foldhash::SharedSeed;
@@ -22,7 +23,7 @@ use super::query::{Cursor, RouteQuery, Slice};
 use super::sweep::Sweep;
 use crate::export::ExportSpec;
 use crate::id::{GroupIndex, PeerIndex};
-use crate::stage::{Member, Routed};
+use crate::stage::{Alarm, Member, PrefixBudget, Routed};
 
 /// Destinations in a chunk: the slab grows by chunks, so that nothing large is ever moved.
 const CHUNK: usize = 4096;
@@ -69,6 +70,8 @@ pub(super) struct Table<N: Routed> {
     pub(super) columns: Vec<Option<Column<N>>>,
     pub(super) sweep: Sweep,
     pub(super) deferral: Deferral,
+    /// What budgets have come to and nobody has been told yet.
+    pub(super) alarms: Vec<Alarm>,
     pub(super) scratch: Scratch,
 }
 
@@ -92,6 +95,8 @@ pub(super) trait FamilyTable {
     fn begin_long_lived(&mut self, peer: PeerIndex);
     fn deferral(&self) -> &Deferral;
     fn deferral_mut(&mut self) -> &mut Deferral;
+    fn limit(&mut self, peer: PeerIndex, budgets: &[Arc<PrefixBudget>]);
+    fn take_alarms(&mut self, alarms: &mut Vec<Alarm>);
     fn refresh_begin(&mut self, peer: PeerIndex);
     fn refresh_end(&mut self, peer: PeerIndex);
     /// Returns how many destinations it visited.
@@ -241,6 +246,7 @@ impl<N: Routed> Table<N> {
             columns: Vec::new(),
             sweep: Sweep::default(),
             deferral: Deferral::default(),
+            alarms: Vec::new(),
             scratch: Scratch::default(),
         }
     }
@@ -287,6 +293,15 @@ impl<N: Routed> FamilyTable for Table<N> {
 
     fn deferral_mut(&mut self) -> &mut Deferral {
         &mut self.deferral
+    }
+
+    fn limit(&mut self, peer: PeerIndex, budgets: &[Arc<PrefixBudget>]) {
+        let budget = budgets.iter().find(|budget| budget.family() == N::FAMILY).cloned();
+        self.set_budget(peer, budget);
+    }
+
+    fn take_alarms(&mut self, alarms: &mut Vec<Alarm>) {
+        alarms.append(&mut self.alarms);
     }
 
     fn refresh_begin(&mut self, peer: PeerIndex) {

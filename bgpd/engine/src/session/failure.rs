@@ -156,6 +156,23 @@ impl Session {
         }
     }
 
+    /// Ends everything because the peer exceeded a limit (RFC 4486 §4), and keeps it out for a while.
+    pub(super) fn limited(
+        &mut self,
+        notification: &Notification,
+        error: String,
+        wait: Option<Duration>,
+        now: Instant,
+        actions: &mut Vec<Action>,
+    ) {
+        if self.is_alone() {
+            return;
+        }
+        self.end_all(notification, &error, actions);
+        actions.push(Action::Failed { error });
+        self.will = Will::Limited { until: wait.map(|wait| now + wait) };
+    }
+
     fn end_attempts(&mut self, actions: &mut Vec<Action>) {
         if self.connecting {
             self.connecting = false;

@@ -5,12 +5,13 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use bgp_engine::attr::{AttrRef, Interner, edit};
+use bgp_engine::config::{LimitAction, PrefixLimits};
 use bgp_engine::export::{ExportKey, ExportSpec, LocalAddresses};
 use bgp_engine::group::{Chunk, Group, Outlet, Push};
 use bgp_engine::id::{GroupIndex, PeerIndex, Source, SourceKind};
 use bgp_engine::policy::Policy;
 use bgp_engine::rib::{Partition, PartitionSettings, decision};
-use bgp_engine::stage::{AnyEmission, AnyMissed, Batch, Fence, Member, Routed, partition_of};
+use bgp_engine::stage::{AlarmKind, AnyEmission, AnyMissed, Batch, Fence, Member, PrefixBudget, Routed, partition_of};
 use bgp_wire::attribute::{AsPath, Attribute, AttributeBlock, Origin};
 use bgp_wire::frame::MessageType;
 use bgp_wire::nlri::{Ipv4Unicast, Prefix};
@@ -125,6 +126,8 @@ pub(crate) struct Router {
     announced: BTreeMap<(u32, Key), u32>,
     /// Those of them that are of a session that has ended, and whether for long.
     stale: BTreeMap<(u32, Key), bool>,
+    /// What the present sessions may have.
+    budgets: BTreeMap<u32, Arc<PrefixBudget>>,
 }
 
 impl Router {
@@ -150,6 +153,7 @@ impl Router {
             up: BTreeSet::new(),
             announced: BTreeMap::new(),
             stale: BTreeMap::new(),
+            budgets: BTreeMap::new(),
         }
     }
 
@@ -208,8 +212,27 @@ impl Router {
         if self.up.insert(peer) {
             let source = Source { peer: PeerIndex(peer), router_id: router_id(peer), kind: SourceKind::Client };
             self.fence(&Fence::PeerUp { source, address: IpAddr::V4(router_id(peer)), awaited: vec![FAMILY] });
+            self.limit(peer, &PrefixLimits { action: LimitAction::Warn, ..limits(5) });
             self.group.join(PeerIndex(peer), &mut self.outside);
         }
+    }
+
+    /// Gives a peer another budget.
+    pub(crate) fn limit(&mut self, peer: u32, limits: &PrefixLimits) {
+        let budgets = PrefixBudget::of_session(limits, &[FAMILY]);
+        budgets.first().and_then(|budget| self.budgets.insert(peer, Arc::clone(budget)));
+        self.fence(&Fence::Limit { peer: PeerIndex(peer), budgets });
+    }
+
+    /// Places taken of a peer's budget, and announcements refused.
+    pub(crate) fn used(&self, peer: u32) -> (usize, u64) {
+        self.budgets.get(&peer).map_or((0, 0), |budget| (budget.used(), budget.refused()))
+    }
+
+    /// What budgets have come to.
+    pub(crate) fn alarms(&mut self) -> Vec<(u32, AlarmKind)> {
+        let alarms = self.partitions.iter_mut().flat_map(Partition::take_alarms);
+        alarms.map(|alarm| (alarm.peer.0, alarm.kind)).collect()
     }
 
     pub(crate) fn down(&mut self, peer: u32) {
@@ -444,6 +467,11 @@ fn key(at: u8) -> Key {
 
 fn router_id(peer: u32) -> Ipv4Addr {
     Ipv4Addr::from(0x0a00_0001 + peer)
+}
+
+/// At most so many prefixes.
+pub(crate) fn limits(most: u32) -> PrefixLimits {
+    PrefixLimits { most: BTreeMap::from([(FAMILY, most)]), ..PrefixLimits::default() }
 }
 
 fn spec(add_path: bool) -> ExportSpec {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bgp_engine::config::{Desired, GracefulRestart, Neighbor, NeighborSettings, Secret};
+use bgp_engine::config::{Desired, GracefulRestart, LimitAction, Neighbor, NeighborSettings, PrefixLimits, Secret};
 use bgp_wire::Family;
 use bgpd_proto::v1;
 use tonic::Status;
@@ -65,6 +65,8 @@ pub(in crate::api) fn neighbor(status: &NeighborStatus) -> v1::Neighbor {
                 accepted: counts.accepted,
                 advertised: counts.advertised,
                 stale: counts.stale,
+                limit: counts.limit,
+                refused: counts.refused,
             })
             .collect(),
         malformed: Some(v1::Malformed {
@@ -185,11 +187,40 @@ fn settings(request: &v1::NeighborConfig, base: NeighborSettings) -> Result<Neig
         extended_next_hop: base.extended_next_hop,
         reject_as_sets: base.reject_as_sets,
         graceful_restart: graceful_restart(request, base.graceful_restart)?,
+        prefix_limits: prefix_limits(request, base.prefix_limits)?,
         shutdown: base.shutdown,
     };
     settings.add_path.receive = request.add_path_receive.unwrap_or(settings.add_path.receive);
     settings.add_path.send = request.add_path_send.unwrap_or(settings.add_path.send);
     Ok(settings)
+}
+
+fn prefix_limits(request: &v1::NeighborConfig, base: PrefixLimits) -> Result<PrefixLimits, Status> {
+    let action = match v1::LimitAction::try_from(request.max_prefixes_action) {
+        Ok(v1::LimitAction::Unspecified) => base.action,
+        Ok(v1::LimitAction::Warn) => LimitAction::Warn,
+        Ok(v1::LimitAction::DiscardNew) => LimitAction::DiscardNew,
+        Ok(v1::LimitAction::Restart) => LimitAction::Restart,
+        Err(_) => {
+            return Err(invalid("neighbor.max_prefixes_action", "unknown, expected warn, discard-new or restart"));
+        }
+    };
+    let warning_percent = match request.max_prefixes_warning {
+        None => base.warning_percent,
+        Some(percent @ 1..=100) => percent as u8,
+        Some(percent) => {
+            let reason = format_args!("{percent} is not possible, expected 1 to 100").to_string();
+            return Err(invalid("neighbor.max_prefixes_warning", reason));
+        }
+    };
+    let for_all = |most| FAMILIES.into_iter().filter(|_| most > 0).map(|family| (family, most)).collect();
+    let restart = |seconds: u32| (seconds > 0).then(|| Duration::from_secs(seconds.into()));
+    Ok(PrefixLimits {
+        most: request.max_prefixes.map_or(base.most, for_all),
+        warning_percent,
+        action,
+        restart: request.max_prefixes_restart_time.map_or(base.restart, restart),
+    })
 }
 
 fn graceful_restart(request: &v1::NeighborConfig, base: GracefulRestart) -> Result<GracefulRestart, Status> {

@@ -115,7 +115,7 @@ fn a_key_with_its_documented_default_changes_nothing() {
 }
 
 /// Values other than those in `DOCUMENT`.
-const OTHERS: [(&str, &str, &str); 34] = [
+const OTHERS: [(&str, &str, &str); 38] = [
     ("[global]", "asn", "65001"),
     ("[global]", "router-id", "\"192.0.2.2\""),
     ("[global]", "cluster-id", "\"192.0.2.2\""),
@@ -148,6 +148,10 @@ const OTHERS: [(&str, &str, &str); 34] = [
     ("[[neighbor]]", "long-lived-stale-time", "{ ipv4-unicast = 3600 }"),
     ("[[neighbor]]", "import-policy", "[\"reject-all\"]"),
     ("[[neighbor]]", "export-policy", "[\"reject-all\"]"),
+    ("[[neighbor]]", "max-prefixes", "{ ipv4-unicast = 1000 }"),
+    ("[[neighbor]]", "max-prefixes-warning", "90"),
+    ("[[neighbor]]", "max-prefixes-action", "\"warn\""),
+    ("[[neighbor]]", "max-prefixes-restart-time", "5"),
     ("[[neighbor]]", "shutdown", "true"),
     ("[[dynamic-neighbors]]", "limit", "5"),
 ];

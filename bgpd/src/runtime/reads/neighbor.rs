@@ -17,6 +17,7 @@ pub(super) fn status_of(cell: &NeighborCell, prefixes: Option<BTreeMap<Family, P
     let negotiated = view.negotiated.as_deref();
     let external = settings.remote_asn != cell.local_asn;
     let families = view.families();
+    let none = || families.iter().map(|family| (*family, PrefixCounts::default())).collect();
     NeighborStatus {
         address: cell.address,
         asn: settings.remote_asn,
@@ -53,11 +54,19 @@ pub(super) fn status_of(cell: &NeighborCell, prefixes: Option<BTreeMap<Family, P
         messages: Messages { received: cell.received.read(), sent: cell.sent.read() },
         queued_bytes: view.queue.as_ref().map_or(0, |queue| queue.queued_bytes()),
         slow: view.queue.as_ref().is_some_and(|queue| queue.is_slow()),
-        prefixes: prefixes
-            .unwrap_or_else(|| families.iter().map(|family| (*family, PrefixCounts::default())).collect()),
+        prefixes: limited(prefixes.unwrap_or_else(none), &view),
         graceful_restart: restart_status(&view),
         malformed: view.malformed.clone(),
     }
+}
+
+/// Prefix counts with what the session's budgets say.
+fn limited(mut prefixes: BTreeMap<Family, PrefixCounts>, view: &SessionView) -> BTreeMap<Family, PrefixCounts> {
+    for budget in &view.budgets {
+        let counts = prefixes.entry(budget.family()).or_default();
+        (counts.limit, counts.refused) = (Some(budget.limit() as u64), budget.refused());
+    }
+    prefixes
 }
 
 fn hold_remaining(view: &SessionView) -> Option<u64> {

@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use crate::config::desired::{AddPath, DynamicNeighbors, Global, GracefulRestart, Neighbor, NeighborSettings, Secret};
+use crate::config::desired::{
+    AddPath, DynamicNeighbors, Global, GracefulRestart, LimitAction, Neighbor, NeighborSettings, PrefixLimits, Secret,
+};
 
 /// What a change does to a session that is Established, from least to most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -125,6 +127,7 @@ fn compare_settings(changes: &mut Comparison, old: &NeighborSettings, new: &Neig
         extended_next_hop,
         reject_as_sets,
         graceful_restart,
+        prefix_limits,
         import_policy,
         export_policy,
         shutdown,
@@ -148,6 +151,7 @@ fn compare_settings(changes: &mut Comparison, old: &NeighborSettings, new: &Neig
     changes.field("extended-next-hop", Impact::SessionReset, extended_next_hop, &new.extended_next_hop);
     changes.field("reject-as-sets", Impact::RefreshIn, reject_as_sets, &new.reject_as_sets);
     compare_restart(changes, graceful_restart, &new.graceful_restart);
+    compare_limits(changes, prefix_limits, &new.prefix_limits);
     changes.field("import-policy", Impact::RefreshIn, import_policy, &new.import_policy);
     changes.field("export-policy", Impact::SessionReset, export_policy, &new.export_policy);
     changes.field("shutdown", Impact::SessionReset, shutdown, &new.shutdown);
@@ -160,6 +164,15 @@ fn compare_restart(changes: &mut Comparison, old: &GracefulRestart, new: &Gracef
     changes.field("restart-time", Impact::NextSession, restart_seconds, &new.restart_seconds);
     changes.field("stale-path-time", Impact::None, stale_path, &new.stale_path);
     changes.field("long-lived-stale-time", Impact::NextSession, long_lived_seconds, &new.long_lived_seconds);
+}
+
+/// Routes that were dropped at the old limit are not asked for again: that is for the operator to want.
+fn compare_limits(changes: &mut Comparison, old: &PrefixLimits, new: &PrefixLimits) {
+    let PrefixLimits { most, warning_percent, action, restart } = old;
+    changes.field("max-prefixes", Impact::None, most, &new.most);
+    changes.field("max-prefixes-warning", Impact::None, warning_percent, &new.warning_percent);
+    changes.field("max-prefixes-action", Impact::None, action, &new.action);
+    changes.field("max-prefixes-restart-time", Impact::None, restart, &new.restart);
 }
 
 /// How a value is written in a plan.
@@ -181,6 +194,7 @@ show_as_display!(
     u16,
     u32,
     usize,
+    LimitAction,
     std::net::Ipv4Addr,
     std::net::IpAddr,
     std::net::SocketAddr,

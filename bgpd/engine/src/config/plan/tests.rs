@@ -8,6 +8,7 @@ use proptest::option;
 use proptest::prelude::*;
 
 use super::*;
+use crate::config::PrefixLimits;
 use crate::config::desired::{
     AddPath, DynamicNeighbors, Global, GracefulRestart, Neighbor, NeighborSettings, Originate, Secret,
 };
@@ -32,6 +33,7 @@ fn settings(remote_asn: u32) -> NeighborSettings {
         extended_next_hop: false,
         reject_as_sets: None,
         graceful_restart: GracefulRestart::default(),
+        prefix_limits: PrefixLimits::default(),
         import_policy: None,
         export_policy: None,
         shutdown: None,
@@ -132,6 +134,7 @@ fn any_settings() -> impl Strategy<Value = NeighborSettings> {
         add_path: AddPath { receive: second.2, send: false },
         reject_as_sets: second.3,
         graceful_restart: GracefulRestart { enabled: second.1, ..GracefulRestart::default() },
+        prefix_limits: PrefixLimits { warning_percent: 50 + u8::from(second.1), ..PrefixLimits::default() },
         shutdown: second.4,
         import_policy: policies[0].clone(),
         export_policy: policies[1].clone(),

@@ -213,3 +213,30 @@ fn resuming_what_was_not_paused_changes_nothing() {
     rig.wait(seconds(10)).input(Input::ReadResumed);
     assert_eq!(until_change(&mut rig), seconds(80));
 }
+
+#[test]
+fn a_peer_that_exceeded_a_limit_stays_out_until_the_wait_is_over_or_somebody_resets() {
+    // RFC 4486 §4.
+    let limited = |wait| Input::Limited {
+        notification: Notification::max_prefixes(Family::IPV4_UNICAST, 5),
+        error: "more than 5".to_owned(),
+        wait,
+    };
+    for wait in [Some(seconds(60)), None] {
+        let mut rig = Rig::in_state(State::Established);
+        rig.input(limited(wait));
+        let sent = Notification { code: 6, subcode: 1, data: vec![0, 1, 1, 0, 0, 0, 5] };
+        assert_eq!((rig.notifications().pop(), rig.state()), (Some((CONN, sent)), State::Idle));
+        rig.connected(ConnectionId::Incoming);
+        assert!(rig.take().contains(&Action::Close { conn: ConnectionId::Incoming }));
+        match wait {
+            Some(wait) => assert_eq!(until_change(&mut rig), wait),
+            None => {
+                assert_eq!(rig.session.next_deadline(), None);
+                let notification = Notification::cease(CeaseSubcode::AdministrativeReset);
+                rig.input(Input::Reset { notification, hold_down: false });
+            }
+        }
+        assert_eq!(rig.state(), State::Connect);
+    }
+}

@@ -1,0 +1,89 @@
+//! Limits: prefixes of a neighbor, connections that say nothing, connections too often, streams of the API.
+
+use interop::lab::{BIRD, Bgpd, Bird, FRR, Frr, Lab, wait_for, wait_until};
+
+const GLOBAL: &str = "[global]\nasn = 65000\nrouter-id = \"192.0.2.1\"\n";
+
+fn neighbor(host: u8, more: &str) -> String {
+    format!(
+        "[[neighbor]]\naddress = \"192.0.2.{host}\"\nremote-asn = 65000\nconnect-retry = 1\nidle-hold-time = 1\n{more}\n"
+    )
+}
+
+fn frr(networks: u8) -> String {
+    let networks: String = (0..networks).map(|at| format!("  network 10.11.{at}.0/24\n")).collect();
+    format!(
+        "router bgp 65000\n bgp router-id 192.0.2.11\n no bgp network import-check\n neighbor 192.0.2.1 remote-as 65000\n \
+         neighbor 192.0.2.1 timers connect 1\n address-family ipv4 unicast\n{networks} exit-address-family\n"
+    )
+}
+
+fn bird(networks: u8) -> String {
+    let routes: String = (0..networks).map(|at| format!("route 10.12.{at}.0/24 unreachable; ")).collect();
+    format!(
+        "router id 192.0.2.12; protocol device {{}}\nprotocol static {{ ipv4; {routes} }}\n\
+         protocol direct {{ ipv4; interface \"eth0\"; }}\n\
+         protocol bgp up {{ local as 65000; neighbor 192.0.2.1 as 65000; connect retry time 1; error wait time 1, 2;\n\
+         ipv4 {{ import all; export where source = RTS_STATIC; next hop self; }}; }}"
+    )
+}
+
+#[test]
+fn prefixes_above_the_limit_are_dropped_and_taken_once_the_limit_is_raised() {
+    let lab = Lab::new("discard", &FRR);
+    let (us, frr_node) = (lab.node("us", 1), lab.node("frr", 11));
+    let config = |most| {
+        let more = format!("max-prefixes = {{ ipv4-unicast = {most} }}\nmax-prefixes-action = \"discard-new\"");
+        GLOBAL.to_owned() + &neighbor(11, &more)
+    };
+    let bgpd = Bgpd::start(&us, &config(3));
+    let frr = Frr::start(&frr_node, &frr(5));
+    let prefixes = || bgpd.neighbor("192.0.2.11")["families"][0].clone();
+    let picture = || bgpd.picture() + &frr.picture();
+    let full = || prefixes()["received"] == 3 && prefixes()["refused"] == 2;
+    wait_until("three are taken and two refused", full, picture);
+    assert_eq!((&prefixes()["limit"], bgpd.routes().len()), (&3.into(), 3), "{}", picture());
+    let details = bgpd.ctl(&["show", "neighbors", "192.0.2.11"]);
+    assert!(details.contains("3, 2 announcements above it dropped"), "{details}");
+    let log = bgpd.daemon.log();
+    assert!(log.contains("prefix limit exceeded") && log.contains("the prefix limit is near"), "{log}");
+    bgpd.reload(&us, &config(100));
+    wait_until("the new limit is there", || prefixes()["limit"] == 100, picture);
+    let _ = bgpd.ctl(&["neighbor", "refresh", "192.0.2.11"]);
+    wait_until("all are taken", || bgpd.routes().len() == 5, picture);
+    let neighbor = bgpd.neighbor("192.0.2.11");
+    assert_eq!((&neighbor["flaps"], &neighbor["established_count"]), (&0.into(), &1.into()), "{neighbor}");
+}
+
+#[test]
+fn a_session_above_the_limit_ends_with_the_reason_and_comes_back_after_a_time() {
+    // RFC 4486 §4.
+    let lab = Lab::new("restart", &[&FRR[..], &BIRD[..]].concat());
+    let (us, frr_node, bird_node) = (lab.node("us", 1), lab.node("frr", 11), lab.node("bird", 12));
+    let config = |most, wait| {
+        let more = format!("max-prefixes = {most}\nmax-prefixes-restart-time = {wait}");
+        GLOBAL.to_owned() + &neighbor(11, "") + &neighbor(12, &more)
+    };
+    let bgpd = Bgpd::start(&us, &config(3, 0));
+    let (frr, bird) = (Frr::start(&frr_node, &frr(2)), Bird::start(&bird_node, &bird(5)));
+    let picture = || bgpd.picture() + &bird.picture() + &frr.picture();
+    let error = || {
+        let error = bgpd.neighbor("192.0.2.12")["last_error"].as_str().unwrap_or_default().to_owned();
+        error.starts_with("prefix limit exceeded").then_some(error)
+    };
+    let error = wait_for("the session has ended", error, picture);
+    assert_eq!(error, "prefix limit exceeded: more than 3 ipv4-unicast; down until it is reset");
+    let told = || bird.birdc("show protocols all up").to_lowercase().contains("maximum number of prefixes");
+    wait_until("BIRD knows why", told, picture);
+    let neighbor = bgpd.neighbor("192.0.2.12");
+    assert_eq!((&neighbor["state"], &neighbor["flaps"]), (&"Idle".into(), &1.into()), "{neighbor}");
+    wait_until("its routes are gone", || bgpd.routes().len() == 2, picture);
+    // Another limit and a reset let it in again; with a time to wait it comes back by itself.
+    bgpd.reload(&us, &config(4, 1));
+    let _ = bgpd.ctl(&["neighbor", "reset", "192.0.2.12"]);
+    let again = || bgpd.neighbor("192.0.2.12")["flaps"].as_u64() >= Some(3);
+    wait_until("it has come back and exceeded the limit again", again, picture);
+    bgpd.reload(&us, &config(5, 1));
+    wait_until("all is well", || bgpd.routes().len() == 7 && bgpd.is_established("192.0.2.12"), picture);
+    assert_eq!(bgpd.neighbor("192.0.2.11")["flaps"], 0, "{}", picture());
+}
