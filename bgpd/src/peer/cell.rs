@@ -97,7 +97,7 @@ pub(crate) struct NeighborCell {
     /// The range that let it in.
     pub(crate) dynamic: Option<IpNet>,
     pub(crate) received: MessageCounters,
-    pub(crate) sent: MessageCounters,
+    pub(crate) sent: Arc<MessageCounters>,
     connected: AtomicBool,
     memberships: Mutex<Vec<(Family, GroupIndex)>>,
     view: Mutex<SessionView>,
@@ -117,7 +117,7 @@ impl NeighborCell {
             local_asn,
             dynamic,
             received: MessageCounters::default(),
-            sent: MessageCounters::default(),
+            sent: Arc::default(),
             connected: AtomicBool::new(true),
             memberships: Mutex::new(Vec::new()),
             view: Mutex::new(view),

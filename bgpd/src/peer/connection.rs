@@ -49,10 +49,10 @@ impl Connection {
     pub(super) fn new(stream: TcpStream, cell: &Arc<NeighborCell>, hold_seconds: u16) -> io::Result<Self> {
         let (local, remote) = (stream.local_addr()?, stream.peer_addr()?);
         let (read, write) = stream.into_split();
-        let queue = Arc::new(OutQueue::default());
+        let queue = Arc::new(OutQueue::new(write, cell));
         let (sender, events) = mpsc::unbounded_channel();
         let send_hold = writer::send_hold_time(hold_seconds);
-        let writer = tokio::spawn(writer::run(write, Arc::clone(&queue), Arc::clone(cell), send_hold, sender));
+        let writer = tokio::spawn(writer::run(Arc::clone(&queue), send_hold, sender));
         Ok(Self { read, buffer: BytesMut::new(), queue, local, remote, writer, events })
     }
 

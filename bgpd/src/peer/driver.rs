@@ -428,6 +428,10 @@ impl Driver {
 
     fn take(&mut self, conn: ConnectionId) -> Option<Connection> {
         let connection = self.slot(conn).take();
+        if let Some(connection) = &connection {
+            // Else its writer would wait for work for ever, and keep the socket open.
+            connection.queue.finish();
+        }
         if self.is_alone() {
             self.idle_since = Instant::now();
         }

@@ -17,6 +17,10 @@ use super::fabric::{Fabric, Timed};
 use super::rib_worker::RibControl;
 use crate::peer::queue::OutQueue;
 
+/// Members that a change is written to by the group's own thread, if it is small. The writers of larger groups are
+/// woken, so that the system calls are made by all cores.
+const AT_ONCE: usize = 32;
+
 /// What a group's owner is told besides changes. None of it waits for room anywhere.
 pub(crate) enum GroupControl {
     Add {
@@ -77,16 +81,18 @@ struct Queues<'a> {
     joined: &'a mut HashMap<PeerIndex, Instant>,
     /// A chunk was handed out.
     pushed: bool,
+    /// Members that may still be written to in this thread.
+    at_once: usize,
 }
 
 impl Outlet for Queues<'_> {
     fn push(&mut self, member: PeerIndex, chunk: Chunk) -> Push {
         self.pushed = true;
-        match self.queues.get(&member) {
-            Some(queue) if queue.push(chunk, member).is_err() => Push::Full,
-            // A member without a queue has left; what is for it is for nobody.
-            _ => Push::Taken,
-        }
+        // A member without a queue has left; what is for it is for nobody.
+        let Some(queue) = self.queues.get(&member) else { return Push::Taken };
+        let at_once = self.at_once > 0;
+        self.at_once = self.at_once.saturating_sub(1);
+        if queue.push(chunk, at_once).is_ok() { Push::Taken } else { Push::Full }
     }
 
     fn told_all(&mut self, member: PeerIndex) {
@@ -132,7 +138,8 @@ pub(super) fn spawn(index: usize, input: Input, fabric: Arc<Fabric>) -> io::Resu
 impl Owned {
     /// Has the group do something; says whether a chunk was handed out.
     fn with(&mut self, fabric: &Fabric, act: impl FnOnce(&mut AnyGroup, &mut Queues<'_>)) -> bool {
-        let mut outlet = Queues { fabric, queues: &self.queues, joined: &mut self.joined, pushed: false };
+        let (queues, joined) = (&self.queues, &mut self.joined);
+        let mut outlet = Queues { fabric, queues, joined, pushed: false, at_once: AT_ONCE };
         act(&mut self.group, &mut outlet);
         outlet.pushed
     }
