@@ -62,7 +62,7 @@ pub trait Nlri: Sized + Send + Sync + 'static {
     /// their own (RFC 4271 §6.3, semantically incorrect).
     fn is_routable(key: &Self::Key) -> bool;
     /// A value that is equal for prefixes that should share a partition: the covering /16 (IPv4)
-    /// or /48 (IPv6), mixed. Use `partition(key) % partitions`.
+    /// or /48 (IPv6), mixed: all its bits are equally good.
     fn partition(key: &Self::Key) -> u64;
 }
 

@@ -23,14 +23,12 @@ pub struct Unicast<const N: usize>;
 impl<const N: usize> Prefix<N> {
     /// The prefix of `len` bits; bits behind it are set to zero. `len` is cut to the address's bits.
     #[must_use]
-    pub fn new(mut bytes: [u8; N], len: u8) -> Self {
-        let len = len.min(N as u8 * 8);
-        let whole = usize::from(len / 8);
-        for (at, octet) in bytes.iter_mut().enumerate().skip(whole) {
-            let kept = if at == whole { len % 8 } else { 0 };
-            *octet &= !(0xff_u8.checked_shr(kept.into()).unwrap_or(0));
-        }
-        Self { bytes, len }
+    pub fn new(bytes: [u8; N], len: u8) -> Self {
+        let bits = N as u8 * 8;
+        let len = len.min(bits);
+        // In one number instead of octet by octet: this is done for every route.
+        let host = u128::MAX.checked_shr(u32::from(128 - bits + len)).unwrap_or(0);
+        Self { bytes: narrow(wide(bytes) & !host), len }
     }
 
     /// The address, host bits zero.
@@ -52,8 +50,22 @@ impl<const N: usize> Prefix<N> {
 
     /// The address as one number, for hashing: at most 16 octets.
     fn wide(&self) -> u128 {
-        self.bytes.iter().fold(0, |sum, octet| sum << 8 | u128::from(*octet))
+        wide(self.bytes)
     }
+}
+
+/// At most 16 octets as one number.
+fn wide<const N: usize>(bytes: [u8; N]) -> u128 {
+    let mut wide = [0; 16];
+    if let Some(end) = wide.last_chunk_mut() {
+        *end = bytes;
+    }
+    u128::from_be_bytes(wide)
+}
+
+/// The last octets of a number.
+fn narrow<const N: usize>(wide: u128) -> [u8; N] {
+    wide.to_be_bytes().last_chunk().copied().unwrap_or([0; N])
 }
 
 impl<const N: usize> Hash for Prefix<N> {
@@ -153,9 +165,14 @@ where
         if usize::from(len) > N * 8 {
             return Err(NlriFault::PrefixLength(len));
         }
+        // All octets of an address are taken where they are there, which they are but at the end of a message.
+        let whole = cursor.rest().first_chunk().copied();
         let octets = cursor.take(usize::from(len.div_ceil(8))).map_err(|_| NlriFault::Overrun)?;
-        let mut bytes = [0; N];
-        bytes.iter_mut().zip(octets).for_each(|(to, from)| *to = *from);
+        let bytes = whole.unwrap_or_else(|| {
+            let mut bytes = [0; N];
+            bytes.iter_mut().zip(octets).for_each(|(to, from)| *to = *from);
+            bytes
+        });
         // RFC 4271 §4.3: the value of bits behind the prefix is irrelevant.
         Ok(Prefix::new(bytes, len))
     }
