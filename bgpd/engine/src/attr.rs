@@ -10,64 +10,61 @@ pub mod edit;
 mod interner;
 
 use std::fmt;
-use std::sync::Arc;
 
 use bgp_wire::attribute::AttributeBlock;
 use bgp_wire::update::NextHop;
+use triomphe::ThinArc;
 
 pub use digest::{Digest, Scope};
 pub use interner::Interner;
 
-/// One distinct set of path attributes.
+/// What a set begins with: what is read of it more often than its octets.
 #[derive(Debug)]
-pub struct AttrSet {
+pub struct AttrHead {
     /// Next hop, whichever attribute carried it.
     pub next_hop: NextHop,
     /// What decision and export read.
     pub digest: Digest,
     /// Hash of next hop and bytes, for the interner.
     hash: u64,
-    /// All other attributes in canonical form.
-    bytes: Box<[u8]>,
 }
 
-impl AttrSet {
-    /// The attributes without the next hop, canonical.
+/// A reference to one distinct, interned set of path attributes. Two references are equal if they are the same set.
+/// Head and octets are one piece of memory.
+#[derive(Clone)]
+pub struct AttrRef(ThinArc<AttrHead, u8>);
+
+impl AttrRef {
+    /// All attributes but the next hop, canonical.
     #[must_use]
     pub fn block(&self) -> AttributeBlock<'_> {
-        AttributeBlock::from_canonical(&self.bytes)
+        AttributeBlock::from_canonical(self.bytes())
     }
 
     /// The canonical bytes.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
-        &self.bytes
+        &self.0.slice
     }
-}
 
-/// A reference to an interned [`AttrSet`]. Two references are equal if they are the same set.
-#[derive(Clone)]
-pub struct AttrRef(Arc<AttrSet>);
-
-impl AttrRef {
     /// A number that is the same for equal references while they live. Never an order.
     #[must_use]
     pub fn token(&self) -> usize {
-        Arc::as_ptr(&self.0).addr()
+        std::ptr::from_ref(&**self).addr()
     }
 }
 
 impl std::ops::Deref for AttrRef {
-    type Target = AttrSet;
+    type Target = AttrHead;
 
-    fn deref(&self) -> &AttrSet {
-        &self.0
+    fn deref(&self) -> &AttrHead {
+        &self.0.header.header
     }
 }
 
 impl PartialEq for AttrRef {
     fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
+        self.token() == other.token()
     }
 }
 
@@ -75,9 +72,9 @@ impl Eq for AttrRef {}
 
 impl fmt::Debug for AttrRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "attributes via {}, {} octets", self.next_hop, self.bytes.len())
+        write!(f, "attributes via {}, {} octets", self.next_hop, self.bytes().len())
     }
 }
 
 const _: () = assert!(size_of::<AttrRef>() == 8, "routes are small because references are");
-const _: () = assert!(size_of::<AttrSet>() <= 104, "one per distinct set, but sets can be many");
+const _: () = assert!(size_of::<AttrHead>() <= 88, "one per distinct set, but sets can be many");

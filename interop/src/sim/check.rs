@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 
-use bgp_engine::attr::AttrSet;
+use bgp_engine::attr::AttrRef;
 use bgp_engine::rib::{RouteQuery, RouteView};
 use bgp_engine::session::State;
 use bgp_engine::speaker::{NeighborView, Speaker};
@@ -192,7 +192,7 @@ fn compare(
 
 /// A route as the model says it.
 fn route(view: &RouteView, _of: IpAddr) -> Route {
-    let attrs: &AttrSet = &view.attrs;
+    let attrs: &AttrRef = &view.attrs;
     let block = attrs.block();
     let words = |code: u8| {
         let value = block.get(code).unwrap_or_default();

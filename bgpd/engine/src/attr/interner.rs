@@ -1,16 +1,17 @@
 //! The table in which every attribute set exists once.
 
 use std::hash::{BuildHasher, Hasher};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bgp_wire::attribute::{AttributeBlock, Community, code};
 use bgp_wire::update::NextHop;
 use foldhash::SharedSeed;
 use foldhash::fast::SeedableRandomState;
 use hashbrown::HashTable;
+use triomphe::ThinArc;
 
 use super::edit::{self, Edit};
-use super::{AttrRef, AttrSet, Digest};
+use super::{AttrHead, AttrRef, Digest};
 
 const SHARDS: usize = 64;
 /// A shard is not worth sweeping below this many sets.
@@ -44,25 +45,25 @@ impl Interner {
         let bytes = block.bytes();
         let hash = self.hash(&next_hop, bytes);
         let mut shard = self.shard(hash);
-        let same = |set: &AttrRef| set.hash == hash && set.next_hop == next_hop && *set.bytes == *bytes;
+        let same = |set: &AttrRef| set.hash == hash && set.next_hop == next_hop && set.bytes() == bytes;
         if let Some(found) = shard.sets.find(hash, same) {
             return found.clone();
         }
         if shard.sets.len() >= shard.sweep_at {
             shard.sweep();
         }
-        let set = AttrSet { next_hop, digest: Digest::of(block), hash, bytes: bytes.into() };
-        let new = AttrRef(Arc::new(set));
+        let head = AttrHead { next_hop, digest: Digest::of(block), hash };
+        let new = AttrRef(ThinArc::from_header_and_slice(head, bytes));
         shard.sets.insert_unique(hash, new.clone(), |set| set.hash);
         new
     }
 
     /// The set with one community more; the same if it has it.
     #[must_use]
-    pub fn with_community(&self, set: &AttrSet, community: Community) -> AttrRef {
+    pub fn with_community(&self, set: &AttrRef, community: Community) -> AttrRef {
         let add = |value: &[u8], out: &mut Vec<u8>| edit::add_community(value, community, out);
-        let mut bytes = Vec::with_capacity(set.bytes.len() + 7);
-        edit::rewrite(&set.bytes, &[(code::COMMUNITIES, Edit::Append(&add))], &mut bytes);
+        let mut bytes = Vec::with_capacity(set.bytes().len() + 7);
+        edit::rewrite(set.bytes(), &[(code::COMMUNITIES, Edit::Append(&add))], &mut bytes);
         self.intern(set.next_hop, AttributeBlock::from_canonical(&bytes))
     }
 
@@ -109,7 +110,7 @@ impl Shard {
     /// A set that only the table refers to cannot be cloned by anybody else: references are made
     /// from references, or here under the lock.
     fn sweep(&mut self) {
-        self.sets.retain(|set| Arc::strong_count(&set.0) > 1);
+        self.sets.retain(|set| ThinArc::strong_count(&set.0) > 1);
         self.sweep_at = (self.sets.len() * 2).max(SWEEP_FLOOR);
         if self.sets.capacity() > 4 * self.sets.len() + SWEEP_FLOOR {
             self.sets.shrink_to(self.sets.len() * 2, |set| set.hash);

@@ -3,7 +3,7 @@
 use bgp_wire::attribute::{Community, as_path, code};
 use bgp_wire::update::NextHop;
 
-use crate::attr::AttrSet;
+use crate::attr::AttrRef;
 use crate::attr::edit::{self, Edit};
 use crate::id::{Source, SourceKind};
 
@@ -16,7 +16,7 @@ impl ExportSpec {
     /// Appends the attributes of a route as this group's sessions see them, without the next hop,
     /// and returns the next hop: `None` for a route that [`ExportSpec::evaluate`] withholds for
     /// want of one.
-    pub fn outgoing(&self, attrs: &AttrSet, source: &Source, out: &mut Vec<u8>) -> Option<NextHop> {
+    pub fn outgoing(&self, attrs: &AttrRef, source: &Source, out: &mut Vec<u8>) -> Option<NextHop> {
         let next_hop = self.next_hop(&attrs.next_hop, source)?;
         match self.key.external_as {
             Some(asn) => to_external(attrs, source, asn, out),
@@ -28,7 +28,7 @@ impl ExportSpec {
     /// RFC 4271 §5.1.5: LOCAL_PREF is in every UPDATE to an internal peer. RFC 4456 §8: reflected
     /// routes have ORIGINATOR_ID, set by the first reflector, and this cluster first in
     /// CLUSTER_LIST.
-    fn to_internal(&self, attrs: &AttrSet, source: &Source, out: &mut Vec<u8>) {
+    fn to_internal(&self, attrs: &AttrRef, source: &Source, out: &mut Vec<u8>) {
         // RFC 9494 §4.6: to those who do not know what it is, a long-lived stale route goes with the least preference,
         // and so that it does not leave the AS.
         let disguised = attrs.digest.scope.llgr_stale && !self.key.long_lived;
@@ -63,7 +63,7 @@ impl ExportSpec {
 /// (RFC 4456 §8) and AIGP (RFC 7311 §3.4) stay in the AS, and so does MED that came from inside
 /// (RFC 4271 §5.1.4), non-transitive extended communities (RFC 4360 §6), tunnels (RFC 9012 §11) and
 /// segment identifiers (RFC 8669 §5).
-fn to_external(attrs: &AttrSet, source: &Source, asn: u32, out: &mut Vec<u8>) {
+fn to_external(attrs: &AttrRef, source: &Source, asn: u32, out: &mut Vec<u8>) {
     let med = if source.kind == SourceKind::Local { Edit::Keep } else { Edit::Remove };
     let prepend = |value: &[u8], out: &mut Vec<u8>| as_path::prepend(value, asn, 1, out);
     let edits = [

@@ -5,13 +5,13 @@ use std::net::IpAddr;
 use bgp_wire::attribute::{as_path, code};
 use bgp_wire::update::NextHop;
 
-use crate::attr::AttrSet;
+use crate::attr::AttrRef;
 use crate::stage::Rejection;
 
 use super::IntakeSettings;
 
 /// Whether a path with these attributes may take part in the decision process.
-pub(super) fn check(attrs: &AttrSet, settings: &IntakeSettings) -> Result<(), Rejection> {
+pub(super) fn check(attrs: &AttrRef, settings: &IntakeSettings) -> Result<(), Rejection> {
     let block = attrs.block();
     // RFC 4271 §9.1.2: a path with the own AS in it is a loop, on iBGP too.
     if block.get(code::AS_PATH).is_some_and(|path| as_path::contains(path, settings.own_asn)) {

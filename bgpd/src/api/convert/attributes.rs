@@ -1,12 +1,12 @@
 //! Path attributes as the API has them.
 
-use bgp_engine::attr::AttrSet;
+use bgp_engine::attr::AttrRef;
 use bgp_wire::attribute::{Attribute, Origin, decode_value};
 use bgp_wire::update::NextHop;
 use bgpd_proto::v1;
 
 /// All attributes of a set, and its next hop.
-pub(in crate::api) fn attributes(set: &AttrSet) -> v1::Attributes {
+pub(in crate::api) fn attributes(set: &AttrRef) -> v1::Attributes {
     let mut out = v1::Attributes { next_hop: set.next_hop.to_string(), ..v1::Attributes::default() };
     if let NextHop::V6 { link_local: Some(address), .. } = set.next_hop {
         out.next_hop_link_local = address.to_string();
