@@ -250,7 +250,7 @@ pub fn partition_of<N: Nlri>(key: &N::Key, partitions: usize) -> usize {
         return 0;
     }
     // The upper half of the product is below the number of partitions, and cheaper than a remainder.
-    (u128::from(N::partition(key)) * partitions as u128 >> 64) as usize
+    ((u128::from(N::partition(key)) * partitions as u128) >> 64) as usize
 }
 
 /// The source of routes originated here.
