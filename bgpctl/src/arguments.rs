@@ -120,13 +120,32 @@ pub struct Routes {
 #[derive(Debug, Subcommand)]
 pub enum Watch {
     /// The Loc-RIB
-    Routes {
-        /// Only this family: ipv4-unicast or ipv6-unicast
-        #[arg(long, value_name = "FAMILY")]
-        family: Option<bgp_wire::Family>,
-    },
+    Routes(WatchRoutes),
     /// Neighbors and their sessions
-    Neighbors,
+    Neighbors {
+        /// Only the changes since a revision that an earlier watch has said
+        #[arg(long, value_name = "REVISION", default_value = "")]
+        from_revision: String,
+    },
+}
+
+/// `watch routes …`
+#[derive(Debug, Args)]
+pub struct WatchRoutes {
+    /// Only this prefix, such as 10.1.0.0/16
+    pub prefix: Option<String>,
+    /// Also prefixes inside the one given
+    #[arg(long, requires = "prefix")]
+    pub longer: bool,
+    /// Only this family: ipv4-unicast or ipv6-unicast
+    #[arg(long, value_name = "FAMILY")]
+    pub family: Option<bgp_wire::Family>,
+    /// All paths that are as good as the best one but for tie-breakers
+    #[arg(long)]
+    pub multipath: bool,
+    /// Only the changes since a revision that an earlier watch has said
+    #[arg(long, value_name = "REVISION", default_value = "")]
+    pub from_revision: String,
 }
 
 /// `neighbor …`

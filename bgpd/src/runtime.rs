@@ -1,5 +1,6 @@
 //! The running speaker: threads for partitions, tasks for groups and neighbors, one controller over all.
 
+pub(crate) mod change_log;
 mod controller;
 pub(crate) mod fabric;
 pub(crate) mod group_worker;
@@ -21,7 +22,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use bgp_engine::attr::Interner;
 use bgp_engine::config::Desired;
-use bgp_engine::stage::{Alarm, AnyEmission};
+use bgp_engine::stage::Alarm;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tracing::info;
@@ -112,7 +113,7 @@ fn listen(addresses: &[SocketAddr]) -> Result<Vec<(SocketAddr, Arc<TcpListener>)
 struct Inputs {
     partitions: Vec<rib_worker::Input>,
     groups: Vec<group_worker::Input>,
-    watch: mpsc::Receiver<AnyEmission>,
+    watch: mpsc::Receiver<watch::WatchMessage>,
     alarms: mpsc::UnboundedReceiver<Alarm>,
 }
 

@@ -29,29 +29,34 @@ pub(super) async fn show(context: &Context, address: IpAddr) -> Result<(), Error
     context.print(&[neighbor::json(&found)], || neighbor::details(&found))
 }
 
-pub(super) async fn watch(context: &Context) -> Result<(), Error> {
-    let mut events = client(context).await?.watch(v1::WatchNeighborsRequest::default()).await?.into_inner();
+pub(super) async fn watch(context: &Context, from_revision: String) -> Result<(), Error> {
+    let request = v1::WatchNeighborsRequest { from_revision, heartbeat_seconds: 0 };
+    let mut events = client(context).await?.watch(request).await?.into_inner();
     while let Some(message) = events.message().await? {
         let Some(event) = message.event else { continue };
         match context.format {
-            Format::Json => json_line(&event_json(&event), false)?,
-            Format::Table => say(&event_line(&event))?,
+            Format::Json => json_line(&event_json(&event, &message.revision), false)?,
+            Format::Table => say(&event_line(&event, &message.revision))?,
         }
     }
     Ok(())
 }
 
-fn event_json(event: &Event) -> serde_json::Value {
-    match event {
+fn event_json(event: &Event, revision: &str) -> serde_json::Value {
+    let mut json = match event {
         Event::Neighbor(changed) => serde_json::json!({ "event": "neighbor", "neighbor": neighbor::json(changed) }),
         Event::SnapshotEnd(_) => serde_json::json!({ "event": "snapshot_end" }),
         Event::Removed(address) => serde_json::json!({ "event": "removed", "address": address }),
         Event::Heartbeat(_) => serde_json::json!({ "event": "heartbeat" }),
         Event::Resync(resync) => serde_json::json!({ "event": "resync", "reason": resync.reason }),
+    };
+    if !revision.is_empty() {
+        json["revision"] = revision.into();
     }
+    json
 }
 
-fn event_line(event: &Event) -> String {
+fn event_line(event: &Event, revision: &str) -> String {
     match event {
         Event::Neighbor(changed) if changed.last_error.is_empty() => {
             format!("{} AS {} {}\n", changed.address, changed.asn, changed.state)
@@ -59,7 +64,7 @@ fn event_line(event: &Event) -> String {
         Event::Neighbor(changed) => {
             format!("{} AS {} {}, last error: {}\n", changed.address, changed.asn, changed.state, changed.last_error)
         }
-        Event::SnapshotEnd(_) => "-- that is all of them, now the changes\n".to_owned(),
+        Event::SnapshotEnd(_) => format!("-- that is all of them, revision {revision}, now the changes\n"),
         Event::Removed(address) => format!("{address} removed\n"),
         Event::Heartbeat(_) => String::new(),
         Event::Resync(resync) => format!("-- from the beginning: {}\n", resync.reason),

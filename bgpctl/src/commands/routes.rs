@@ -2,7 +2,6 @@
 
 use std::net::IpAddr;
 
-use bgp_wire::Family;
 use bgpd_proto::v1;
 use bgpd_proto::v1::route_service_client::RouteServiceClient;
 use bgpd_proto::v1::watch_routes_response::Event;
@@ -10,7 +9,7 @@ use tonic::transport::Channel;
 
 use super::{Context, json_line, say};
 use crate::Error;
-use crate::arguments::{Announce, Format, Routes};
+use crate::arguments::{Announce, Format, Routes, WatchRoutes};
 use crate::output::{explain as explained, family_of, owner, route};
 
 async fn client(context: &Context) -> Result<RouteServiceClient<Channel>, Error> {
@@ -74,27 +73,34 @@ pub(super) async fn owners(context: &Context) -> Result<(), Error> {
     context.print(&json, || owner::table(&owners))
 }
 
-pub(super) async fn watch(context: &Context, family: Option<Family>) -> Result<(), Error> {
-    let request =
-        v1::WatchRoutesRequest { families: family.map(family_of).into_iter().collect(), ..Default::default() };
+pub(super) async fn watch(context: &Context, wanted: WatchRoutes) -> Result<(), Error> {
+    let request = v1::WatchRoutesRequest {
+        families: wanted.family.map(family_of).into_iter().collect(),
+        prefix: wanted.prefix.unwrap_or_default(),
+        longer: wanted.longer,
+        multipath: wanted.multipath,
+        from_revision: wanted.from_revision,
+        heartbeat_seconds: 0,
+    };
     let mut events = client(context).await?.watch(request).await?.into_inner();
     while let Some(message) = events.message().await? {
         let Some(event) = message.event else { continue };
         match context.format {
-            Format::Json => event_json(&event).iter().try_for_each(|line| json_line(line, false))?,
-            Format::Table => say(&event_lines(&event))?,
+            Format::Json => event_json(&event, &message.revision).iter().try_for_each(|line| json_line(line, false))?,
+            Format::Table => say(&event_lines(&event, &message.revision))?,
         }
     }
     Ok(())
 }
 
-/// One line per route, so that a program can go line by line.
-fn event_json(event: &Event) -> Vec<serde_json::Value> {
+/// One line per route, so that a program can go line by line. The last line of an event has the revision, if the event
+/// has one.
+fn event_json(event: &Event, revision: &str) -> Vec<serde_json::Value> {
     let routes = |name: &str, routes: &v1::Routes| {
         let line = |one| serde_json::json!({ "event": name, "route": route::json(one) });
         routes.routes.iter().map(line).collect()
     };
-    match event {
+    let mut lines: Vec<serde_json::Value> = match event {
         Event::Snapshot(all) => routes("snapshot", all),
         Event::Changed(all) => routes("changed", all),
         Event::Withdrawn(gone) => {
@@ -104,17 +110,23 @@ fn event_json(event: &Event) -> Vec<serde_json::Value> {
         Event::SnapshotEnd(_) => vec![serde_json::json!({ "event": "snapshot_end" })],
         Event::Heartbeat(_) => vec![serde_json::json!({ "event": "heartbeat" })],
         Event::Resync(resync) => vec![serde_json::json!({ "event": "resync", "reason": resync.reason })],
+    };
+    if let Some(last) = lines.last_mut()
+        && !revision.is_empty()
+    {
+        last["revision"] = revision.into();
     }
+    lines
 }
 
-fn event_lines(event: &Event) -> String {
+fn event_lines(event: &Event, revision: &str) -> String {
     let lines = |sign: &str, routes: &v1::Routes| {
         routes.routes.iter().map(|one| format!("{sign} {}\n", route::line(one))).collect::<String>()
     };
     match event {
         Event::Snapshot(all) | Event::Changed(all) => lines("+", all),
         Event::Withdrawn(gone) => gone.prefixes.iter().map(|prefix| format!("- {prefix}\n")).collect(),
-        Event::SnapshotEnd(_) => "-- that is the whole table, now the changes\n".to_owned(),
+        Event::SnapshotEnd(_) => format!("-- that is the whole table, revision {revision}, now the changes\n"),
         Event::Heartbeat(_) => String::new(),
         Event::Resync(resync) => format!("-- from the beginning: {}\n", resync.reason),
     }

@@ -72,7 +72,7 @@ pub struct ExportSpec {
 enum View {
     /// Peers: all rules apply.
     Session,
-    /// Watchers of the Loc-RIB: every best path as it is.
+    /// Watchers of the Loc-RIB: every best path, and those as good as it, as they are.
     LocRib,
 }
 
@@ -83,7 +83,7 @@ impl ExportSpec {
         Self { key, policy, view: View::Session }
     }
 
-    /// The spec of a pseudo-group that is told every best path of `family` unchanged.
+    /// The spec of a pseudo-group that is told every best path of `family`, and those as good as it, unchanged.
     #[must_use]
     pub fn loc_rib(family: Family) -> Self {
         Self { key: ExportKey::loc_rib(family), policy: Policy::AcceptAll, view: View::LocRib }
@@ -93,6 +93,12 @@ impl ExportSpec {
     #[must_use]
     pub fn key(&self) -> &ExportKey {
         &self.key
+    }
+
+    /// Whether this is a pseudo-group of watchers.
+    #[must_use]
+    pub fn is_loc_rib(&self) -> bool {
+        self.view == View::LocRib
     }
 
     /// Whether every usable path of a destination is told, not only the best (RFC 7911).

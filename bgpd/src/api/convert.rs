@@ -6,7 +6,7 @@ mod owner;
 
 use std::net::IpAddr;
 use std::str::FromStr;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use bgp_engine::config::Step;
 use bgp_wire::Family;
@@ -17,8 +17,14 @@ use tonic::Status;
 pub(super) use self::attributes::attributes;
 pub(super) use self::neighbor::{configured, neighbor, updated};
 pub(super) use self::owner::{originate, owner, refused, route_set};
-use crate::runtime::handle::{ControlError, Explanation, RouteFilter, RouteRecord};
+use crate::runtime::handle::{
+    ControlError, Explanation, NotARevision, Place, Revision, RouteFilter, RouteRecord, RouteWatch,
+};
 use crate::runtime::status;
+
+/// Longest silence of a watch where the client does not say another.
+const HEARTBEAT: Duration = Duration::from_secs(10);
+const HEARTBEAT_MAX_SECONDS: u32 = 3600;
 
 /// The gRPC status of a command that was not carried out.
 pub(super) fn status_of(error: ControlError) -> Status {
@@ -85,17 +91,61 @@ pub(super) fn from_family(family: Family) -> v1::Family {
 }
 
 pub(super) fn filter(request: v1::ListRoutesRequest) -> Result<RouteFilter, Status> {
-    let v1::ListRoutesRequest { family: wanted, prefix: text, longer, from, to, best_only, .. } = request;
+    let v1::ListRoutesRequest { family: wanted, prefix: text, longer, from, to, best_only, page_size, page_token } =
+        request;
+    let start = match page_token.as_str() {
+        "" => Place::default(),
+        token => token.parse().map_err(|error| invalid("page_token", error))?,
+    };
     Ok(RouteFilter {
-        family: wanted.map(|wanted| family("family", wanted)).transpose()?,
-        prefix: if text.is_empty() { None } else { Some(prefix("prefix", &text)?) },
+        families: wanted.map(|wanted| family("family", wanted)).transpose()?.into_iter().collect(),
+        prefix: optional_prefix("prefix", &text)?,
         longer,
         // Of an address people want to know which route it takes.
         covering: !longer && text.parse::<IpAddr>().is_ok(),
         from: optional_address("from", &from)?,
         to: optional_address("to", &to)?,
         best_only,
+        multipath: false,
+        start,
+        size: usize::try_from(page_size).ok().filter(|size| *size > 0),
     })
+}
+
+fn optional_prefix(field: &str, text: &str) -> Result<Option<IpNet>, Status> {
+    if text.is_empty() { Ok(None) } else { prefix(field, text).map(Some) }
+}
+
+pub(super) fn route_watch(request: v1::WatchRoutesRequest) -> Result<RouteWatch, Status> {
+    let v1::WatchRoutesRequest { families, prefix, longer, multipath, from_revision, heartbeat_seconds } = request;
+    Ok(RouteWatch {
+        families: families.into_iter().map(|one| family("families", one)).collect::<Result<_, _>>()?,
+        prefix: optional_prefix("prefix", &prefix)?,
+        longer,
+        multipath,
+        from: revision(&from_revision)?,
+        heartbeat: heartbeat(heartbeat_seconds)?,
+    })
+}
+
+/// Where a watch is to go on, if it is not to begin anew.
+pub(super) fn revision(text: &str) -> Result<Option<Revision>, Status> {
+    match text {
+        "" => Ok(None),
+        text => text.parse().map(Some).map_err(|error: NotARevision| invalid("from_revision", error)),
+    }
+}
+
+/// Longest silence of a watch; a default for 0.
+pub(super) fn heartbeat(seconds: u32) -> Result<Duration, Status> {
+    match seconds {
+        0 => Ok(HEARTBEAT),
+        1..=HEARTBEAT_MAX_SECONDS => Ok(Duration::from_secs(seconds.into())),
+        _ => {
+            let reason = format!("{seconds} is not possible, expected 1 to {HEARTBEAT_MAX_SECONDS}");
+            Err(invalid("heartbeat_seconds", reason))
+        }
+    }
 }
 
 pub(super) fn route(record: &RouteRecord) -> v1::Route {
@@ -111,7 +161,8 @@ pub(super) fn route(record: &RouteRecord) -> v1::Route {
         reason: record.reason.clone().unwrap_or_default(),
         rejected: record.rejected.clone().unwrap_or_default(),
         stale: record.stale,
-        ..Default::default()
+        interface: record.interface.clone().unwrap_or_default(),
+        owner: text(record.owner.as_ref()),
     }
 }
 
@@ -159,7 +210,7 @@ pub(super) fn step(step: &Step) -> v1::Step {
 }
 
 /// What may be missing, as text; empty if it is.
-fn text<T: ToString>(value: Option<T>) -> String {
+pub(super) fn text<T: ToString>(value: Option<T>) -> String {
     value.map(|value| value.to_string()).unwrap_or_default()
 }
 

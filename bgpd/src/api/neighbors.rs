@@ -5,7 +5,7 @@ use bgpd_proto::v1::watch_neighbors_response::Event;
 use tonic::{Request, Response, Status};
 
 use super::{Streamed, convert, streamed};
-use crate::runtime::handle::{Handle, NeighborEvent, ResetKind};
+use crate::runtime::handle::{Handle, ResetKind, WatchedNeighbors};
 
 pub(super) struct Service(pub(super) Handle);
 
@@ -91,15 +91,18 @@ impl v1::neighbor_service_server::NeighborService for Service {
 
     type WatchStream = Streamed<v1::WatchNeighborsResponse>;
 
-    async fn watch(&self, _: Request<v1::WatchNeighborsRequest>) -> Result<Response<Self::WatchStream>, Status> {
-        Ok(Response::new(streamed(self.0.watch_neighbors(), |event| {
-            let event = match event {
-                NeighborEvent::Status(status) => Event::Neighbor(convert::neighbor(&status)),
-                NeighborEvent::SnapshotEnd => Event::SnapshotEnd(v1::SnapshotEnd {}),
-                NeighborEvent::Removed(address) => Event::Removed(address.to_string()),
-                NeighborEvent::Lagged => Event::Resync(v1::Resync { reason: "the client was too slow".to_owned() }),
+    async fn watch(&self, request: Request<v1::WatchNeighborsRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        let v1::WatchNeighborsRequest { from_revision, heartbeat_seconds } = request.into_inner();
+        let (from, heartbeat) = (convert::revision(&from_revision)?, convert::heartbeat(heartbeat_seconds)?);
+        Ok(Response::new(streamed(self.0.watch_neighbors(from, heartbeat), |event| {
+            let said = match event.said {
+                WatchedNeighbors::Status(status) => Event::Neighbor(convert::neighbor(&status)),
+                WatchedNeighbors::SnapshotEnd => Event::SnapshotEnd(v1::SnapshotEnd {}),
+                WatchedNeighbors::Removed(address) => Event::Removed(address.to_string()),
+                WatchedNeighbors::Heartbeat => Event::Heartbeat(v1::Heartbeat {}),
+                WatchedNeighbors::Resync(reason) => Event::Resync(v1::Resync { reason }),
             };
-            v1::WatchNeighborsResponse { event: Some(event), ..Default::default() }
+            v1::WatchNeighborsResponse { event: Some(said), revision: convert::text(event.revision) }
         })))
     }
 }

@@ -9,7 +9,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use super::{Streamed, convert, owners, streamed};
-use crate::runtime::handle::{Handle, RouteEvent, RouteRecord};
+use crate::runtime::handle::{Handle, RouteRecord, WatchedRoutes};
 
 pub(super) struct Service(pub(super) Handle);
 
@@ -26,9 +26,9 @@ impl v1::route_service_server::RouteService for Service {
                 return Err(Status::not_found(format!("{field}: neighbor {address} does not exist")));
             }
         }
-        Ok(Response::new(streamed(self.0.routes(filter), |records| v1::ListRoutesResponse {
-            routes: all(&records),
-            ..Default::default()
+        Ok(Response::new(streamed(self.0.routes(filter), |page| v1::ListRoutesResponse {
+            routes: all(&page.routes),
+            next_page_token: page.next.map(|place| place.to_string()).unwrap_or_default(),
         })))
     }
 
@@ -74,11 +74,10 @@ impl v1::route_service_server::RouteService for Service {
     type WatchStream = Streamed<v1::WatchRoutesResponse>;
 
     async fn watch(&self, request: Request<v1::WatchRoutesRequest>) -> Result<Response<Self::WatchStream>, Status> {
-        let families = request.into_inner().families.into_iter().map(|one| convert::family("families", one));
-        let events = self.0.watch_routes(families.collect::<Result<_, _>>()?);
+        let events = self.0.watch_routes(convert::route_watch(request.into_inner())?);
         Ok(Response::new(streamed(events, |event| v1::WatchRoutesResponse {
-            event: Some(watched(event)),
-            ..Default::default()
+            event: Some(watched(event.said)),
+            revision: convert::text(event.revision),
         })))
     }
 }
@@ -87,15 +86,16 @@ fn all(records: &[RouteRecord]) -> Vec<v1::Route> {
     records.iter().map(convert::route).collect()
 }
 
-fn watched(event: RouteEvent) -> Event {
-    match event {
-        RouteEvent::Snapshot(records) => Event::Snapshot(v1::Routes { routes: all(&records) }),
-        RouteEvent::SnapshotEnd => Event::SnapshotEnd(v1::SnapshotEnd {}),
-        RouteEvent::Changed(records) => Event::Changed(v1::Routes { routes: all(&records) }),
-        RouteEvent::Withdrawn(family, prefixes) => Event::Withdrawn(v1::Prefixes {
+fn watched(said: WatchedRoutes) -> Event {
+    match said {
+        WatchedRoutes::Snapshot(records) => Event::Snapshot(v1::Routes { routes: all(&records) }),
+        WatchedRoutes::SnapshotEnd => Event::SnapshotEnd(v1::SnapshotEnd {}),
+        WatchedRoutes::Changed(records) => Event::Changed(v1::Routes { routes: all(&records) }),
+        WatchedRoutes::Withdrawn(family, prefixes) => Event::Withdrawn(v1::Prefixes {
             family: Some(convert::from_family(family)),
             prefixes: prefixes.iter().map(ToString::to_string).collect(),
         }),
-        RouteEvent::Lagged => Event::Resync(v1::Resync { reason: "the client was too slow".to_owned() }),
+        WatchedRoutes::Heartbeat => Event::Heartbeat(v1::Heartbeat {}),
+        WatchedRoutes::Resync(reason) => Event::Resync(v1::Resync { reason }),
     }
 }

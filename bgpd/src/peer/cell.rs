@@ -77,6 +77,8 @@ pub(crate) struct SessionView {
     pub(crate) notification_received: Option<String>,
     pub(crate) local: Option<SocketAddr>,
     pub(crate) remote: Option<SocketAddr>,
+    /// Interface of the last session.
+    pub(crate) interface: Option<String>,
     pub(crate) capabilities_offered: Vec<Capability>,
     pub(crate) negotiated: Option<Arc<Negotiated>>,
     pub(crate) queue: Option<Arc<OutQueue>>,
@@ -182,6 +184,7 @@ impl SessionView {
             notification_received: None,
             local: None,
             remote: None,
+            interface: None,
             capabilities_offered,
             negotiated: None,
             queue: None,

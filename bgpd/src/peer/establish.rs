@@ -40,7 +40,9 @@ impl Established {
 impl Driver {
     pub(super) async fn establish(&mut self, conn: ConnectionId, negotiated: Arc<Negotiated>) {
         let Some(connection) = self.connection(conn) else { return };
-        let (queue, local) = (Arc::clone(&connection.queue), addresses_beside(connection.local.ip()));
+        let queue = Arc::clone(&connection.queue);
+        let (local, interface) = addresses_beside(connection.local.ip());
+        self.cell.view().interface = interface;
         let source = self.source(&negotiated);
         info!(
             peer = %self.cell.address,

@@ -5,13 +5,13 @@ use std::net::{IpAddr, SocketAddrV6};
 use bgp_engine::export::LocalAddresses;
 use nix::ifaddrs::{InterfaceAddress, getifaddrs};
 
-/// The addresses of the interface that has `local`; at least `local` itself.
-pub(super) fn addresses_beside(local: IpAddr) -> LocalAddresses {
+/// The addresses of the interface that has `local`, at least `local` itself; and its name.
+pub(super) fn addresses_beside(local: IpAddr) -> (LocalAddresses, Option<String>) {
     let mut found = LocalAddresses::of(local);
     // Without the list of interfaces the connection's own address still serves its own family.
     let interfaces: Vec<(String, IpAddr)> = getifaddrs().map(|all| all.filter_map(entry).collect()).unwrap_or_default();
-    let name = interfaces.iter().find(|(_, address)| *address == local).map(|(name, _)| name);
-    for (_, address) in interfaces.iter().filter(|(interface, _)| Some(interface) == name) {
+    let name = interfaces.iter().find(|(_, address)| *address == local).map(|(name, _)| name.clone());
+    for (_, address) in interfaces.iter().filter(|(interface, _)| Some(interface) == name.as_ref()) {
         match address {
             IpAddr::V4(address) => found.v4 = found.v4.or(Some(*address)),
             IpAddr::V6(address) if address.is_unicast_link_local() => {
@@ -21,7 +21,7 @@ pub(super) fn addresses_beside(local: IpAddr) -> LocalAddresses {
             IpAddr::V6(address) => found.v6 = found.v6.or(Some(*address)),
         }
     }
-    found
+    (found, name)
 }
 
 fn entry(interface: InterfaceAddress) -> Option<(String, IpAddr)> {

@@ -28,7 +28,7 @@ use tracing::{error, warn};
 
 use self::groups::Groups;
 use super::fabric::Fabric;
-use super::handle::{Command, NeighborEvent};
+use super::handle::Command;
 use super::reads::Directory;
 use super::restart::Recorder;
 use super::rib_worker::RibControl;
@@ -163,7 +163,8 @@ impl Controller {
         let desired = self.desired.clone();
         let routes = desired.originate.clone();
         self.originate(routes.iter().map(|(prefix, route)| (*prefix, Some(route)))).await;
-        self.owners.declare_file(routes);
+        let declared = self.owners.declare_file(routes);
+        self.note_owners(declared.changes.keys());
         for range in desired.dynamic.values() {
             self.set_range_key(range.prefix, range.settings.md5_password.as_ref());
         }
@@ -236,7 +237,6 @@ impl Controller {
     fn forget(&mut self, address: IpAddr) {
         self.doors.close(address);
         self.directory.remove(address);
-        self.directory.tell(&NeighborEvent::Removed(address));
     }
 
     fn take_index(&mut self) -> PeerIndex {

@@ -17,6 +17,7 @@ use tracing::info;
 
 use super::group_worker::GroupControl;
 use super::rib_worker::RibControl;
+use super::watch::WatchMessage;
 use crate::observe::Latencies;
 
 /// Messages that may wait for one partition: with bursts of up to 128 KiB each this bounds what is decoded and not
@@ -60,7 +61,7 @@ pub(crate) struct Fabric {
     /// What budgets of peers have come to, for the controller.
     pub(crate) alarms: mpsc::UnboundedSender<Alarm>,
     /// Changes of watched Loc-RIBs.
-    pub(crate) watch: mpsc::Sender<AnyEmission>,
+    pub(crate) watch: mpsc::Sender<WatchMessage>,
     pub(crate) interner: Arc<Interner>,
     pub(crate) latencies: Latencies,
     /// When the speaker started: ages of routes count from here.

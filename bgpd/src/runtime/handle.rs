@@ -14,6 +14,8 @@ use bgp_wire::Family;
 use ipnet::IpNet;
 use tokio::sync::{mpsc, oneshot, watch};
 
+pub use super::change_log::{NotARevision, Revision};
+pub use super::reads::Place;
 use super::reads::Reads;
 use super::status::{NeighborStatus, Status};
 use crate::config::OnTerminate;
@@ -69,8 +71,8 @@ pub enum ResetKind {
 /// Which routes to list. Empty fields do not filter.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RouteFilter {
-    /// Only this family.
-    pub family: Option<Family>,
+    /// Only these families.
+    pub families: Vec<Family>,
     /// Only this prefix; with `longer` also those inside it.
     pub prefix: Option<IpNet>,
     /// Also prefixes that `prefix` covers.
@@ -83,6 +85,12 @@ pub struct RouteFilter {
     pub to: Option<IpAddr>,
     /// Only best paths (Loc-RIB).
     pub best_only: bool,
+    /// With `best_only`, also the paths that are as good as the best one.
+    pub multipath: bool,
+    /// Where to begin.
+    pub start: Place,
+    /// Most routes, but for those of the last destination.
+    pub size: Option<usize>,
 }
 
 /// One path, for people and programs.
@@ -110,6 +118,10 @@ pub struct RouteRecord {
     pub rejected: Option<String>,
     /// It is of a session that has ended (RFC 4724 §4.2).
     pub stale: bool,
+    /// Interface of the session, where the next hop is link-local.
+    pub interface: Option<String>,
+    /// Who originates it here.
+    pub owner: Option<OwnerName>,
 }
 
 /// Why the best path of a prefix is best, and who is told.
@@ -143,32 +155,80 @@ pub struct ExportVerdict {
     pub why: String,
 }
 
-/// A message of a route watch. Changes can come between the parts of the snapshot; the last word on a prefix counts.
+/// A part of a listing.
+#[derive(Debug, Clone, Default)]
+pub struct RoutePage {
+    /// Routes that match.
+    pub routes: Vec<RouteRecord>,
+    /// The page ends here and another one begins at this place.
+    pub next: Option<Place>,
+}
+
+/// What to watch of the Loc-RIB, and how. Empty fields do not filter.
 #[derive(Debug, Clone)]
-pub enum RouteEvent {
-    /// Part of the table as it was when the watch began.
+pub struct RouteWatch {
+    /// Only these families.
+    pub families: Vec<Family>,
+    /// Only this prefix; with `longer` also those inside it.
+    pub prefix: Option<IpNet>,
+    /// Also prefixes that `prefix` covers.
+    pub longer: bool,
+    /// All paths that are as good as the best one.
+    pub multipath: bool,
+    /// Only the changes since then.
+    pub from: Option<Revision>,
+    /// Longest silence.
+    pub heartbeat: Duration,
+}
+
+/// A message of a route watch.
+#[derive(Debug, Clone)]
+pub struct RouteEvent {
+    /// What it says.
+    pub said: WatchedRoutes,
+    /// Where the watch can go on, if it could from here.
+    pub revision: Option<Revision>,
+}
+
+/// What a route watch says. Changes can come between the parts of the snapshot; the last word on a prefix counts.
+#[derive(Debug, Clone)]
+pub enum WatchedRoutes {
+    /// Part of the table.
     Snapshot(Vec<RouteRecord>),
     /// The table is complete; what follows are changes.
     SnapshotEnd,
-    /// Best paths that are new or other ones than before.
+    /// Best paths that are new or other ones than before, all of a prefix together.
     Changed(Vec<RouteRecord>),
     /// Prefixes without a usable path from now on.
     Withdrawn(Family, Vec<IpNet>),
-    /// The watcher was too slow and changes were dropped: the watch ends here and must be started again.
-    Lagged,
+    /// Nothing has happened for a while.
+    Heartbeat,
+    /// A snapshot follows, and why.
+    Resync(String),
 }
 
-/// A message of a neighbor watch: the neighbor as it now is, or its end.
+/// A message of a neighbor watch.
 #[derive(Debug, Clone)]
-pub enum NeighborEvent {
+pub struct NeighborEvent {
+    /// What it says.
+    pub said: WatchedNeighbors,
+    /// Where the watch can go on, if it could from here.
+    pub revision: Option<Revision>,
+}
+
+/// What a neighbor watch says: a neighbor as it now is, or its end.
+#[derive(Debug, Clone)]
+pub enum WatchedNeighbors {
     /// State of a neighbor.
-    Status(Box<NeighborStatus>),
+    Status(Arc<NeighborStatus>),
     /// All neighbors have been said once.
     SnapshotEnd,
     /// The neighbor is gone.
     Removed(IpAddr),
-    /// The watcher was too slow: the watch ends here and must be started again.
-    Lagged,
+    /// Nothing has happened for a while.
+    Heartbeat,
+    /// A snapshot follows, and why.
+    Resync(String),
 }
 
 /// What a stream of an owner must know.
@@ -395,7 +455,7 @@ impl Handle {
     }
 
     /// Streams the routes that match, in slices. Dropping the receiver ends the walk.
-    pub fn routes(&self, filter: RouteFilter) -> mpsc::Receiver<Vec<RouteRecord>> {
+    pub fn routes(&self, filter: RouteFilter) -> mpsc::Receiver<RoutePage> {
         self.reads.routes(filter)
     }
 
@@ -407,14 +467,14 @@ impl Handle {
         self.reads.explain(prefix, to).await
     }
 
-    /// The Loc-RIB of the families, then its changes.
-    pub fn watch_routes(&self, families: Vec<Family>) -> mpsc::Receiver<RouteEvent> {
-        self.reads.watch_routes(families)
+    /// The Loc-RIB, then its changes. Dropping the receiver ends the watch.
+    pub fn watch_routes(&self, watch: RouteWatch) -> mpsc::Receiver<RouteEvent> {
+        self.reads.watch_routes(watch)
     }
 
-    /// All neighbors, then their changes of state.
-    pub fn watch_neighbors(&self) -> mpsc::Receiver<NeighborEvent> {
-        self.reads.watch_neighbors()
+    /// All neighbors, then their changes of state; or only the changes since a revision.
+    pub fn watch_neighbors(&self, from: Option<Revision>, heartbeat: Duration) -> mpsc::Receiver<NeighborEvent> {
+        self.reads.watch_neighbors(from, heartbeat)
     }
 
     /// Ends every session; returns when the NOTIFICATIONs are out. `Stop` is Cease / Administrative Shutdown, as a Hard

@@ -2,22 +2,28 @@
 
 mod directory;
 mod neighbor;
+mod neighbor_watch;
 mod record;
-mod routes;
+pub(super) mod routes;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
+use bgp_engine::attr::AttrRef;
+use bgp_engine::config::owners::OwnerName;
 use bgp_wire::Family;
+use bgp_wire::update::NextHop;
 use ipnet::IpNet;
 use tokio::sync::{mpsc, oneshot};
 
 pub(crate) use self::directory::Directory;
 use self::neighbor::status_of;
-pub(super) use self::record::{Emitted, emitted};
+pub use self::routes::Place;
+use super::change_log::Revision;
 use super::fabric::Fabric;
-use super::handle::{ControlError, Explanation, NeighborEvent, RouteEvent, RouteFilter, RouteRecord};
+use super::handle::{ControlError, Explanation, NeighborEvent, RouteEvent, RouteFilter, RoutePage, RouteWatch};
 use super::rib_worker::{CounterAnswer, CounterQuery, RibControl};
 use super::status::{NeighborStatus, PrefixCounts, TableCounts};
 use super::watch::{self, Subscribe};
@@ -40,8 +46,11 @@ impl Reads {
         Self { directory, fabric, subscriptions }
     }
 
-    /// Asks every partition the same; what a partition that has stopped would say is missing.
-    async fn ask_all<T>(&self, question: impl Fn(oneshot::Sender<T>) -> RibControl) -> Vec<T> {
+    /// Asks every partition the same; the answers come in their time.
+    pub(super) fn ask_all_later<T>(
+        &self,
+        question: impl Fn(oneshot::Sender<T>) -> RibControl,
+    ) -> Vec<oneshot::Receiver<T>> {
         let mut answers = Vec::new();
         for partition in &self.fabric.partitions {
             let (reply, answer) = oneshot::channel();
@@ -49,8 +58,13 @@ impl Reads {
                 answers.push(answer);
             }
         }
+        answers
+    }
+
+    /// Asks every partition the same; what a partition that has stopped would say is missing.
+    async fn ask_all<T>(&self, question: impl Fn(oneshot::Sender<T>) -> RibControl) -> Vec<T> {
         let mut said = Vec::new();
-        for answer in answers {
+        for answer in self.ask_all_later(question) {
             said.extend(answer.await);
         }
         said
@@ -119,7 +133,7 @@ impl Reads {
         all.into_iter().collect()
     }
 
-    pub(super) fn routes(&self, filter: RouteFilter) -> mpsc::Receiver<Vec<RouteRecord>> {
+    pub(super) fn routes(&self, filter: RouteFilter) -> mpsc::Receiver<RoutePage> {
         routes::stream(self.clone(), filter)
     }
 
@@ -127,29 +141,31 @@ impl Reads {
         routes::explain(self, prefix, to).await
     }
 
-    pub(super) fn watch_routes(&self, families: Vec<Family>) -> mpsc::Receiver<RouteEvent> {
-        let (events, receiver) = watch::queue();
-        let families = if families.is_empty() { FAMILIES.to_vec() } else { families };
+    pub(super) fn watch_routes(&self, wanted: RouteWatch) -> mpsc::Receiver<RouteEvent> {
+        let (subscribe, log) = oneshot::channel();
         let subscriptions = self.subscriptions.clone();
         tokio::spawn(async move {
             // When nobody takes it the daemon is stopping, and the receiver ends.
-            let _ = subscriptions.send(Subscribe { families, events }).await;
+            let _ = subscriptions.send(subscribe).await;
         });
-        receiver
+        watch::read(self.clone(), log, wanted)
     }
 
-    pub(super) fn watch_neighbors(&self) -> mpsc::Receiver<NeighborEvent> {
-        let (sender, receiver) = self.directory.watch();
-        let reads = self.clone();
-        tokio::spawn(async move {
-            for status in reads.neighbors().await {
-                // A watcher that has gone needs no snapshot.
-                if sender.send(NeighborEvent::Status(Box::new(status))).await.is_err() {
-                    return;
-                }
-            }
-            let _ = sender.send(NeighborEvent::SnapshotEnd).await;
-        });
-        receiver
+    pub(super) fn watch_neighbors(&self, from: Option<Revision>, heartbeat: Duration) -> mpsc::Receiver<NeighborEvent> {
+        neighbor_watch::read(self.clone(), from, heartbeat)
+    }
+
+    /// The interface of the session with a neighbor, where a next hop is of no use without it.
+    pub(super) fn interface_of(&self, from: Option<IpAddr>, attrs: &AttrRef) -> Option<String> {
+        let NextHop::V6 { global, link_local } = attrs.next_hop else { return None };
+        if link_local.is_none() && !global.is_unicast_link_local() {
+            return None;
+        }
+        self.directory.get(from?)?.view().interface.clone()
+    }
+
+    /// Who originates the route to a prefix.
+    pub(super) fn owner_of(&self, prefix: &IpNet) -> Option<OwnerName> {
+        self.directory.owner_of(prefix)
     }
 }

@@ -18,7 +18,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::fabric::{Fabric, RibMessage, Timed};
 use super::status::TableCounts;
-use super::watch::is_watched;
+use super::watch::{WatchMessage, is_watched};
 
 /// Destinations visited by one round of pending work (walks, removal of a lost peer's paths). Small enough that a
 /// live change waits for well under a millisecond.
@@ -26,19 +26,59 @@ const WORK_BUDGET: usize = 1024;
 
 /// What a partition is asked besides routes. None of it waits for room anywhere.
 pub(crate) enum RibControl {
-    AddGroup { group: GroupIndex, spec: ExportSpec },
-    RemoveGroup { group: GroupIndex },
-    Join { group: GroupIndex, member: Member },
-    Leave { group: GroupIndex, member: Member },
-    Credit { group: GroupIndex },
-    Refill { group: GroupIndex, member: Member, missed: AnyMissed },
-    Query { query: RouteQuery, cursor: Cursor, limit: usize, reply: oneshot::Sender<Slice> },
-    Explain { family: Family, prefix: IpNet, reply: oneshot::Sender<Option<Explanation>> },
-    Counters { asked: Vec<CounterQuery>, reply: oneshot::Sender<Vec<CounterAnswer>> },
-    Tables { families: Vec<Family>, reply: oneshot::Sender<Vec<TableCounts>> },
-    Awaited { families: Vec<Family>, reply: oneshot::Sender<Vec<IpAddr>> },
+    AddGroup {
+        group: GroupIndex,
+        spec: ExportSpec,
+    },
+    RemoveGroup {
+        group: GroupIndex,
+    },
+    Join {
+        group: GroupIndex,
+        member: Member,
+    },
+    Leave {
+        group: GroupIndex,
+        member: Member,
+    },
+    Credit {
+        group: GroupIndex,
+    },
+    Refill {
+        group: GroupIndex,
+        member: Member,
+        missed: AnyMissed,
+    },
+    Query {
+        query: RouteQuery,
+        cursor: Cursor,
+        limit: usize,
+        reply: oneshot::Sender<Slice>,
+    },
+    Explain {
+        family: Family,
+        prefix: IpNet,
+        reply: oneshot::Sender<Option<Explanation>>,
+    },
+    Counters {
+        asked: Vec<CounterQuery>,
+        reply: oneshot::Sender<Vec<CounterAnswer>>,
+    },
+    Tables {
+        families: Vec<Family>,
+        reply: oneshot::Sender<Vec<TableCounts>>,
+    },
+    Awaited {
+        families: Vec<Family>,
+        reply: oneshot::Sender<Vec<IpAddr>>,
+    },
     EndDeferral,
-    Reconfigure { router_id: Ipv4Addr, options: decision::Options },
+    Reconfigure {
+        router_id: Ipv4Addr,
+        options: decision::Options,
+    },
+    /// Answered by the watch task, behind all changes that were made so far.
+    Mark(oneshot::Sender<()>),
 }
 
 /// Whose counters, and of which group what was announced.
@@ -70,6 +110,8 @@ struct Worker {
     live: (usize, Option<Instant>),
     /// Route selection is put off after a restart (RFC 4724 §4.1).
     deferring: bool,
+    /// Marks that go out behind the emissions.
+    marks: Vec<oneshot::Sender<()>>,
 }
 
 /// Starts the thread of partition `index`.
@@ -92,7 +134,8 @@ pub(super) fn spawn(
         let mut partition = Partition::new(settings, Arc::clone(&fabric.interner));
         expected.iter().for_each(|(family, peers)| partition.defer(*family, peers));
         let deferring = partition.is_deferring();
-        let worker = Worker { partition, fabric, emissions: Vec::new(), live: (0, None), deferring };
+        let marks = Vec::new();
+        let worker = Worker { partition, fabric, emissions: Vec::new(), live: (0, None), deferring, marks };
         runtime.block_on(worker.run(input));
     })?;
     Ok(())
@@ -162,6 +205,7 @@ impl Worker {
             RibControl::Reconfigure { router_id, options } => {
                 partition.reconfigure(router_id, options, &mut self.emissions);
             }
+            RibControl::Mark(reply) => self.marks.push(reply),
             // Whoever asked a question may be gone; then the answer is dropped.
             RibControl::Query { query, cursor, limit, reply } => {
                 drop(reply.send(partition.query(&query, cursor, limit)));
@@ -183,11 +227,14 @@ impl Worker {
             let group = emission.group();
             // An owner ends only with the daemon.
             if is_watched(group) {
-                let _ = self.fabric.watch.send(emission).await;
+                let _ = self.fabric.watch.send(WatchMessage::Emission(emission)).await;
             } else {
                 let read = read.filter(|_| at < live);
                 let _ = self.fabric.group(group).data.send(Timed { emission, read }).await;
             }
+        }
+        for mark in self.marks.drain(..) {
+            let _ = self.fabric.watch.send(WatchMessage::Mark(mark)).await;
         }
     }
 }

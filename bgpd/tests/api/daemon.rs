@@ -56,8 +56,20 @@ impl Daemon {
         std::fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
     }
 
+    pub(crate) async fn status(&self) -> v1::GetStatusResponse {
+        let mut client = StatusServiceClient::new(self.connect().await);
+        client.get(v1::GetStatusRequest {}).await.expect("bgpd answers").into_inner()
+    }
+
+    /// Octets of memory that the process has.
+    pub(crate) fn memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("the kernel says it");
+        line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
+    }
+
     pub(crate) async fn routes(&self) -> RouteServiceClient<Channel> {
-        RouteServiceClient::new(self.connect().await)
+        RouteServiceClient::new(self.connect().await).max_decoding_message_size(usize::MAX)
     }
 }
 
@@ -86,4 +98,10 @@ pub(crate) async fn wait_until<F: Future<Output = bool>>(what: &str, condition: 
         assert!(Instant::now() < deadline, "{what}: not in {PATIENCE:?}");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
+}
+
+/// A TCP port of 127.0.0.1 that nobody listens on.
+pub(crate) fn free_port() -> u16 {
+    let socket = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    socket.local_addr().expect("it has an address").port()
 }

@@ -3,3 +3,7 @@
 mod daemon;
 mod metrics;
 mod owners;
+mod random;
+mod speaker;
+mod stream;
+mod watch;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bgp_wire::update::PathKey;
 
 use super::Context;
-use super::decision::{Candidate, Options, Standing, select};
+use super::decision::{Candidate, Options, Standing, equals, select};
 use super::destination::{Destination, Path};
 use super::peers::Peers;
 use super::table::{Located, Scratch, Table};
@@ -213,7 +213,7 @@ impl<N: Routed> Table<N> {
         destination.dirty = false;
         elect(destination, context.peers, context.decision, &mut self.scratch);
         for column in self.columns.iter_mut().flatten() {
-            column.update(position, destination, context.peers);
+            column.update(position, destination, context.peers, context.decision, &mut self.scratch);
         }
         if destination.is_vacant() {
             self.destinations.remove(position);
@@ -250,6 +250,25 @@ fn elect<K>(destination: &mut Destination<K>, peers: &Peers, options: Options, s
     if let Some(best) = best {
         destination.paths.as_mut_slice().swap(0, best);
     }
+}
+
+/// Positions of the usable paths that are as good as the best one; none if there is no best path.
+pub(super) fn equal_paths<'s, K>(
+    destination: &Destination<K>,
+    peers: &Peers,
+    options: Options,
+    scratch: &'s mut Scratch,
+) -> impl Iterator<Item = usize> + 's {
+    scratch.left.clear();
+    if destination.has_best && destination.paths.as_slice().len() > 1 {
+        line_up(destination, peers, scratch);
+        equals(&scratch.candidates, options, &mut scratch.left);
+    } else if destination.has_best {
+        scratch.positions.clear();
+        scratch.positions.push(0);
+        scratch.left.push(0);
+    }
+    scratch.left.iter().map(|&candidate| scratch.positions[candidate])
 }
 
 /// Fills `scratch` with the usable paths as candidates and their positions among all paths.

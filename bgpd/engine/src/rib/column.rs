@@ -3,9 +3,11 @@
 use bgp_wire::update::PathKey;
 
 use super::Context;
+use super::apply::equal_paths;
+use super::decision::Options;
 use super::destination::{Destination, Path, Slot, Told};
 use super::peers::{Peers, position};
-use super::table::{Located, Table};
+use super::table::{Located, Scratch, Table};
 use super::walk::Walk;
 use crate::attr::AttrRef;
 use crate::export::ExportSpec;
@@ -43,10 +45,21 @@ impl<N: Routed> Column<N> {
 
     /// Compares what the group was told of a destination with what it should be told now.
     /// Says whether anything changed.
-    pub(super) fn update(&mut self, position: u32, destination: &mut Destination<N::Key>, peers: &Peers) -> bool {
+    pub(super) fn update(
+        &mut self,
+        position: u32,
+        destination: &mut Destination<N::Key>,
+        peers: &Peers,
+        options: Options,
+        scratch: &mut Scratch,
+    ) -> bool {
         let before = self.changes.len();
         if self.removed {
             return false;
+        }
+        if self.spec.is_loc_rib() {
+            self.update_equals(position, destination, peers, options, scratch);
+            return self.changes.len() > before;
         }
         if self.spec.add_path() {
             self.update_all(position, destination, peers);
@@ -55,6 +68,43 @@ impl<N: Routed> Column<N> {
             self.tell(position, destination, 0, new);
         }
         self.changes.len() > before
+    }
+
+    /// The Loc-RIB: the best path has identifier 0, those as good as it have their local ones. When one changes, all of
+    /// them are told, so that whoever listens knows the whole set.
+    fn update_equals(
+        &mut self,
+        position: u32,
+        destination: &mut Destination<N::Key>,
+        peers: &Peers,
+        options: Options,
+        scratch: &mut Scratch,
+    ) {
+        let before = self.changes.len();
+        let best = destination.best().and_then(|path| self.exported(path, peers));
+        let others = equal_paths(destination, peers, options, scratch).filter(|&at| at != 0);
+        let others = others.map(|at| &destination.paths.as_slice()[at]);
+        let others: Vec<_> = others.filter_map(|path| Some((path.local_id, self.exported(path, peers)?))).collect();
+        let gone = destination.told.of(self.slot).map(|told| told.path_id);
+        let gone = gone.filter(|id| *id != 0 && others.iter().all(|(local_id, _)| local_id != id));
+        for path_id in gone.collect::<Vec<_>>() {
+            self.tell(position, destination, path_id, None);
+        }
+        self.tell(position, destination, 0, best);
+        for (local_id, new) in others {
+            self.tell(position, destination, local_id, Some(new));
+        }
+        let said = before..self.changes.len();
+        if said.is_empty() {
+            return;
+        }
+        for told in destination.told.of(self.slot) {
+            let is_said = |change: &Change<N>| change.key.path_id == u32::from(told.path_id);
+            if !self.changes[said.clone()].iter().any(is_said) {
+                let again = repeat::<N>(destination.key, position, told, peers);
+                self.changes.push(again);
+            }
+        }
     }
 
     /// ADD-PATH (RFC 7911): every usable path is told under its local identifier.

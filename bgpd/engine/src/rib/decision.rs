@@ -162,6 +162,14 @@ pub fn select(
     Some(Selection { best, reason: round.reason })
 }
 
+/// Leaves in `left` the candidates that are as good as the best one but for what only breaks ties: router ID (RFC 4271
+/// §9.1.2.2(f)), CLUSTER_LIST, address and path identifier. Traffic may be spread over them.
+pub fn equals(candidates: &[Candidate], options: Options, left: &mut Vec<usize>) {
+    left.clear();
+    left.extend(0..candidates.len());
+    Round { candidates, left, reason: Reason::OnlyPath, lost: |_, _| {} }.preference(options);
+}
+
 /// Candidates still in the race.
 struct Round<'a, F> {
     candidates: &'a [Candidate],
@@ -172,6 +180,16 @@ struct Round<'a, F> {
 
 impl<F: FnMut(usize, Reason)> Round<'_, F> {
     fn run(&mut self, incumbent: Option<usize>, options: Options) {
+        self.preference(options);
+        self.incumbent(incumbent);
+        self.lowest(Reason::RouterId, |path| path.router_id);
+        self.lowest(Reason::ClusterListLength, |path| path.cluster_list_len);
+        self.lowest(Reason::PeerAddress, |path| path.address);
+        self.lowest(Reason::PathId, |path| (path.path_id, path.peer));
+    }
+
+    /// The rules that say which paths are better, before those that only break ties.
+    fn preference(&mut self, options: Options) {
         self.lowest(Reason::LongLivedStale, |path| path.long_lived_stale);
         self.lowest(Reason::LocalPref, |path| u32::MAX - path.local_pref);
         self.lowest(Reason::Local, |path| path.kind != SourceKind::Local);
@@ -183,11 +201,6 @@ impl<F: FnMut(usize, Reason)> Round<'_, F> {
             self.lowest_med_per_neighbor_as();
         }
         self.lowest(Reason::External, |path| !path.is_external());
-        self.incumbent(incumbent);
-        self.lowest(Reason::RouterId, |path| path.router_id);
-        self.lowest(Reason::ClusterListLength, |path| path.cluster_list_len);
-        self.lowest(Reason::PeerAddress, |path| path.address);
-        self.lowest(Reason::PathId, |path| (path.path_id, path.peer));
     }
 
     /// Keeps the candidates with the lowest `rank`.
@@ -337,6 +350,22 @@ mod tests {
             ..Digest::default()
         };
         Standing::new(&digest, path.kind)
+    }
+
+    #[test]
+    fn only_tie_breakers_stand_between_equal_paths() {
+        let equals = |paths: &[Candidate]| {
+            let mut left = Vec::new();
+            equals(paths, Options::default(), &mut left);
+            left
+        };
+        let (one, other) = (path(1, 65_001, 0), path(2, 65_002, 0));
+        assert_eq!(equals(&[one, other]), [0, 1]);
+        assert_eq!(equals(&[Candidate { local_pref: 50, ..one }, other]), [1]);
+        assert_eq!(equals(&[one, Candidate { as_path_len: 2, ..other }]), [0]);
+        assert_eq!(equals(&[one, Candidate { cluster_list_len: 2, ..other }]), [0, 1]);
+        assert_eq!(equals(&[path(1, 65_001, 7), path(2, 65_001, 5), path(3, 65_002, 9)]), [1, 2]);
+        assert_eq!(equals(&[]), [0usize; 0]);
     }
 
     proptest! {

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use bgp_wire::Family;
 use ipnet::IpNet;
 
-use super::apply::line_up;
+use super::apply::{equal_paths, line_up};
 use super::decision::{Options, Reason, select};
 use super::destination::{Destination, Path};
 use super::peers::{Peers, position};
@@ -29,6 +29,10 @@ pub struct RouteQuery {
     pub to: Option<(GroupIndex, PeerIndex)>,
     /// Only best paths.
     pub best_only: bool,
+    /// With `best_only`, also the paths that are as good as the best one.
+    pub multipath: bool,
+    /// The slice ends with the destination that makes it this many routes.
+    pub routes_max: usize,
 }
 
 /// Which destinations a prefix in a query stands for.
@@ -48,13 +52,36 @@ impl RouteQuery {
     /// All routes of a family.
     #[must_use]
     pub fn all(family: Family) -> Self {
-        Self { family, prefix: None, scope: Scope::Exact, from: None, to: None, best_only: false }
+        Self {
+            family,
+            prefix: None,
+            scope: Scope::Exact,
+            from: None,
+            to: None,
+            best_only: false,
+            multipath: false,
+            routes_max: usize::MAX,
+        }
     }
 }
 
 /// Where to go on; starts at the default.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Cursor(u32);
+
+impl Cursor {
+    /// The cursor as a number, for whoever keeps it elsewhere.
+    #[must_use]
+    pub fn position(self) -> u32 {
+        self.0
+    }
+
+    /// The cursor that was this number.
+    #[must_use]
+    pub fn at(position: u32) -> Self {
+        Self(position)
+    }
+}
 
 /// A part of an answer.
 #[derive(Debug, Clone, Default)]
@@ -103,23 +130,29 @@ impl<N: Routed> Table<N> {
         options: Options,
     ) -> Slice {
         let mut slice = Slice::default();
-        let mut view = |position: u32| {
-            self.view(self.destinations.at(position), query, peers, options, &mut slice.routes);
+        let view = |position: u32, routes: &mut Vec<RouteView>| {
+            self.view(self.destinations.at(position), query, peers, options, routes);
         };
         match (query.prefix, query.scope) {
-            (Some(prefix), Scope::Exact) => self.find_prefix(prefix).into_iter().for_each(view),
+            (Some(prefix), Scope::Exact) => {
+                self.find_prefix(prefix).into_iter().for_each(|position| view(position, &mut slice.routes));
+            }
             (Some(prefix), Scope::Covering) => {
                 let covering = covering(prefix).filter_map(|prefix| self.find_prefix(prefix));
-                covering.for_each(view);
+                covering.for_each(|position| view(position, &mut slice.routes));
             }
             (within, _) => {
                 let positions = self.destinations.positions();
                 let limit = u32::try_from(limit.max(1)).unwrap_or(u32::MAX);
-                let end = cursor.0.saturating_add(limit).min(positions);
+                let mut end = cursor.0.saturating_add(limit).min(positions);
                 for position in cursor.0..end {
-                    let prefix = N::prefix(&self.destinations.at(position).key);
-                    if within.is_none_or(|within| within.contains(&prefix)) {
-                        view(position);
+                    let destination = self.destinations.at(position);
+                    if within.is_none_or(|within| within.contains(&N::prefix(&destination.key))) {
+                        view(position, &mut slice.routes);
+                    }
+                    if slice.routes.len() >= query.routes_max {
+                        end = position + 1;
+                        break;
                     }
                 }
                 slice.next = (end < positions).then_some(Cursor(end));
@@ -141,6 +174,11 @@ impl<N: Routed> Table<N> {
             return;
         }
         let wanted = |path: &&Path| query.from.is_none_or(|peer| path.peer == peer);
+        let mut scratch = Scratch::default();
+        let equals: Vec<usize> = match query.multipath {
+            true => equal_paths(destination, peers, options, &mut scratch).collect(),
+            false => Vec::new(),
+        };
         let reason = || {
             let mut scratch = Scratch::default();
             let incumbent = line_up(destination, peers, &mut scratch);
@@ -149,7 +187,7 @@ impl<N: Routed> Table<N> {
         };
         for (at, path) in destination.paths.as_slice().iter().enumerate() {
             let best = at == 0 && destination.has_best;
-            if wanted(&path) && (best || !query.best_only) {
+            if wanted(&path) && (best || !query.best_only || equals.contains(&at)) {
                 let reason = if best { reason() } else { None };
                 out.push(self.view_path(destination, path, best, reason, peers));
             }

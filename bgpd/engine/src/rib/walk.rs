@@ -115,7 +115,7 @@ impl<N: Routed> Table<N> {
 
     /// One slice of one walk that has a credit; returns how many destinations were visited.
     pub(super) fn walk_slice(&mut self, budget: usize, context: &mut Context<'_>) -> usize {
-        let Self { columns, destinations, .. } = self;
+        let Self { columns, destinations, scratch, .. } = self;
         let Some(column) = columns.iter_mut().flatten().find(|column| column.walk.is_ready()) else {
             return 0;
         };
@@ -127,7 +127,7 @@ impl<N: Routed> Table<N> {
         for position in visited {
             let destination = destinations.at_mut(position);
             // A change is told to all; what stayed as it was, only to those who walk.
-            if !column.update(position, destination, context.peers) && !members.is_empty() {
+            if !column.update(position, destination, context.peers, context.decision, scratch) && !members.is_empty() {
                 let told = destination.told.of(column.slot);
                 repeated.extend(told.map(|told| repeat::<N>(destination.key, position, told, context.peers)));
             }

@@ -84,6 +84,7 @@ impl Controller {
     /// Originates what a declaration changed, and tells the owners that it concerns.
     async fn declared(&mut self, declared: Declared) {
         self.originate(declared.changes.iter().map(|(prefix, route)| (*prefix, route.as_ref()))).await;
+        self.note_owners(declared.changes.keys());
         for (prefix, route) in declared.changes {
             match route {
                 Some(route) => drop(self.desired.originate.insert(prefix, route)),
@@ -91,6 +92,11 @@ impl Controller {
             }
         }
         self.tell_owners(declared.concerned.iter());
+    }
+
+    /// Lets the API know who originates prefixes now.
+    pub(super) fn note_owners<'a>(&self, changed: impl Iterator<Item = &'a IpNet>) {
+        self.directory.set_owners(changed.map(|prefix| (*prefix, self.owners.holder(prefix).cloned())));
     }
 
     pub(super) fn tell_owners<'a>(&self, concerned: impl Iterator<Item = &'a OwnerName>) {

@@ -1,10 +1,10 @@
 //! From a plan to what runs: every step is checked before the first one is taken.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use bgp_engine::config::owners::{OwnerName, Owners};
+use bgp_engine::config::owners::{Declared, Owners};
 use bgp_engine::config::{self, Desired, DynamicNeighbors, Global, Impact, Neighbor, Step};
 use bgp_wire::Notification;
 use bgp_wire::notification::CeaseSubcode;
@@ -22,10 +22,11 @@ use crate::peer::socket;
 impl Controller {
     /// Makes what a file says what runs. When a step cannot be taken, none is.
     pub(super) async fn apply(&mut self, file: Desired) -> Result<Vec<Step>, ControlError> {
-        let (wanted, owners, concerned) = self.with_owners(file);
+        let (wanted, owners, declared) = self.with_owners(file);
         let steps = self.carry_out(wanted).await?;
         self.owners = owners;
-        self.tell_owners(concerned.iter());
+        self.note_owners(declared.changes.keys());
+        self.tell_owners(declared.concerned.iter());
         Ok(steps)
     }
 
@@ -34,12 +35,12 @@ impl Controller {
         config::plan(&self.desired, &self.with_owners(file).0)
     }
 
-    /// What a file says together with what else is declared, and which owners that concerns.
-    fn with_owners(&self, mut file: Desired) -> (Desired, Owners, BTreeSet<OwnerName>) {
+    /// What a file says together with what else is declared, and what that changes for owners.
+    fn with_owners(&self, mut file: Desired) -> (Desired, Owners, Declared) {
         let mut owners = self.owners.clone();
         let declared = owners.declare_file(std::mem::take(&mut file.originate));
         file.originate = owners.originated();
-        (file, owners, declared.concerned)
+        (file, owners, declared)
     }
 
     pub(super) async fn carry_out(&mut self, wanted: Desired) -> Result<Vec<Step>, ControlError> {

@@ -1,26 +1,34 @@
-//! All neighbors' cells, and the watchers of their changes.
+//! All neighbors' cells and the log of their changes, and who originates routes.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
+use bgp_engine::config::owners::OwnerName;
 use bgp_engine::id::PeerIndex;
-use tokio::sync::mpsc;
-use tokio::sync::mpsc::error::TrySendError;
+use ipnet::IpNet;
 
-use super::super::handle::NeighborEvent;
 use super::neighbor::status_of;
+use super::neighbor_watch::{BOUNDS, NeighborChange, NeighborLog};
 use crate::peer::NeighborCell;
 
-/// Events that may wait for one watcher; one that is further behind is told so and dropped.
-const WATCH_QUEUE: usize = 4096;
-
 /// What the API may read without asking anybody.
-#[derive(Default)]
 pub(crate) struct Directory {
     cells: RwLock<BTreeMap<IpAddr, Arc<NeighborCell>>>,
     addresses: RwLock<HashMap<PeerIndex, IpAddr>>,
-    watchers: Mutex<Vec<mpsc::Sender<NeighborEvent>>>,
+    owners: RwLock<HashMap<IpNet, OwnerName>>,
+    log: NeighborLog,
+}
+
+impl Default for Directory {
+    fn default() -> Self {
+        Self {
+            cells: RwLock::default(),
+            addresses: RwLock::default(),
+            owners: RwLock::default(),
+            log: NeighborLog::new(BOUNDS),
+        }
+    }
 }
 
 impl Directory {
@@ -32,12 +40,13 @@ impl Directory {
     }
 
     /// The address of a peer that routes came from, also shortly after it has gone; `None` for this speaker itself.
-    pub(super) fn address_of(&self, peer: PeerIndex) -> Option<IpAddr> {
+    pub(in crate::runtime) fn address_of(&self, peer: PeerIndex) -> Option<IpAddr> {
         self.addresses.read().unwrap_or_else(PoisonError::into_inner).get(&peer).copied()
     }
 
     pub(crate) fn remove(&self, address: IpAddr) {
         self.cells.write().unwrap_or_else(PoisonError::into_inner).remove(&address);
+        self.log.append([NeighborChange::Removed(address)]);
     }
 
     pub(super) fn get(&self, address: IpAddr) -> Option<Arc<NeighborCell>> {
@@ -49,34 +58,28 @@ impl Directory {
         self.cells.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
-    /// Tells the watchers of a neighbor's new state.
+    /// Writes down a neighbor's new state.
     pub(crate) fn announce(&self, cell: &NeighborCell) {
-        if !self.watchers().is_empty() {
-            self.tell(&NeighborEvent::Status(Box::new(status_of(cell, None))));
+        self.log.append([NeighborChange::Status(Arc::new(status_of(cell, None)))]);
+    }
+
+    /// What has changed, for watchers.
+    pub(super) fn log(&self) -> &NeighborLog {
+        &self.log
+    }
+
+    /// Notes who originates routes; `None` for prefixes that are not originated any more.
+    pub(crate) fn set_owners(&self, changes: impl IntoIterator<Item = (IpNet, Option<OwnerName>)>) {
+        let mut owners = self.owners.write().unwrap_or_else(PoisonError::into_inner);
+        for (prefix, owner) in changes {
+            match owner {
+                Some(owner) => drop(owners.insert(prefix, owner)),
+                None => drop(owners.remove(&prefix)),
+            }
         }
     }
 
-    /// Tells the watchers; one that has no room gets `Lagged` as its last event.
-    pub(crate) fn tell(&self, event: &NeighborEvent) {
-        // One slot is kept back for `Lagged`, see `watch`.
-        self.watchers().retain(|watcher| {
-            if watcher.capacity() > 1 {
-                return !matches!(watcher.try_send(event.clone()), Err(TrySendError::Closed(_)));
-            }
-            // The watcher may be gone, which is what it would be told.
-            let _ = watcher.try_send(NeighborEvent::Lagged);
-            false
-        });
-    }
-
-    /// Registers a watcher; changes from now on go to it.
-    pub(super) fn watch(&self) -> (mpsc::Sender<NeighborEvent>, mpsc::Receiver<NeighborEvent>) {
-        let (sender, receiver) = mpsc::channel(WATCH_QUEUE);
-        self.watchers().push(sender.clone());
-        (sender, receiver)
-    }
-
-    fn watchers(&self) -> MutexGuard<'_, Vec<mpsc::Sender<NeighborEvent>>> {
-        self.watchers.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn owner_of(&self, prefix: &IpNet) -> Option<OwnerName> {
+        self.owners.read().unwrap_or_else(PoisonError::into_inner).get(prefix).cloned()
     }
 }

@@ -1,6 +1,8 @@
 //! Route listings and explanations.
 
+use std::fmt;
 use std::net::IpAddr;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use bgp_engine::id::PeerIndex;
@@ -11,7 +13,9 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{FAMILIES, Reads, record};
 use crate::peer::NeighborCell;
-use crate::runtime::handle::{Candidate, ControlError, Explanation, ExportVerdict, RouteFilter, RouteRecord};
+use crate::runtime::handle::{
+    Candidate, ControlError, Explanation, ExportVerdict, RouteFilter, RoutePage, RouteRecord,
+};
 use crate::runtime::rib_worker::RibControl;
 
 /// Destinations that a partition visits for one slice: some tens of microseconds of its time.
@@ -19,58 +23,124 @@ const SLICE: usize = 512;
 /// Slices that may wait for a reader; the walk goes on at the reader's pace.
 const QUEUE: usize = 8;
 
+/// A place in a listing: where a page ended and the next one begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Place {
+    family: usize,
+    partition: usize,
+    cursor: Cursor,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}-{}", self.family, self.partition, self.cursor.position())
+    }
+}
+
+/// A text is not a place in a listing.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("not a token, expected one that a page ended with")]
+pub struct NotAPlace;
+
+impl FromStr for Place {
+    type Err = NotAPlace;
+
+    fn from_str(text: &str) -> Result<Self, NotAPlace> {
+        let mut numbers = text.split('-').map(str::parse::<u32>);
+        match (numbers.next(), numbers.next(), numbers.next(), numbers.next()) {
+            (Some(Ok(family)), Some(Ok(partition)), Some(Ok(cursor)), None) => {
+                Ok(Self { family: family as usize, partition: partition as usize, cursor: Cursor::at(cursor) })
+            }
+            _ => Err(NotAPlace),
+        }
+    }
+}
+
 /// Walks the tables in a task of its own.
-pub(super) fn stream(reads: Reads, filter: RouteFilter) -> mpsc::Receiver<Vec<RouteRecord>> {
+pub(super) fn stream(reads: Reads, filter: RouteFilter) -> mpsc::Receiver<RoutePage> {
     let (sender, receiver) = mpsc::channel(QUEUE);
     tokio::spawn(async move {
+        let mut walk = Walk::new(&reads, &filter);
         if filter.covering {
-            return longest_match(reads, filter, sender).await;
+            let routes = longest_match(walk).await;
+            // A reader that has gone needs no answer.
+            let _ = sender.send(RoutePage { routes, next: None }).await;
+            return;
         }
-        for family in families(&filter) {
-            let Some(query) = query(&reads, &filter, family) else { continue };
-            for partition in 0..reads.fabric.partitions.len() {
-                if walk(&reads, partition, &query, &sender).await.is_none() {
-                    return;
-                }
+        while let Some(routes) = walk.next().await {
+            if sender.send(RoutePage { routes, next: None }).await.is_err() {
+                return;
             }
+        }
+        if let Some(next) = walk.next_page() {
+            let _ = sender.send(RoutePage { routes: Vec::new(), next: Some(next) }).await;
         }
     });
     receiver
 }
 
-/// Partitions hold different lengths, so each has its own longest match: the longest of them is the answer.
-async fn longest_match(reads: Reads, filter: RouteFilter, sender: mpsc::Sender<Vec<RouteRecord>>) {
-    let (collect, mut collected) = mpsc::channel(QUEUE);
-    let walks = async {
-        for family in families(&filter) {
-            let Some(query) = query(&reads, &filter, family) else { continue };
-            for partition in 0..reads.fabric.partitions.len() {
-                // What a partition that has stopped would say is missing.
-                let _ = walk(&reads, partition, &query, &collect).await;
+/// A walk through the tables for what matches, up to the size of a page.
+pub(in crate::runtime) struct Walk<'a> {
+    reads: &'a Reads,
+    filter: &'a RouteFilter,
+    families: Vec<Family>,
+    place: Place,
+    left: usize,
+}
+
+impl<'a> Walk<'a> {
+    pub(in crate::runtime) fn new(reads: &'a Reads, filter: &'a RouteFilter) -> Self {
+        let left = filter.size.unwrap_or(usize::MAX);
+        Self { reads, filter, families: families(filter), place: filter.start, left }
+    }
+
+    /// The next routes; `None` at the end of the page, and when the daemon stops.
+    pub(in crate::runtime) async fn next(&mut self) -> Option<Vec<RouteRecord>> {
+        let reads = self.reads;
+        while self.left > 0 {
+            let &family = self.families.get(self.place.family)?;
+            let query = query(reads, self.filter, family);
+            let Some(query) = query.filter(|_| self.place.partition < reads.fabric.partitions.len()) else {
+                self.place = Place { family: self.place.family + 1, ..Place::default() };
+                continue;
+            };
+            let query = RouteQuery { routes_max: self.left, ..query };
+            let slice = ask(reads, self.place.partition, &query, self.place.cursor).await?;
+            self.left = self.left.saturating_sub(slice.routes.len());
+            self.place = match slice.next {
+                Some(cursor) => Place { cursor, ..self.place },
+                None => Place { partition: self.place.partition + 1, cursor: Cursor::default(), ..self.place },
+            };
+            if !slice.routes.is_empty() {
+                let now = reads.fabric.uptime_seconds();
+                let records = slice.routes.into_iter().map(|view| record::of_view(reads, family, view, now));
+                return Some(records.collect());
             }
         }
-        drop(collect);
-    };
-    let gather = async {
-        let mut all = Vec::new();
-        while let Some(records) = collected.recv().await {
-            all.extend(records);
-        }
-        all
-    };
-    let ((), mut all) = tokio::join!(walks, gather);
+        None
+    }
+
+    /// Where the next page begins, if there may be one.
+    fn next_page(&self) -> Option<Place> {
+        (self.place.family < self.families.len()).then_some(self.place)
+    }
+}
+
+/// Partitions hold different lengths, so each has its own longest match: the longest of them is the answer.
+async fn longest_match(mut walk: Walk<'_>) -> Vec<RouteRecord> {
+    let mut all = Vec::new();
+    while let Some(records) = walk.next().await {
+        all.extend(records);
+    }
     let longest = all.iter().map(|record| record.prefix.prefix_len()).max();
     all.retain(|record| Some(record.prefix.prefix_len()) == longest);
-    // A reader that has gone needs no answer.
-    let _ = sender.send(all).await;
+    all
 }
 
 fn families(filter: &RouteFilter) -> Vec<Family> {
     let by_prefix = filter.prefix.map(family_of);
-    FAMILIES
-        .into_iter()
-        .filter(|f| filter.family.is_none_or(|w| w == *f) && by_prefix.is_none_or(|w| w == *f))
-        .collect()
+    let wanted = |family: &Family| filter.families.is_empty() || filter.families.contains(family);
+    FAMILIES.into_iter().filter(|f| wanted(f) && by_prefix.is_none_or(|w| w == *f)).collect()
 }
 
 fn family_of(prefix: IpNet) -> Family {
@@ -93,33 +163,12 @@ fn query(reads: &Reads, filter: &RouteFilter, family: Family) -> Option<RouteQue
         (false, true) => Scope::Longer,
         (false, false) => Scope::Exact,
     };
-    Some(RouteQuery { family, prefix: filter.prefix, scope, from, to, best_only: filter.best_only })
+    let RouteFilter { prefix, best_only, multipath, .. } = *filter;
+    Some(RouteQuery { family, prefix, scope, from, to, best_only, multipath, routes_max: usize::MAX })
 }
 
 fn group_of(cell: &NeighborCell, family: Family) -> Option<bgp_engine::id::GroupIndex> {
     cell.memberships().into_iter().find(|(of, _)| *of == family).map(|(_, group)| group)
-}
-
-/// One partition from beginning to end; `None` when the reader has gone or the daemon stops.
-async fn walk(
-    reads: &Reads,
-    partition: usize,
-    query: &RouteQuery,
-    sender: &mpsc::Sender<Vec<RouteRecord>>,
-) -> Option<()> {
-    let mut cursor = Cursor::default();
-    loop {
-        let slice = ask(reads, partition, query, cursor).await?;
-        let now = reads.fabric.uptime_seconds();
-        let records: Vec<_> = slice.routes.into_iter().map(|view| record::of_view(query.family, view, now)).collect();
-        if !records.is_empty() {
-            sender.send(records).await.ok()?;
-        }
-        match slice.next {
-            Some(next) => cursor = next,
-            None => return Some(()),
-        }
-    }
 }
 
 async fn ask(reads: &Reads, partition: usize, query: &RouteQuery, cursor: Cursor) -> Option<Slice> {
@@ -147,7 +196,7 @@ pub(super) async fn explain(reads: &Reads, prefix: IpNet, to: Option<IpAddr>) ->
     let exports = only.iter().filter_map(|cell| export_of(cell, family, &found)).collect();
     let candidates = found.candidates.into_iter().map(|candidate| Candidate {
         verdict: candidate.verdict.to_string(),
-        route: record::of_view(family, candidate.route, now),
+        route: record::of_view(reads, family, candidate.route, now),
     });
     Ok(Explanation { prefix: found.prefix, candidates: candidates.collect(), exports })
 }

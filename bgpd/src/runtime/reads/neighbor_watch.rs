@@ -1,0 +1,126 @@
+//! One reader of the neighbors: all of them as they are, then the log of their changes.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::sleep;
+
+use super::Reads;
+use crate::runtime::change_log::{Bounds, ChangeLog, Lost, Revision, Weigh};
+use crate::runtime::handle::{NeighborEvent, WatchedNeighbors};
+use crate::runtime::status::NeighborStatus;
+
+/// What the log remembers.
+pub(super) const BOUNDS: Bounds = Bounds { entries: 4096, weight: 8 << 20 };
+/// Events that may wait for whoever listens.
+const QUEUE: usize = 16;
+/// Octets of changes that are taken from the log at a time.
+const WEIGHT: usize = 64 << 10;
+
+/// A neighbor has changed.
+#[derive(Clone)]
+pub(super) enum NeighborChange {
+    Status(Arc<NeighborStatus>),
+    Removed(IpAddr),
+}
+
+pub(super) type NeighborLog = ChangeLog<NeighborChange>;
+
+impl Weigh for NeighborChange {
+    fn weight(&self) -> usize {
+        match self {
+            // Capabilities and texts come on top.
+            Self::Status(_) => size_of::<NeighborStatus>() + 1024,
+            Self::Removed(_) => size_of::<Self>(),
+        }
+    }
+}
+
+/// Starts a reader.
+pub(super) fn read(reads: Reads, from: Option<Revision>, heartbeat: Duration) -> mpsc::Receiver<NeighborEvent> {
+    let (events, receiver) = mpsc::channel(QUEUE);
+    tokio::spawn(async move {
+        // It ends when nobody listens any more.
+        let _ = Reader { reads, heartbeat, events }.run(from).await;
+    });
+    receiver
+}
+
+struct Reader {
+    reads: Reads,
+    heartbeat: Duration,
+    events: mpsc::Sender<NeighborEvent>,
+}
+
+/// Nobody listens any more.
+struct Gone;
+
+impl Reader {
+    async fn run(&self, from: Option<Revision>) -> Result<(), Gone> {
+        let log = self.reads.directory.log();
+        let mut at = match from {
+            Some(revision) => match log.read(revision, None, 0) {
+                Ok(_) => revision,
+                Err(lost) => self.resync(lost).await?,
+            },
+            None => self.snapshot().await?,
+        };
+        loop {
+            match log.read(at, None, WEIGHT) {
+                Err(lost) => at = self.resync(lost).await?,
+                Ok(stretch) if stretch.changes.is_empty() => tokio::select! {
+                    () = log.grown(at) => {}
+                    () = self.events.closed() => return Err(Gone),
+                    () = sleep(self.heartbeat) => self.send(WatchedNeighbors::Heartbeat, Some(at)).await?,
+                },
+                Ok(stretch) => {
+                    at = stretch.at;
+                    self.say(stretch.changes, Some(at)).await?;
+                }
+            }
+        }
+    }
+
+    async fn resync(&self, lost: Lost) -> Result<Revision, Gone> {
+        self.send(WatchedNeighbors::Resync(lost.to_string()), None).await?;
+        self.snapshot().await
+    }
+
+    /// All neighbors as they are, and what has changed since the first of them was looked at.
+    async fn snapshot(&self) -> Result<Revision, Gone> {
+        let log = self.reads.directory.log();
+        loop {
+            let start = log.head();
+            for status in self.reads.neighbors().await {
+                self.send(WatchedNeighbors::Status(Arc::new(status)), None).await?;
+            }
+            match log.read(start, None, usize::MAX) {
+                Ok(stretch) => {
+                    self.say(stretch.changes, None).await?;
+                    self.send(WatchedNeighbors::SnapshotEnd, Some(stretch.at)).await?;
+                    return Ok(stretch.at);
+                }
+                Err(lost) => self.send(WatchedNeighbors::Resync(lost.to_string()), None).await?,
+            }
+        }
+    }
+
+    async fn say(&self, changes: Vec<NeighborChange>, at: Option<Revision>) -> Result<(), Gone> {
+        let count = changes.len();
+        for (index, change) in changes.into_iter().enumerate() {
+            let said = match change {
+                NeighborChange::Status(status) => WatchedNeighbors::Status(status),
+                NeighborChange::Removed(address) => WatchedNeighbors::Removed(address),
+            };
+            // Only behind the last one has everything up to `at` been said.
+            self.send(said, at.filter(|_| index + 1 == count)).await?;
+        }
+        Ok(())
+    }
+
+    async fn send(&self, said: WatchedNeighbors, revision: Option<Revision>) -> Result<(), Gone> {
+        self.events.send(NeighborEvent { said, revision }).await.map_err(|_| Gone)
+    }
+}

@@ -1,0 +1,102 @@
+//! A BGP peer that says what a test wants said.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use bgp_wire::attribute::{AsPath, Attribute, AttributeBlock, Origin};
+use bgp_wire::capability::Capability;
+use bgp_wire::frame::{self, MAX_LEN, MessageType};
+use bgp_wire::nlri::Ipv4Unicast;
+use bgp_wire::open::Open;
+use bgp_wire::update::{NextHop, PathKey, UpdateEncoder};
+use bgp_wire::{Family, Nlri};
+use ipnet::IpNet;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpSocket;
+use tokio::net::tcp::OwnedWriteHalf;
+use tokio::sync::watch;
+
+const ENCODER: UpdateEncoder = UpdateEncoder { max_len: MAX_LEN, four_octet_as: true };
+
+/// What a route says besides its prefix.
+pub(crate) struct Path {
+    pub(crate) local_pref: u32,
+}
+
+/// An Established session of a peer at 127.0.0.`host`, whose routes have the next hop 192.0.2.`host`; it ends when this goes out of scope.
+pub(crate) struct Speaker {
+    next_hop: Ipv4Addr,
+    writer: OwnedWriteHalf,
+    reading: tokio::task::JoinHandle<()>,
+}
+
+impl Drop for Speaker {
+    fn drop(&mut self) {
+        self.reading.abort();
+    }
+}
+
+impl Speaker {
+    pub(crate) async fn connect(port: u16, host: u8, asn: u16) -> Self {
+        let address = Ipv4Addr::new(127, 0, 0, host);
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.bind(SocketAddr::new(IpAddr::V4(address), 0)).expect("a loopback address");
+        let stream = socket.connect(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).await.expect("bgpd listens");
+        let (mut reader, mut writer) = stream.into_split();
+        let capabilities = vec![
+            Capability::Multiprotocol(Family::IPV4_UNICAST),
+            Capability::RouteRefresh,
+            Capability::FourOctetAs(asn.into()),
+        ];
+        let open = Open { my_as: asn, hold_seconds: 0, router_id: address, capabilities };
+        let mut bytes = Vec::new();
+        open.encode(&mut bytes);
+        bytes.extend_from_slice(&frame::KEEPALIVE);
+        writer.write_all(&bytes).await.expect("the session is open");
+        let (up, mut is_up) = watch::channel(false);
+        let reading = tokio::spawn(async move {
+            let mut buffer = Vec::new();
+            while let Ok(1..) = reader.read_buf(&mut buffer).await {
+                while let Ok(Some(message)) = frame::split(&buffer, MAX_LEN) {
+                    if message.kind == MessageType::Keepalive {
+                        up.send_replace(true);
+                    }
+                    let length = message.body.len() + 19;
+                    buffer.drain(..length);
+                }
+            }
+        });
+        is_up.wait_for(|up| *up).await.expect("bgpd accepts the session");
+        Self { next_hop: Ipv4Addr::new(192, 0, 2, host), writer, reading }
+    }
+
+    pub(crate) async fn announce(&mut self, prefix: &str, path: &Path) {
+        let attributes = [
+            Attribute::Origin(Origin::Igp),
+            Attribute::AsPath(AsPath { segments: Vec::new() }),
+            Attribute::LocalPref(path.local_pref),
+        ];
+        let mut block = Vec::new();
+        attributes.iter().for_each(|attribute| attribute.encode(&mut block));
+        let mut bytes = Vec::new();
+        let next_hop = NextHop::V4(self.next_hop);
+        ENCODER
+            .reach::<Ipv4Unicast>(AttributeBlock::from_canonical(&block), &next_hop, false, &[key(prefix)], &mut bytes)
+            .expect("it fits");
+        self.send(&bytes).await;
+    }
+
+    pub(crate) async fn withdraw(&mut self, prefix: &str) {
+        let mut bytes = Vec::new();
+        ENCODER.unreach::<Ipv4Unicast>(false, &[key(prefix)], &mut bytes);
+        self.send(&bytes).await;
+    }
+
+    async fn send(&mut self, bytes: &[u8]) {
+        self.writer.write_all(bytes).await.expect("the session is open");
+    }
+}
+
+fn key(prefix: &str) -> PathKey<<Ipv4Unicast as Nlri>::Key> {
+    let prefix: IpNet = prefix.parse().expect("a prefix");
+    PathKey { key: Ipv4Unicast::from_prefix(prefix).expect("IPv4"), path_id: 0 }
+}
