@@ -3,6 +3,7 @@
 #[path = "../../../sidecar/tests/apiserver/mod.rs"]
 #[expect(dead_code, reason = "the sidecar's own tests use the rest")]
 mod apiserver;
+mod crashes;
 mod world;
 
 use std::collections::BTreeSet;

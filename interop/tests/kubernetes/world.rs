@@ -29,8 +29,8 @@ const REFLECTORS: [&str; 2] = [
     include_str!("../../../config/kubernetes/two-clusters/reflectors/172.16.0.2.toml"),
 ];
 /// What config/kubernetes/base/daemonset.yaml gives to bgpd and to the sidecar.
-pub(crate) const BGPD_CAPABILITIES: &str = "-all,+net_bind_service";
-pub(crate) const SIDECAR_CAPABILITIES: &str = "-all,+net_admin";
+const BGPD_CAPABILITIES: &str = "-all,+net_bind_service";
+const SIDECAR_CAPABILITIES: &str = "-all,+net_admin";
 
 /// What speaks BGP on a node, and what installs routes.
 pub(crate) enum Speaker {
@@ -69,7 +69,7 @@ pub(crate) struct World {
 }
 
 /// bgpd's configuration with a directory of the node's own for what it remembers.
-pub(crate) fn remembering(config: &str, node: &Node) -> String {
+fn remembering(config: &str, node: &Node) -> String {
     let directory = node.dir.join("state");
     std::fs::create_dir_all(&directory).expect("the lab's directory can be written");
     let key = format!("state-directory = \"{}\"\n", directory.display());
@@ -81,7 +81,7 @@ pub(crate) fn remembering(config: &str, node: &Node) -> String {
 }
 
 /// The Node object of a member.
-pub(crate) fn node_object(name: &str, cluster: u8, net: u8) -> Value {
+fn node_object(name: &str, cluster: u8, net: u8) -> Value {
     json!({
         "apiVersion": "v1", "kind": "Node", "metadata": {"name": name},
         "spec": {"podCIDRs": [format!("10.{cluster}.{net}.0/24"), format!("fd00:{cluster}:{net}::/64")]},
@@ -135,14 +135,9 @@ impl World {
         let commands = [&BIRD[..], &GOBGP[..], &["ping", "tcpdump", "nft", "iptables-nft", "iptables-legacy"]].concat();
         let lab = Lab::new(name, &commands);
         let router = lab.router([0, 1, 2, 3]);
-        let mut nodes = vec![lab.host("rr1", 0, 1), lab.host("rr2", 0, 2), lab.host("api", 0, 100)];
-        let reflector = |index: usize| {
-            let config = remembering(REFLECTORS[index], &nodes[index]);
-            Bgpd::confined(&nodes[index], &config, BGPD_CAPABILITIES)
-        };
-        let reflectors = vec![reflector(0), reflector(1)];
+        let nodes = vec![lab.host("rr1", 0, 1), lab.host("rr2", 0, 2), lab.host("api", 0, 100)];
+        let reflectors = vec![start_reflector(&nodes[0], 0), start_reflector(&nodes[1], 1)];
         let apis = [8081, 8083].map(|port| api_server(&nodes[2].namespace, &format!("172.16.0.100:{port}")));
-        nodes.truncate(3);
         let router_bird = Bird::start(&router, &ROUTER.replace("ADDRESS", &router.ipv4.to_string()));
         let mut world =
             Self { members: Vec::new(), reflectors, apis, router, _router_bird: router_bird, _nodes: nodes, lab };
@@ -254,34 +249,41 @@ impl World {
         found
     }
 
-    /// Every pair of pods with one of `of`, or all.
+    /// Waits until all pods reach each other; or, with `others`, until these reach all and are reached by all. How long
+    /// that took.
     pub(crate) fn wait_reachable(&self, what: &str, others: &[&Member]) -> Duration {
         let start = Instant::now();
         let all: Vec<&Pod> = self.members.iter().chain(others.iter().copied()).map(|member| &member.pod).collect();
+        let is_other = |pod: &Pod| others.iter().any(|member| member.pod.ipv4 == pod.ipv4);
         thread::scope(|scope| {
             for from in &all {
-                let targets: Vec<&Pod> = all.iter().filter(|to| to.ipv4 != from.ipv4).copied().collect();
-                let is_other = others.iter().any(|member| member.pod.ipv4 == from.ipv4);
-                let wanted = if others.is_empty() || is_other {
-                    targets
-                } else {
-                    others.iter().map(|member| &member.pod).collect()
-                };
-                scope.spawn(move || {
-                    for to in wanted {
-                        for address in [to.ipv4.to_string(), to.ipv6.to_string()] {
-                            wait_until(
-                                &format!("{what}: {} reaches {address}", from.ipv4),
-                                || from.namespace.succeeds(&["ping", "-c1", "-W0.3", "-n", &address]),
-                                || self.picture(),
-                            );
-                        }
-                    }
-                });
+                let wanted = all.iter().copied().filter(|to| to.ipv4 != from.ipv4);
+                let wanted = wanted.filter(|to| others.is_empty() || is_other(from) || is_other(to));
+                let addresses: Vec<String> = wanted.flat_map(|to| [to.ipv4.to_string(), to.ipv6.to_string()]).collect();
+                // A new node has as many pings under way as it has targets, so that their number does not count.
+                for part in addresses.chunks(if is_other(from) { 1 } else { addresses.len() }) {
+                    let part = part.to_vec();
+                    scope.spawn(move || self.wait_echo(what, from, &part));
+                }
             }
         });
         start.elapsed()
     }
+
+    fn wait_echo(&self, what: &str, from: &Pod, addresses: &[String]) {
+        for address in addresses {
+            wait_until(
+                &format!("{what}: {} reaches {address}", from.ipv4),
+                || from.namespace.succeeds(&["ping", "-c1", "-W0.3", "-n", address]),
+                || self.picture(),
+            );
+        }
+    }
+}
+
+/// The first or the second reflector.
+pub(crate) fn start_reflector(node: &Node, index: usize) -> Bgpd {
+    Bgpd::confined(node, &remembering(REFLECTORS[index], node), BGPD_CAPABILITIES)
 }
 
 pub(crate) fn start_bgpd(node: &Node) -> Bgpd {

@@ -1,7 +1,7 @@
 //! The best routes of bgpd: a snapshot once, then the changes, going on after a pause where the watch before ended.
 //!
 //! A bgpd that has just started knows little: what its neighbors have not told it yet is not gone. So the end of a
-//! snapshot counts only once its sessions have stood for a while, or when some of them have not come back for a minute.
+//! snapshot counts only once its sessions have stood for a while, or when some of them have not come back for half a minute.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ const SILENCE: Duration = Duration::from_secs(15);
 /// A session, and bgpd itself, must have run for that long before what is missing counts as gone.
 const SETTLED_SECONDS: u64 = 3;
 /// Sessions that have not come back after that long are not waited for.
-const GIVEN_UP_SECONDS: u64 = 60;
+const GIVEN_UP_SECONDS: u64 = 30;
 /// Time between two looks at whether bgpd has settled.
 const SETTLE_PAUSE: Duration = Duration::from_millis(500);
 

@@ -69,7 +69,7 @@ impl Views {
         let sessions = self.sessions.borrow();
         problems.extend(sessions.problems.iter().cloned());
         for (address, session) in sessions.down() {
-            let message = format!("the session is {}: {}", session.state, session.last_error);
+            let message = format!("there is no session: {}", session.last_error);
             problems.push(Problem::new(format_args!("neighbor/{address}"), Reason::SessionDown, message));
         }
         problems.extend(self.report.borrow().problems.iter().cloned());
