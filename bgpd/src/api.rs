@@ -8,13 +8,14 @@ mod endpoint;
 mod neighbors;
 mod owners;
 mod routes;
+mod streams;
 mod system;
 
 use std::path::PathBuf;
 use std::pin::Pin;
 
 use bgpd_proto::{FILE_DESCRIPTOR_SET, v1};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_stream::{Stream, StreamExt};
 use tonic::Status;
@@ -23,6 +24,7 @@ use tonic::transport::server::Router;
 use tracing::info;
 
 use self::endpoint::Listener;
+use self::streams::Streams;
 use crate::config::ApiSettings;
 use crate::runtime::handle::Handle;
 
@@ -52,18 +54,27 @@ pub enum ApiError {
 type Streamed<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 /// Messages from the runtime as a stream of answers.
-fn streamed<T, U>(receiver: mpsc::Receiver<T>, convert: impl Fn(T) -> U + Send + 'static) -> Streamed<U>
+fn streamed<T, U>(
+    receiver: mpsc::Receiver<T>,
+    permit: OwnedSemaphorePermit,
+    convert: impl Fn(T) -> U + Send + 'static,
+) -> Streamed<U>
 where
     T: Send + 'static,
     U: Send + 'static,
 {
-    Box::pin(ReceiverStream::new(receiver).map(move |item| Ok(convert(item))))
+    Box::pin(ReceiverStream::new(receiver).map(move |item| {
+        // The place among the streams is taken as long as this closure is there.
+        let _ = &permit;
+        Ok(convert(item))
+    }))
 }
 
 /// Listeners that are open and not yet served.
 pub struct Api {
     handle: Handle,
     listeners: Vec<Listener>,
+    streams: Streams,
 }
 
 impl Api {
@@ -73,7 +84,8 @@ impl Api {
     /// When one of them cannot be opened; then none is.
     pub fn open(handle: Handle, settings: &ApiSettings) -> Result<Self, ApiError> {
         let listeners = settings.listen.iter().map(|endpoint| endpoint::open(endpoint, settings));
-        Ok(Self { handle, listeners: listeners.collect::<Result<_, _>>()? })
+        let streams = Streams::new(settings.max_streams);
+        Ok(Self { handle, listeners: listeners.collect::<Result<_, _>>()?, streams })
     }
 
     /// Serves until `stopped` says so.
@@ -84,7 +96,7 @@ impl Api {
         let mut servers = tokio::task::JoinSet::new();
         for listener in self.listeners {
             info!(endpoint = %listener, "API listening");
-            let router = router(&self.handle).await?;
+            let router = router(&self.handle, &self.streams).await?;
             servers.spawn(listener.serve(router, stopped.clone()));
         }
         while let Some(ended) = servers.join_next().await {
@@ -97,11 +109,12 @@ impl Api {
     }
 }
 
-async fn router(handle: &Handle) -> Result<Router, ApiError> {
-    let neighbors = v1::neighbor_service_server::NeighborServiceServer::new(neighbors::Service(handle.clone()));
-    let routes = v1::route_service_server::RouteServiceServer::new(routes::Service(handle.clone()))
+async fn router(handle: &Handle, streams: &Streams) -> Result<Router, ApiError> {
+    let neighbors =
+        v1::neighbor_service_server::NeighborServiceServer::new(neighbors::Service(handle.clone(), streams.clone()));
+    let routes = v1::route_service_server::RouteServiceServer::new(routes::Service(handle.clone(), streams.clone()))
         .max_decoding_message_size(owners::MESSAGE_MAX);
-    let status = v1::status_service_server::StatusServiceServer::new(system::StatusOf(handle.clone()));
+    let status = v1::status_service_server::StatusServiceServer::new(system::StatusOf(handle.clone(), streams.clone()));
     let config = v1::config_service_server::ConfigServiceServer::new(system::ConfigOf(handle.clone()));
     let (reporter, health) = tonic_health::server::health_reporter();
     reporter.set_service_status("", tonic_health::ServingStatus::Serving).await;

@@ -1,5 +1,6 @@
 //! One neighbor at the edge: its connections, the task that drives its session, and the task that writes to it.
 
+pub(crate) mod admission;
 mod cell;
 mod connection;
 mod driver;

@@ -1,6 +1,9 @@
 //! Limits: prefixes of a neighbor, connections that say nothing, connections too often, streams of the API.
 
-use interop::lab::{BIRD, Bgpd, Bird, FRR, Frr, Lab, wait_for, wait_until};
+use std::io::Read;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
+
+use interop::lab::{BIRD, Bgpd, Bird, Daemon, FRR, Frr, Lab, Node, PATIENCE, build_bgpd, wait_for, wait_until};
 
 const GLOBAL: &str = "[global]\nasn = 65000\nrouter-id = \"192.0.2.1\"\n";
 
@@ -86,4 +89,78 @@ fn a_session_above_the_limit_ends_with_the_reason_and_comes_back_after_a_time() 
     bgpd.reload(&us, &config(5, 1));
     wait_until("all is well", || bgpd.routes().len() == 7 && bgpd.is_established("192.0.2.12"), picture);
     assert_eq!(bgpd.neighbor("192.0.2.11")["flaps"], 0, "{}", picture());
+}
+
+/// A connection to the speaker from an address of a node, which need not be its own.
+fn connect(node: &Node, from: Ipv4Addr) -> TcpStream {
+    node.namespace.inside(|| {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
+        socket.bind(&SocketAddr::new(IpAddr::V4(from), 0).into()).expect("the address is local");
+        let to = SocketAddr::from(([192, 0, 2, 1], 179));
+        socket.connect_timeout(&to.into(), PATIENCE).expect("the speaker listens");
+        let stream = TcpStream::from(socket);
+        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
+        stream
+    })
+}
+
+/// Whether the speaker answers a connection with its OPEN rather than closing it.
+fn is_let_in(stream: &mut TcpStream) -> bool {
+    matches!(stream.read(&mut [0; 19]), Ok(count) if count > 0)
+}
+
+#[test]
+fn connections_that_say_nothing_or_come_too_fast_are_refused_and_counted() {
+    let lab = Lab::new("connections", &FRR);
+    let (us, crowd, frr_node) = (lab.node("us", 1), lab.node("crowd", 2), lab.node("frr", 11));
+    crowd.namespace.ip("route add local 192.0.2.128/25 dev lo");
+    let config = |limits: &str| {
+        format!(
+            "{GLOBAL}{limits}\n[[peer-group]]\nname = \"nodes\"\nremote-asn = 65000\n\
+             [[dynamic-neighbors]]\nprefix = \"192.0.2.128/25\"\npeer-group = \"nodes\"\n{}",
+            neighbor(11, "")
+        )
+    };
+    let bgpd = Bgpd::start(&us, &config("max-pending = 3\nmax-setup-rate = 0"));
+    let frr = Frr::start(&frr_node, &frr(1));
+    bgpd.wait_established(&["192.0.2.11".to_owned()]);
+    let picture = || bgpd.picture() + &frr.picture();
+    let counts = || bgpd.json(&["show", "summary"])["connections"].clone();
+    let host = |host: u8| Ipv4Addr::new(192, 0, 2, host);
+    let mut silent: Vec<TcpStream> = (130..133).map(|at| connect(&crowd, host(at))).collect();
+    assert!(silent.iter_mut().all(is_let_in), "{}", picture());
+    assert!(!is_let_in(&mut connect(&crowd, host(140))), "{}", picture());
+    assert_eq!((&counts()["pending"], &counts()["refused_pending"]), (&3.into(), &1.into()), "{}", picture());
+    drop(silent);
+    wait_until("nothing is pending", || counts()["pending"] == 0, picture);
+    assert!(is_let_in(&mut connect(&crowd, host(140))), "{}", picture());
+    // Faster than the rate allows, from one address.
+    bgpd.reload(&us, &config("max-setup-rate = 1"));
+    let refused = || {
+        let _ = connect(&crowd, host(150));
+        counts()["refused_rate"].as_u64() > Some(0)
+    };
+    wait_until("the source is refused", refused, picture);
+    let summary = bgpd.ctl(&["show", "summary"]);
+    assert!(summary.contains("connections too fast"), "{summary}");
+    wait_until("it is let in again later", || is_let_in(&mut connect(&crowd, host(150))), picture);
+    assert_eq!(bgpd.neighbor("192.0.2.11")["flaps"], 0, "{}", picture());
+}
+
+#[test]
+fn streams_of_the_api_are_limited() {
+    let lab = Lab::new("streams", &[]);
+    let us = lab.node("us", 1);
+    let bgpd = Bgpd::start(&us, &format!("{GLOBAL}[api]\nmax-streams = 2\n"));
+    let program = build_bgpd().join("bgpctl").display().to_string();
+    let server = format!("unix:{}", us.dir.join("bgpd.sock").display());
+    let watch = |name: &str| Daemon::start(&us, name, &program, &["--server", &server, "watch", "routes"]);
+    let mut watches = [watch("first"), watch("second")];
+    let streams = || bgpd.json(&["show", "summary"])["streams"].clone();
+    wait_until("both watch", || streams() == 2, || bgpd.picture());
+    let (_, error) = bgpd.try_ctl(&["show", "routes"]).expect_err("no third stream");
+    assert!(error.contains("2 streams are open already"), "{error}");
+    assert_eq!(bgpd.json(&["show", "summary"])["streams_refused"], 1);
+    watches[0].kill();
+    wait_until("there is room again", || bgpd.try_ctl(&["show", "routes"]).is_ok(), || bgpd.picture());
 }

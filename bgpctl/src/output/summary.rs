@@ -22,6 +22,18 @@ pub(crate) struct Json<'a> {
     listen: &'a [String],
     awaited: &'a [String],
     selection_deferral_seconds: u64,
+    connections: ConnectionsJson,
+    streams: u64,
+    streams_refused: u64,
+}
+
+#[derive(Serialize)]
+struct ConnectionsJson {
+    pending: u64,
+    refused_pending: u64,
+    refused_pending_of_source: u64,
+    refused_rate: u64,
+    refused_range: u64,
 }
 
 #[derive(Serialize)]
@@ -33,6 +45,7 @@ struct TableJson {
 
 pub(crate) fn json(status: &v1::GetStatusResponse) -> Json<'_> {
     let tables = status.tables.iter();
+    let connections = status.connections.unwrap_or_default();
     Json {
         version: &status.version,
         asn: status.asn,
@@ -48,6 +61,15 @@ pub(crate) fn json(status: &v1::GetStatusResponse) -> Json<'_> {
         listen: &status.listen,
         awaited: &status.awaited,
         selection_deferral_seconds: status.selection_deferral_seconds,
+        connections: ConnectionsJson {
+            pending: connections.pending,
+            refused_pending: connections.refused_pending,
+            refused_pending_of_source: connections.refused_pending_of_source,
+            refused_rate: connections.refused_rate,
+            refused_range: connections.refused_range,
+        },
+        streams: status.streams,
+        streams_refused: status.streams_refused,
     }
 }
 
@@ -64,6 +86,7 @@ pub(crate) fn table(status: &v1::GetStatusResponse) -> String {
     let tables = tables.map(|t| format!("{}: {} prefixes, {} paths", family_name(t.family), t.prefixes, t.paths));
     rows.extend(tables.map(|line| ("Table", line)));
     rows.push(("Attribute sets", status.attribute_sets.to_string()));
+    rows.extend(refused(status).map(|refused| ("Refused", refused)));
     if !status.awaited.is_empty() {
         let left = span(status.selection_deferral_seconds);
         rows.push(("Restarted", format!("routes are selected in {left} at most: waits for {}", awaited(status))));
@@ -74,6 +97,21 @@ pub(crate) fn table(status: &v1::GetStatusResponse) -> String {
         let _ = writeln!(text, "{name:<16}{value}");
     }
     text
+}
+
+/// Connections and streams that were refused, if any were.
+fn refused(status: &v1::GetStatusResponse) -> Option<String> {
+    let connections = status.connections.unwrap_or_default();
+    let reasons = [
+        (connections.refused_rate, "connections too fast"),
+        (connections.refused_pending_of_source, "connections without OPEN of one address"),
+        (connections.refused_pending, "connections without OPEN in all"),
+        (connections.refused_range, "connections above the limit of a range"),
+        (status.streams_refused, "API streams"),
+    ];
+    let reasons: Vec<_> =
+        reasons.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
+    (!reasons.is_empty()).then(|| reasons.join(", "))
 }
 
 /// The peers that are waited for; of many, how many.

@@ -230,6 +230,8 @@ fn the_summary_fits_on_a_screen() {
         tables: vec![v1::TableCounts { family: Some(v1::Family { afi: 1, safi: 1 }), prefixes: 10, paths: 20 }],
         attribute_sets: 4,
         listen: vec!["0.0.0.0:179".into(), "[::]:179".into()],
+        connections: Some(v1::ConnectionCounts { refused_rate: 12, refused_pending: 1, ..Default::default() }),
+        ..Default::default()
     };
     insta::assert_snapshot!(summary::table(&status));
 }

@@ -8,7 +8,7 @@ pub mod owners;
 mod plan;
 
 pub use desired::{
-    AddPath, Desired, DynamicNeighbors, Global, GracefulRestart, LimitAction, Neighbor, NeighborSettings, Originate,
-    PrefixLimits, Secret,
+    AddPath, ConnectionLimits, Desired, DynamicNeighbors, Global, GracefulRestart, LimitAction, Neighbor,
+    NeighborSettings, Originate, PrefixLimits, Secret,
 };
 pub use plan::{Change, Impact, Step, apply, plan};

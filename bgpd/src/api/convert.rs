@@ -180,7 +180,9 @@ pub(super) fn explanation(explanation: &Explanation) -> v1::ExplainResponse {
     }
 }
 
-pub(super) fn speaker(status: &status::Status) -> v1::GetStatusResponse {
+/// `streams` are those of the API: open now, and refused.
+pub(super) fn speaker(status: &status::Status, streams: (u64, u64)) -> v1::GetStatusResponse {
+    let connections = status.connections;
     v1::GetStatusResponse {
         version: status.version.to_owned(),
         asn: status.asn,
@@ -202,6 +204,15 @@ pub(super) fn speaker(status: &status::Status) -> v1::GetStatusResponse {
         listen: status.listen.iter().map(ToString::to_string).collect(),
         awaited: status.awaited.iter().map(ToString::to_string).collect(),
         selection_deferral_seconds: status.selection_deferral_seconds,
+        connections: Some(v1::ConnectionCounts {
+            pending: connections.pending,
+            refused_pending: connections.refused_pending,
+            refused_pending_of_source: connections.refused_pending_of_source,
+            refused_rate: connections.refused_rate,
+            refused_range: connections.refused_range,
+        }),
+        streams: streams.0,
+        streams_refused: streams.1,
     }
 }
 

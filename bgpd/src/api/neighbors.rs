@@ -4,10 +4,11 @@ use bgpd_proto::v1;
 use bgpd_proto::v1::watch_neighbors_response::Event;
 use tonic::{Request, Response, Status};
 
+use super::streams::Streams;
 use super::{Streamed, convert, streamed};
 use crate::runtime::handle::{Handle, ResetKind, WatchedNeighbors};
 
-pub(super) struct Service(pub(super) Handle);
+pub(super) struct Service(pub(super) Handle, pub(super) Streams);
 
 #[tonic::async_trait]
 impl v1::neighbor_service_server::NeighborService for Service {
@@ -94,7 +95,8 @@ impl v1::neighbor_service_server::NeighborService for Service {
     async fn watch(&self, request: Request<v1::WatchNeighborsRequest>) -> Result<Response<Self::WatchStream>, Status> {
         let v1::WatchNeighborsRequest { from_revision, heartbeat_seconds } = request.into_inner();
         let (from, heartbeat) = (convert::revision(&from_revision)?, convert::heartbeat(heartbeat_seconds)?);
-        Ok(Response::new(streamed(self.0.watch_neighbors(from, heartbeat), |event| {
+        let permit = self.1.open()?;
+        Ok(Response::new(streamed(self.0.watch_neighbors(from, heartbeat), permit, |event| {
             let said = match event.said {
                 WatchedNeighbors::Status(status) => Event::Neighbor(convert::neighbor(&status)),
                 WatchedNeighbors::SnapshotEnd => Event::SnapshotEnd(v1::SnapshotEnd {}),

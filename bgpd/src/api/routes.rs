@@ -5,13 +5,15 @@ use std::time::Instant;
 use bgpd_proto::v1;
 use bgpd_proto::v1::watch_routes_response::Event;
 use tokio::sync::mpsc;
+use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
+use super::streams::Streams;
 use super::{Streamed, convert, owners, streamed};
 use crate::runtime::handle::{Handle, RouteRecord, WatchedRoutes};
 
-pub(super) struct Service(pub(super) Handle);
+pub(super) struct Service(pub(super) Handle, pub(super) Streams);
 
 #[tonic::async_trait]
 impl v1::route_service_server::RouteService for Service {
@@ -26,7 +28,8 @@ impl v1::route_service_server::RouteService for Service {
                 return Err(Status::not_found(format!("{field}: neighbor {address} does not exist")));
             }
         }
-        Ok(Response::new(streamed(self.0.routes(filter), |page| v1::ListRoutesResponse {
+        let permit = self.1.open()?;
+        Ok(Response::new(streamed(self.0.routes(filter), permit, |page| v1::ListRoutesResponse {
             routes: all(&page.routes),
             next_page_token: page.next.map(|place| place.to_string()).unwrap_or_default(),
         })))
@@ -38,9 +41,13 @@ impl v1::route_service_server::RouteService for Service {
         &self,
         request: Request<tonic::Streaming<v1::ApplyRoutesRequest>>,
     ) -> Result<Response<Self::ApplyRoutesStream>, Status> {
+        let permit = self.1.open()?;
         let (answers, receiver) = mpsc::channel(owners::ANSWERS);
         tokio::spawn(owners::serve(self.0.clone(), request.into_inner(), answers));
-        Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
+        Ok(Response::new(Box::pin(ReceiverStream::new(receiver).map(move |answer| {
+            let _ = &permit;
+            answer
+        }))))
     }
 
     async fn list_owners(&self, _: Request<v1::ListOwnersRequest>) -> Result<Response<v1::ListOwnersResponse>, Status> {
@@ -74,8 +81,8 @@ impl v1::route_service_server::RouteService for Service {
     type WatchStream = Streamed<v1::WatchRoutesResponse>;
 
     async fn watch(&self, request: Request<v1::WatchRoutesRequest>) -> Result<Response<Self::WatchStream>, Status> {
-        let events = self.0.watch_routes(convert::route_watch(request.into_inner())?);
-        Ok(Response::new(streamed(events, |event| v1::WatchRoutesResponse {
+        let (wanted, permit) = (convert::route_watch(request.into_inner())?, self.1.open()?);
+        Ok(Response::new(streamed(self.0.watch_routes(wanted), permit, |event| v1::WatchRoutesResponse {
             event: Some(watched(event.said)),
             revision: convert::text(event.revision),
         })))

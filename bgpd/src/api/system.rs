@@ -6,17 +6,18 @@ use bgpd_proto::v1;
 use tonic::{Request, Response, Status};
 
 use super::convert;
+use super::streams::Streams;
 use crate::config::{self, Document};
 use crate::runtime::handle::Handle;
 
-pub(super) struct StatusOf(pub(super) Handle);
+pub(super) struct StatusOf(pub(super) Handle, pub(super) Streams);
 pub(super) struct ConfigOf(pub(super) Handle);
 
 #[tonic::async_trait]
 impl v1::status_service_server::StatusService for StatusOf {
     async fn get(&self, _: Request<v1::GetStatusRequest>) -> Result<Response<v1::GetStatusResponse>, Status> {
         let status = self.0.status().await.map_err(convert::status_of)?;
-        Ok(Response::new(convert::speaker(&status)))
+        Ok(Response::new(convert::speaker(&status, self.1.counts())))
     }
 }
 

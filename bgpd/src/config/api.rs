@@ -9,10 +9,12 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 
 use super::diagnosis::Problems;
 use super::reader::Section;
-use super::value::{FromToml, Wrong, named};
+use super::value::{FromToml, Wrong, bounded, named};
 
 /// Where the API listens unless configured otherwise.
 const SOCKET: &str = "/run/bgpd/bgpd.sock";
+/// Server streams at a time unless configured otherwise.
+const STREAMS: usize = 256;
 /// Owner and group may use the socket.
 const MODE: u32 = 0o660;
 
@@ -25,6 +27,8 @@ pub struct ApiSettings {
     pub socket_mode: u32,
     /// Group of Unix sockets; `None` is that of the process.
     pub socket_group: Option<String>,
+    /// Most server streams at a time.
+    pub max_streams: usize,
 }
 
 /// One endpoint of the API.
@@ -56,7 +60,12 @@ pub enum LogFormat {
 
 impl Default for ApiSettings {
     fn default() -> Self {
-        Self { listen: vec![Endpoint::Unix(SOCKET.into())], socket_mode: MODE, socket_group: None }
+        Self {
+            listen: vec![Endpoint::Unix(SOCKET.into())],
+            socket_mode: MODE,
+            socket_group: None,
+            max_streams: STREAMS,
+        }
     }
 }
 
@@ -102,6 +111,15 @@ impl FromToml for Endpoint {
     }
 }
 
+/// A number of streams.
+struct MaxStreams(usize);
+
+impl FromToml for MaxStreams {
+    fn from_toml(value: &DeValue<'_>) -> Result<Self, Wrong> {
+        bounded(value, 1, 100_000_u32).map(|streams| Self(streams as usize))
+    }
+}
+
 /// A file mode, written as in chmod.
 struct Mode(u32);
 
@@ -123,6 +141,7 @@ pub(super) fn read(mut section: Section<'_>, problems: &mut Problems<'_>) -> Api
     let listen = section.list("listen", problems);
     let mode = section.value::<Mode>("socket-mode", problems);
     let socket_group = section.value("socket-group", problems);
+    let max_streams = section.value::<MaxStreams>("max-streams", problems);
     if let Some(tls) = section.table("tls", problems) {
         problems.error(tls.span, "[api.tls] is not supported yet", "use a Unix socket, or TCP on a loopback address");
     }
@@ -131,6 +150,7 @@ pub(super) fn read(mut section: Section<'_>, problems: &mut Problems<'_>) -> Api
         listen: listen.map_or(defaults.listen, |all| all.into_iter().map(|at| at.value).collect()),
         socket_mode: mode.map_or(defaults.socket_mode, |mode| mode.0),
         socket_group,
+        max_streams: max_streams.map_or(defaults.max_streams, |streams| streams.0),
     }
 }
 

@@ -2,11 +2,12 @@
 
 use std::net::SocketAddr;
 
-use bgp_engine::config::Global;
+use bgp_engine::config::{ConnectionLimits, Global};
+use toml::de::DeValue;
 
 use super::diagnosis::Problems;
 use super::reader::Section;
-use super::value::{Asn, Identifier};
+use super::value::{Asn, FromToml, Identifier, Wrong, bounded};
 
 /// Addresses that accept BGP connections unless configured otherwise.
 const LISTEN: [&str; 2] = ["0.0.0.0:179", "[::]:179"];
@@ -18,6 +19,7 @@ pub(super) fn read(mut section: Section<'_>, problems: &mut Problems<'_>) -> Opt
     let listen = section.list::<SocketAddr>("listen", problems);
     let client_to_client = section.value("client-to-client-reflection", problems);
     let always_compare_med = section.value("always-compare-med", problems);
+    let connections = connections(&mut section, problems);
     section.finish(problems);
     let router_id = router_id?.value.0;
     Some(Global {
@@ -30,5 +32,34 @@ pub(super) fn read(mut section: Section<'_>, problems: &mut Problems<'_>) -> Opt
         },
         client_to_client: client_to_client.unwrap_or(true),
         always_compare_med: always_compare_med.unwrap_or(false),
+        connections,
     })
+}
+
+struct AtLeastOne(u32);
+
+impl FromToml for AtLeastOne {
+    fn from_toml(value: &DeValue<'_>) -> Result<Self, Wrong> {
+        bounded(value, 1, 1_000_000).map(Self)
+    }
+}
+
+struct Rate(u32);
+
+impl FromToml for Rate {
+    fn from_toml(value: &DeValue<'_>) -> Result<Self, Wrong> {
+        bounded(value, 0, 1_000_000).map(Self)
+    }
+}
+
+fn connections(section: &mut Section<'_>, problems: &mut Problems<'_>) -> ConnectionLimits {
+    let defaults = ConnectionLimits::default();
+    let pending = section.value::<AtLeastOne>("max-pending", problems);
+    let per_source = section.value::<AtLeastOne>("max-pending-per-source", problems);
+    let rate = section.value::<Rate>("max-setup-rate", problems);
+    ConnectionLimits {
+        pending: pending.map_or(defaults.pending, |number| number.0),
+        pending_per_source: per_source.map_or(defaults.pending_per_source, |number| number.0),
+        setup_rate: rate.map_or(defaults.setup_rate, |rate| rate.0),
+    }
 }

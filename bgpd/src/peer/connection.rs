@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use super::admission::Pending;
 use super::cell::NeighborCell;
 use super::queue::OutQueue;
 use super::writer::{self, WriterEvent};
@@ -31,6 +32,8 @@ pub(super) struct Connection {
     pub(super) remote: SocketAddr,
     writer: JoinHandle<()>,
     events: mpsc::UnboundedReceiver<WriterEvent>,
+    /// Until the OPEN of a connection that the peer opened is there.
+    pub(super) pending: Option<Pending>,
 }
 
 /// What happened on a connection.
@@ -53,7 +56,7 @@ impl Connection {
         let (sender, events) = mpsc::unbounded_channel();
         let send_hold = writer::send_hold_time(hold_seconds);
         let writer = tokio::spawn(writer::run(Arc::clone(&queue), send_hold, sender));
-        Ok(Self { read, buffer: BytesMut::new(), queue, local, remote, writer, events })
+        Ok(Self { read, buffer: BytesMut::new(), queue, local, remote, writer, events, pending: None })
     }
 
     /// Waits for the next event. Cancellation loses nothing.

@@ -22,6 +22,7 @@ use tokio::sync::mpsc;
 use tokio::time::sleep_until;
 use tracing::{debug, info};
 
+use super::admission::Admitted;
 use super::cell::NeighborCell;
 use super::connection::{Connection, ConnectionEvent};
 use super::establish::Established;
@@ -81,7 +82,7 @@ pub(crate) struct PeerSetup {
     pub(crate) fabric: Arc<Fabric>,
     pub(crate) events: mpsc::UnboundedSender<PeerEvent>,
     pub(crate) commands: mpsc::UnboundedReceiver<PeerCommand>,
-    pub(crate) incoming: mpsc::Receiver<TcpStream>,
+    pub(crate) incoming: mpsc::Receiver<Admitted>,
 }
 
 type Connecting = Pin<Box<dyn Future<Output = io::Result<TcpStream>> + Send>>;
@@ -93,7 +94,7 @@ pub(crate) struct Driver {
     pub(super) fabric: Arc<Fabric>,
     events: mpsc::UnboundedSender<PeerEvent>,
     commands: mpsc::UnboundedReceiver<PeerCommand>,
-    incoming: mpsc::Receiver<TcpStream>,
+    incoming: mpsc::Receiver<Admitted>,
     pub(super) session: Session,
     pub(super) actions: VecDeque<Action>,
     outgoing: Option<Connection>,
@@ -112,7 +113,7 @@ pub(crate) struct Driver {
 /// What woke the driver.
 enum Wake {
     Command(Option<PeerCommand>),
-    Incoming(TcpStream),
+    Incoming(Admitted),
     Connected(io::Result<TcpStream>),
     Connection(ConnectionId, ConnectionEvent),
     Deadline,
@@ -276,7 +277,8 @@ impl Driver {
         }
     }
 
-    fn accept(&mut self, stream: TcpStream) {
+    fn accept(&mut self, admitted: Admitted) {
+        let Admitted { stream, pending } = admitted;
         // The socket may have died already; then there is nothing to accept.
         let Ok(remote) = stream.peer_addr() else { return };
         if let Err(error) = socket::accepted(&stream, &self.transport(remote)) {
@@ -295,6 +297,9 @@ impl Driver {
             self.input(Input::Closed { conn: ConnectionId::Incoming, error: None });
         }
         self.open(ConnectionId::Incoming, stream);
+        if let Some(connection) = &mut self.accepted {
+            connection.pending = Some(pending);
+        }
     }
 
     fn connected(&mut self, result: io::Result<TcpStream>) {
@@ -373,6 +378,11 @@ impl Driver {
         self.cell.received.count(frame.kind, frame.raw.len());
         let is_update = frame.kind == MessageType::Update && self.session.receives_updates(conn);
         let (kind, body, queued) = (frame.kind, frame.body, self.actions.len());
+        if kind == MessageType::Open
+            && let Some(connection) = self.slot(conn)
+        {
+            connection.pending = None;
+        }
         self.input(Input::Frame { conn, frame });
         if is_update {
             self.update(conn, body);

@@ -3,11 +3,13 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tracing::{debug, warn};
+
+use super::admission::{Admission, Admitted};
 
 /// Connections that may wait for one driver. A peer that opens more at once is refused the rest.
 pub(crate) const INCOMING_QUEUE: usize = 4;
@@ -16,10 +18,10 @@ pub(crate) const STRANGER_QUEUE: usize = 1024;
 
 /// Where connections from each known address go.
 #[derive(Clone, Default)]
-pub(crate) struct Doors(Arc<RwLock<HashMap<IpAddr, mpsc::Sender<TcpStream>>>>);
+pub(crate) struct Doors(Arc<RwLock<HashMap<IpAddr, mpsc::Sender<Admitted>>>>);
 
 impl Doors {
-    pub(crate) fn open(&self, address: IpAddr, door: mpsc::Sender<TcpStream>) {
+    pub(crate) fn open(&self, address: IpAddr, door: mpsc::Sender<Admitted>) {
         self.0.write().unwrap_or_else(PoisonError::into_inner).insert(address, door);
     }
 
@@ -28,23 +30,28 @@ impl Doors {
     }
 
     /// Hands a connection to the neighbor with `address`; closes it if that has too many waiting.
-    pub(crate) fn hand_over(&self, stream: TcpStream, address: IpAddr) {
+    pub(crate) fn hand_over(&self, stream: Admitted, address: IpAddr) {
         let taken = self.of(address).is_some_and(|door| door.try_send(stream).is_ok());
         if !taken {
             debug!(peer = %address, "connection refused: too many wait already");
         }
     }
 
-    fn of(&self, address: IpAddr) -> Option<mpsc::Sender<TcpStream>> {
+    fn of(&self, address: IpAddr) -> Option<mpsc::Sender<Admitted>> {
         self.0.read().unwrap_or_else(PoisonError::into_inner).get(&address).cloned()
     }
 }
 
 /// Accepts for ever.
-pub(crate) async fn run(listener: Arc<TcpListener>, doors: Doors, strangers: mpsc::Sender<(TcpStream, SocketAddr)>) {
+pub(crate) async fn run(
+    listener: Arc<TcpListener>,
+    doors: Doors,
+    admission: Admission,
+    strangers: mpsc::Sender<(Admitted, SocketAddr)>,
+) {
     loop {
         match listener.accept().await {
-            Ok((stream, remote)) => admit(stream, remote, &doors, &strangers),
+            Ok((stream, remote)) => admit(stream, remote, &doors, &admission, &strangers),
             Err(error) => {
                 // Out of descriptors, most likely: what is open goes on, and accepting again at once would only spin.
                 warn!(%error, "cannot accept a connection");
@@ -54,11 +61,25 @@ pub(crate) async fn run(listener: Arc<TcpListener>, doors: Doors, strangers: mps
     }
 }
 
-fn admit(stream: TcpStream, remote: SocketAddr, doors: &Doors, strangers: &mpsc::Sender<(TcpStream, SocketAddr)>) {
-    // Dropping a stream closes it: that is the answer when a queue is full.
-    if doors.of(remote.ip()).is_some() {
-        doors.hand_over(stream, remote.ip());
-    } else if strangers.try_send((stream, remote)).is_err() {
+fn admit(
+    stream: TcpStream,
+    remote: SocketAddr,
+    doors: &Doors,
+    admission: &Admission,
+    strangers: &mpsc::Sender<(Admitted, SocketAddr)>,
+) {
+    let is_known = doors.of(remote.ip()).is_some();
+    // Dropping a stream closes it: that is the answer when there is no room.
+    let admitted = match admission.admit(remote.ip(), is_known, Instant::now()) {
+        Ok(pending) => Admitted { stream, pending },
+        Err(refusal) => {
+            debug!(peer = %remote.ip(), %refusal, "connection refused");
+            return;
+        }
+    };
+    if is_known {
+        doors.hand_over(admitted, remote.ip());
+    } else if strangers.try_send((admitted, remote)).is_err() {
         debug!(peer = %remote.ip(), "connection refused: too many strangers wait already");
     }
 }

@@ -21,7 +21,7 @@ use bgp_engine::id::PeerIndex;
 use bgp_engine::session::State;
 use bgp_engine::stage::Alarm;
 use ipnet::IpNet;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tracing::{error, warn};
@@ -33,6 +33,7 @@ use super::reads::Directory;
 use super::restart::Recorder;
 use super::rib_worker::RibControl;
 use crate::config::OnTerminate;
+use crate::peer::admission::{Admission, Admitted};
 use crate::peer::listener::{self, Doors, STRANGER_QUEUE};
 use crate::peer::{NeighborCell, PeerCommand, PeerEvent, PeerEventKind, sleep_to};
 
@@ -72,9 +73,12 @@ pub(super) struct Controller {
     started: SystemTime,
     fabric: Arc<Fabric>,
     doors: Doors,
+    admission: Admission,
+    /// Connections refused because a dynamic range had its limit of neighbors.
+    refused_range: u64,
     listeners: BTreeMap<SocketAddr, Listening>,
-    strangers: mpsc::Sender<(TcpStream, SocketAddr)>,
-    stranger_receiver: mpsc::Receiver<(TcpStream, SocketAddr)>,
+    strangers: mpsc::Sender<(Admitted, SocketAddr)>,
+    stranger_receiver: mpsc::Receiver<(Admitted, SocketAddr)>,
     directory: Arc<Directory>,
     neighbors: BTreeMap<IpAddr, Entry>,
     groups: Groups,
@@ -98,6 +102,8 @@ impl Controller {
         let (events, event_receiver) = mpsc::unbounded_channel();
         let (strangers, stranger_receiver) = mpsc::channel(STRANGER_QUEUE);
         let mut controller = Self {
+            admission: Admission::new(desired.global.connections),
+            refused_range: 0,
             desired,
             owners: Owners::default(),
             signals: owners::Signals::new(),
@@ -124,7 +130,8 @@ impl Controller {
     }
 
     fn add_listener(&mut self, address: SocketAddr, socket: Arc<TcpListener>) {
-        let accepting = listener::run(Arc::clone(&socket), self.doors.clone(), self.strangers.clone());
+        let accepting =
+            listener::run(Arc::clone(&socket), self.doors.clone(), self.admission.clone(), self.strangers.clone());
         self.listeners.insert(address, Listening { socket, task: tokio::spawn(accepting) });
     }
 

@@ -205,6 +205,23 @@ pub struct Status {
     pub awaited: Vec<IpAddr>,
     /// How long that takes at most.
     pub selection_deferral_seconds: u64,
+    /// Connections that peers open.
+    pub connections: ConnectionCounts,
+}
+
+/// Connections that peers open.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ConnectionCounts {
+    /// Without OPEN now.
+    pub pending: u64,
+    /// Refused because too many were pending.
+    pub refused_pending: u64,
+    /// Refused because too many of one address were pending.
+    pub refused_pending_of_source: u64,
+    /// Refused because they came too fast from one address.
+    pub refused_rate: u64,
+    /// Refused because a dynamic range had its limit of neighbors.
+    pub refused_range: u64,
 }
 
 /// Size of one family's table.

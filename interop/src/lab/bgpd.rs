@@ -176,7 +176,9 @@ impl Bgpd {
 }
 
 fn write_config(node: &Node, config: &str, socket: &str) -> String {
-    let config = format!("{config}\n[api]\nlisten = [\"unix:{socket}\"]\n");
+    let listen = format!("[api]\nlisten = [\"unix:{socket}\"]\n");
+    let config =
+        if config.contains("[api]\n") { config.replace("[api]\n", &listen) } else { format!("{config}\n{listen}") };
     node.write("bgpd.toml", &config).display().to_string()
 }
 

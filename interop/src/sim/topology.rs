@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use bgp_engine::config::{
-    AddPath, Desired, Global, GracefulRestart, Neighbor, NeighborSettings, Originate, PrefixLimits,
+    AddPath, ConnectionLimits, Desired, Global, GracefulRestart, Neighbor, NeighborSettings, Originate, PrefixLimits,
 };
 use bgp_engine::export::LocalAddresses;
 use bgp_wire::Family;
@@ -174,6 +174,7 @@ impl Topology {
             listen: vec![(address, 179).into()],
             client_to_client,
             always_compare_med: false,
+            connections: ConnectionLimits::default(),
         };
         let neighbors = self.links_of(node).map(|link| {
             let neighbor = self.neighbor(link, node);

@@ -70,6 +70,25 @@ pub struct Global {
     pub client_to_client: bool,
     /// Compare MED also between paths from different neighbor ASes (RFC 4271 §9.1.2.2(c) compares within one).
     pub always_compare_med: bool,
+    /// How many connections may wait for an OPEN, and how fast they may come.
+    pub connections: ConnectionLimits,
+}
+
+/// Limits on connections that peers open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConnectionLimits {
+    /// Connections without OPEN at a time, those of configured neighbors not counted.
+    pub pending: u32,
+    /// Connections without OPEN at a time from one address.
+    pub pending_per_source: u32,
+    /// Connections a second from one address; 0 for no limit.
+    pub setup_rate: u32,
+}
+
+impl Default for ConnectionLimits {
+    fn default() -> Self {
+        Self { pending: 1024, pending_per_source: 8, setup_rate: 10 }
+    }
 }
 
 /// One configured neighbor.

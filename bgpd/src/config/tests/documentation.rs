@@ -115,13 +115,16 @@ fn a_key_with_its_documented_default_changes_nothing() {
 }
 
 /// Values other than those in `DOCUMENT`.
-const OTHERS: [(&str, &str, &str); 38] = [
+const OTHERS: [(&str, &str, &str); 41] = [
     ("[global]", "asn", "65001"),
     ("[global]", "router-id", "\"192.0.2.2\""),
     ("[global]", "cluster-id", "\"192.0.2.2\""),
     ("[global]", "listen", "[\"192.0.2.1:179\"]"),
     ("[global]", "client-to-client-reflection", "false"),
     ("[global]", "always-compare-med", "true"),
+    ("[global]", "max-pending", "10"),
+    ("[global]", "max-pending-per-source", "10"),
+    ("[global]", "max-setup-rate", "0"),
     ("[[neighbor]]", "description", "\"rack 4\""),
     ("[[neighbor]]", "port", "1179"),
     ("[[neighbor]]", "remote-asn", "65001"),

@@ -9,7 +9,7 @@ use bgp_wire::Notification;
 use bgp_wire::notification::CeaseSubcode;
 
 use super::super::handle::{Command, ControlError, ResetKind};
-use super::super::status::Status;
+use super::super::status::{ConnectionCounts, Status};
 use super::{Controller, Entry};
 use crate::peer::PeerCommand;
 
@@ -64,6 +64,7 @@ impl Controller {
                 .deferral
                 .until
                 .map_or(0, |until| until.saturating_duration_since(Instant::now()).as_secs()),
+            connections: ConnectionCounts { refused_range: self.refused_range, ..self.admission.counts() },
             listen: self.listeners.values().filter_map(|listening| listening.socket.local_addr().ok()).collect(),
         }
     }

@@ -10,7 +10,6 @@ use bgp_engine::session::offered_capabilities;
 use bgp_wire::Notification;
 use bgp_wire::notification::CeaseSubcode;
 use ipnet::IpNet;
-use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 use tracing::{debug, info, warn};
@@ -18,6 +17,7 @@ use tracing::{debug, info, warn};
 use super::super::handle::ControlError;
 use super::{Controller, Entry, Listening};
 use crate::config::OnTerminate;
+use crate::peer::admission::Admitted;
 use crate::peer::listener::INCOMING_QUEUE;
 use crate::peer::socket;
 use crate::peer::{Driver, NeighborCell, PeerCommand, PeerEventKind, PeerSetup, SessionView};
@@ -93,7 +93,7 @@ impl Controller {
     }
 
     /// A connection from an address without a neighbor: welcome if a dynamic range covers it.
-    pub(super) fn stranger(&mut self, stream: TcpStream, remote: SocketAddr) {
+    pub(super) fn stranger(&mut self, stream: Admitted, remote: SocketAddr) {
         let address = remote.ip();
         if !self.neighbors.contains_key(&address) {
             let Some(range) = self.desired.range_of(address).cloned() else {
@@ -101,6 +101,7 @@ impl Controller {
                 return;
             };
             if !self.has_room(&range) {
+                self.refused_range += 1;
                 warn!(peer = %address, range = %range.prefix, limit = range.limit, "connection refused: limit reached");
                 return;
             }

@@ -7,7 +7,8 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::config::desired::{
-    AddPath, DynamicNeighbors, Global, GracefulRestart, LimitAction, Neighbor, NeighborSettings, PrefixLimits, Secret,
+    AddPath, ConnectionLimits, DynamicNeighbors, Global, GracefulRestart, LimitAction, Neighbor, NeighborSettings,
+    PrefixLimits, Secret,
 };
 
 /// What a change does to a session that is Established, from least to most.
@@ -74,7 +75,7 @@ impl Comparison {
 }
 
 pub(super) fn of_global(old: &Global, new: &Global) -> Vec<Change> {
-    let Global { asn, router_id, cluster_id, listen, client_to_client, always_compare_med } = old;
+    let Global { asn, router_id, cluster_id, listen, client_to_client, always_compare_med, connections } = old;
     let mut changes = Comparison(Vec::new());
     changes.field("asn", Impact::SessionReset, asn, &new.asn);
     changes.field("router-id", Impact::SessionReset, router_id, &new.router_id);
@@ -84,6 +85,11 @@ pub(super) fn of_global(old: &Global, new: &Global) -> Vec<Change> {
     // What a session announces is settled when it joins its update groups.
     changes.field("client-to-client-reflection", Impact::SessionReset, client_to_client, &new.client_to_client);
     changes.field("always-compare-med", Impact::ExportAgain, always_compare_med, &new.always_compare_med);
+    let ConnectionLimits { pending, pending_per_source, setup_rate } = connections;
+    let new = &new.connections;
+    changes.field("max-pending", Impact::None, pending, &new.pending);
+    changes.field("max-pending-per-source", Impact::None, pending_per_source, &new.pending_per_source);
+    changes.field("max-setup-rate", Impact::None, setup_rate, &new.setup_rate);
     changes.0
 }
 

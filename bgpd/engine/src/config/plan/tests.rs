@@ -8,10 +8,10 @@ use proptest::option;
 use proptest::prelude::*;
 
 use super::*;
-use crate::config::PrefixLimits;
 use crate::config::desired::{
     AddPath, DynamicNeighbors, Global, GracefulRestart, Neighbor, NeighborSettings, Originate, Secret,
 };
+use crate::config::{ConnectionLimits, PrefixLimits};
 
 fn settings(remote_asn: u32) -> NeighborSettings {
     NeighborSettings {
@@ -54,6 +54,7 @@ fn desired(neighbors: &[Neighbor]) -> Desired {
             listen: Vec::new(),
             client_to_client: true,
             always_compare_med: false,
+            connections: ConnectionLimits::default(),
         },
         neighbors: neighbors.iter().map(|neighbor| (neighbor.address, neighbor.clone())).collect(),
         dynamic: BTreeMap::new(),
