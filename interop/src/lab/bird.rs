@@ -22,6 +22,15 @@ impl Bird {
         Self { daemon, socket }
     }
 
+    /// Starts BIRD again after it has ended, so that it recovers what it can (graceful restart).
+    #[must_use]
+    pub fn recover(node: &Node) -> Self {
+        let path = |name: &str| node.dir.join(name).display().to_string();
+        let (socket, file) = (path("bird.ctl"), path("bird.conf"));
+        let daemon = Daemon::start(node, "bird", "bird", &["-f", "-R", "-c", &file, "-s", &socket]);
+        Self { daemon, socket }
+    }
+
     /// Runs a birdc command; its output.
     #[must_use]
     pub fn birdc(&self, command: &str) -> String {

@@ -44,6 +44,52 @@ pub fn bird_ipv4_only(node: &Node, net: u8) -> String {
     ipv4.to_owned()
 }
 
+/// The reflector's configuration with another router ID, and a cluster ID where one is given.
+#[must_use]
+pub fn reflector(router_id: &str, cluster_id: Option<&str>) -> String {
+    let config = REFLECTOR.replace("192.0.2.1\"", &format!("{router_id}\""));
+    match cluster_id {
+        Some(id) => config.replace("[global]", &format!("[global]\ncluster-id = \"{id}\"")),
+        None => config,
+    }
+}
+
+/// A client's configuration with a second reflector at .2.
+#[must_use]
+pub fn both_reflectors(config: &str) -> String {
+    let mut all = String::new();
+    let (mut block, mut inside) = (String::new(), false);
+    for line in config.lines() {
+        all.push_str(line);
+        all.push('\n');
+        // FRR has a line for every setting of a neighbor; BIRD has a block for each protocol.
+        let statement = line.trim();
+        let of_neighbor =
+            statement.starts_with("neighbor 192.0.2.1 ") || statement.starts_with("neighbor 2001:db8::1 ");
+        if of_neighbor && !inside {
+            all.push_str(&second(line));
+            all.push('\n');
+        }
+        if line.starts_with("protocol bgp rr") {
+            inside = true;
+            block.clear();
+        }
+        if inside {
+            block.push_str(line);
+            block.push('\n');
+            if line == "}" {
+                inside = false;
+                all.push_str(&second(&block).replace("protocol bgp rr", "protocol bgp second_rr"));
+            }
+        }
+    }
+    all
+}
+
+fn second(text: &str) -> String {
+    text.replace("192.0.2.1 ", "192.0.2.2 ").replace("2001:db8::1 ", "2001:db8::2 ")
+}
+
 /// FRR on a node that announces pod network `net`.
 #[must_use]
 pub fn frr(node: &Node, net: u8) -> Frr {

@@ -28,17 +28,14 @@ impl Frr {
         node.write("zebra.conf", "log stdout\n");
         node.write("vtysh.conf", "");
         node.write("bgpd.conf", &format!("log stdout\n{config}"));
-        let path = |name: &str| format!("{dir}/{name}");
-        let common = ["--vty_socket", &dir, "-P", "0", "-z", &path("zserv.sock")];
-        let start = |name: &str| {
-            let (config, pid) = (path(&format!("{name}.conf")), path(&format!("{name}.pid")));
-            let mut arguments = vec!["-f", &config, "-i", &pid];
-            arguments.extend(common);
-            Daemon::start(node, name, &format!("/usr/lib/frr/{name}"), &arguments)
-        };
-        let zebra = start("zebra");
-        let bgpd = start("bgpd");
+        let zebra = start(node, "zebra");
+        let bgpd = start(node, "bgpd");
         Self { bgpd, zebra, dir, namespace: node.namespace.name().to_owned() }
+    }
+
+    /// Starts bgpd again after it has ended.
+    pub fn restart_bgpd(&mut self, node: &Node) {
+        self.bgpd = start(node, "bgpd");
     }
 
     /// Runs a vtysh command; its output.
@@ -92,6 +89,14 @@ impl Frr {
         self.bgpd.kill();
         self.zebra.kill();
     }
+}
+
+fn start(node: &Node, name: &str) -> Daemon {
+    let dir = node.dir.display().to_string();
+    let path = |name: &str| format!("{dir}/{name}");
+    let (config, pid, zebra) = (path(&format!("{name}.conf")), path(&format!("{name}.pid")), path("zserv.sock"));
+    let arguments = ["-f", &config, "-i", &pid, "--vty_socket", &dir, "-P", "0", "-z", &zebra];
+    Daemon::start(node, name, &format!("/usr/lib/frr/{name}"), &arguments)
 }
 
 fn seen(prefix: &str, path: &Value) -> SeenRoute {
