@@ -178,6 +178,10 @@ pub enum Neighbor {
         /// The neighbor
         address: IpAddr,
     },
+    /// Make routes to and from a neighbor the last choice before a maintenance; its session stays (RFC 8326)
+    Drain(Drain),
+    /// End what drain began
+    Undrain(Drain),
     /// Let a disabled neighbor's session start
     Enable {
         /// The neighbor
@@ -191,6 +195,17 @@ pub enum Neighbor {
         #[arg(long, default_value = "")]
         message: String,
     },
+}
+
+/// `neighbor drain …` and `neighbor undrain …`
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub struct Drain {
+    /// The neighbor
+    pub address: Option<IpAddr>,
+    /// All neighbors, also those that come
+    #[arg(long)]
+    pub all: bool,
 }
 
 /// Which routes a soft reset is about.

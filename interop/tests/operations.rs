@@ -1,7 +1,7 @@
 //! What an operator does to a running reflector, and what its peers see of it.
 
 use interop::lab::cluster::{REFLECTOR, bird, bird_ipv4_only, frr};
-use interop::lab::{BIRD, Bgpd, Bird, FRR, Lab, Node, build_bgpd, run, to, wait_until};
+use interop::lab::{BIRD, Bgpd, Bird, FRR, Lab, Node, SeenRoute, build_bgpd, run, to, wait_until};
 
 const GLOBAL: &str = "[global]\nasn = 65000\nrouter-id = \"192.0.2.1\"\n";
 
@@ -118,6 +118,35 @@ fn reload_touches_only_what_has_changed_and_a_broken_file_nothing() {
     let lost = || birds[0].birdc("show protocols rr4").contains("Administrative shutdown");
     wait_until("BIRD was told of the shutdown", lost, || birds[0].picture());
     assert!(to(&birds[0].routes(false), "10.1.12.0/24").is_none(), "{}", birds[0].picture());
+}
+
+#[test]
+fn a_drained_neighbor_is_told_the_last_choice_and_stays_up() {
+    // RFC 8326 §4
+    let lab = Lab::new("drain", &[&FRR[..], &BIRD[..]].concat());
+    let (rr, frr_node, bird_node) = (lab.node("rr", 1), lab.node("frr", 11), lab.node("bird", 12));
+    let bgpd = Bgpd::start(&rr, &(GLOBAL.to_owned() + &client(11) + &client(12)));
+    let (frr, bird) = (frr(&frr_node, 11), bird_client(&bird_node, 12));
+    bgpd.wait_established(&["192.0.2.11".to_owned(), "192.0.2.12".to_owned()]);
+    let picture = || bgpd.picture() + &frr.picture() + &bird.picture();
+    let says = |route: Option<&SeenRoute>, pref: u32, marked: bool| {
+        let has = |route: &SeenRoute| route.communities.iter().any(|c| c == "graceful-shutdown" || c == "65535:0");
+        route.is_some_and(|route| route.local_pref == Some(pref) && has(route) == marked)
+    };
+    let both = |pref: u32, marked: bool| {
+        says(to(&frr.routes(false), "10.1.12.0/24"), pref, marked)
+            && says(to(&bird.routes(false), "10.1.11.0/24"), pref, marked)
+    };
+    wait_until("they have each other's routes", || both(100, false), picture);
+    for whom in ["192.0.2.11", "--all"] {
+        let _ = bgpd.ctl(&["neighbor", "drain", whom]);
+        wait_until("routes in both directions are the last choice", || both(0, true), picture);
+        assert_eq!(bgpd.neighbor("192.0.2.11")["graceful_shutdown"], true, "{}", picture());
+        let _ = bgpd.ctl(&["neighbor", "undrain", whom]);
+        wait_until("they are as before", || both(100, false), picture);
+    }
+    assert_eq!(bgpd.neighbor("192.0.2.11")["flaps"], 0, "{}", picture());
+    assert_eq!(bgpd.neighbor("192.0.2.12")["flaps"], 0, "{}", picture());
 }
 
 /// Runs bgpctl; exit code, standard output and standard error.

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::time::Instant;
 
 use interop::lab::cluster::{bird_config, both_reflectors, frr_config, reflector};
-use interop::lab::{BIRD, Bgpd, Bird, FRR, Frr, Lab, Loss, Node, Pings, Pod, to, wait_until};
+use interop::lab::{BIRD, Bgpd, Bird, Daemon, FRR, Frr, Lab, Loss, Node, Pings, Pod, to, wait_until};
 
 /// How long pings go on around each restart.
 const SECONDS: u32 = 25;
@@ -49,6 +49,8 @@ struct Restarts {
     pods: [Pod; 3],
     rr_nodes: [Node; 2],
     nodes: [Node; 3],
+    /// What the kernel's routes did, for whoever looks for a lost packet.
+    _monitors: [Daemon; 3],
     _lab: Lab,
 }
 
@@ -64,7 +66,9 @@ impl Restarts {
             Bird::start(&nodes[1], &bird_graceful(&nodes[1], 12)),
             Bird::start(&nodes[2], &bird_graceful(&nodes[2], 13)),
         ];
-        let lab = Self { reflectors, frr, birds, pods, rr_nodes, nodes, _lab: lab };
+        let monitor = |node: &Node| Daemon::start(node, "routes", "ip", &["-ts", "monitor", "route"]);
+        let monitors = nodes.each_ref().map(monitor);
+        let lab = Self { reflectors, frr, birds, pods, rr_nodes, nodes, _monitors: monitors, _lab: lab };
         lab.wait_whole();
         let all = || lab.pairs().all(|(from, to)| from.reaches(to));
         wait_until("all pods reach each other", all, || lab.picture());

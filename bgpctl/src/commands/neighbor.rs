@@ -9,7 +9,7 @@ use tonic::transport::Channel;
 
 use super::{Context, json_line, say};
 use crate::Error;
-use crate::arguments::{AddNeighbor, Format, Neighbor, Soft};
+use crate::arguments::{AddNeighbor, Drain, Format, Neighbor, Soft};
 use crate::output::{family_of, neighbor};
 
 async fn client(context: &Context) -> Result<NeighborServiceClient<Channel>, Error> {
@@ -91,6 +91,8 @@ pub(super) async fn steer(context: &Context, command: Neighbor) -> Result<(), Er
             reset(&mut client, address, Some(Soft::Both)).await?;
             format!("neighbor {address} refreshed")
         }
+        Neighbor::Drain(whom) => drain(&mut client, whom, false).await?,
+        Neighbor::Undrain(whom) => drain(&mut client, whom, true).await?,
         Neighbor::Enable { address } => {
             client.enable(v1::EnableNeighborRequest { address: address.to_string() }).await?;
             format!("neighbor {address} enabled")
@@ -101,6 +103,13 @@ pub(super) async fn steer(context: &Context, command: Neighbor) -> Result<(), Er
         }
     };
     context.print(&serde_json::json!({ "done": done }), || format!("{done}\n"))
+}
+
+async fn drain(client: &mut NeighborServiceClient<Channel>, whom: Drain, undo: bool) -> Result<String, Error> {
+    let address = whom.address.map(|address| address.to_string()).unwrap_or_default();
+    let who = if whom.all { "all neighbors".to_owned() } else { format!("neighbor {address}") };
+    client.drain(v1::DrainNeighborRequest { address, all: whom.all, undo }).await?;
+    Ok(format!("{who} {}", if undo { "undrained" } else { "drained: routes are told again as the last choice" }))
 }
 
 async fn reset(client: &mut NeighborServiceClient<Channel>, address: IpAddr, soft: Option<Soft>) -> Result<(), Error> {

@@ -25,6 +25,7 @@ pub(crate) struct Json<'a> {
     prefixes_advertised: u64,
     families: Vec<Prefixes>,
     shutdown: Option<&'a str>,
+    graceful_shutdown: bool,
     last_error: Option<&'a str>,
     last_error_seconds_ago: Option<u64>,
     last_notification_sent: Option<&'a str>,
@@ -143,6 +144,7 @@ pub(crate) fn json(neighbor: &v1::Neighbor) -> Json<'_> {
         prefixes_advertised,
         families: families.collect(),
         shutdown: neighbor.shutdown.as_deref(),
+        graceful_shutdown: neighbor.graceful_shutdown,
         last_error: some(&neighbor.last_error),
         last_error_seconds_ago: neighbor.last_error_seconds_ago,
         last_notification_sent: some(&neighbor.last_notification_sent),
@@ -208,6 +210,7 @@ fn stale_routes(neighbor: &v1::Neighbor) -> &[v1::StaleRoutes] {
 fn state(neighbor: &v1::Neighbor) -> String {
     match (&neighbor.shutdown, stale_routes(neighbor)) {
         (Some(_), _) => format!("{} (disabled)", neighbor.state),
+        (None, []) if neighbor.graceful_shutdown => format!("{} (draining)", neighbor.state),
         (None, []) => neighbor.state.clone(),
         (None, _) => format!("{} (stale routes)", neighbor.state),
     }
@@ -296,6 +299,8 @@ fn session(sheet: &mut Sheet, neighbor: &v1::Neighbor) {
         let text = if text.is_empty() { "no message" } else { text };
         sheet.line("Disabled", text);
     }
+    let draining = "routes in both directions are the last choice (RFC 8326)";
+    sheet.line("Draining", if neighbor.graceful_shutdown { draining } else { "" });
     let role = if neighbor.route_reflector_client { "route-reflector client" } else { "" };
     sheet.line("Role", role);
     sheet.line("Peer group", &neighbor.peer_group);

@@ -99,6 +99,7 @@ fn spec() -> ExportSpec {
 
 fn intake(interner: &Arc<Interner>) -> Intake {
     let settings = IntakeSettings {
+        graceful_shutdown: false,
         own_asn: 65_000,
         router_id: Ipv4Addr::new(10, 0, 0, 100),
         cluster_id: Ipv4Addr::new(10, 0, 0, 100),

@@ -66,6 +66,8 @@ pub struct ExportSpec {
     key: ExportKey,
     policy: Policy,
     view: View,
+    /// Everything says that it is about to go (RFC 8326).
+    shutting_down: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,13 +82,20 @@ impl ExportSpec {
     /// The spec of a group of sessions.
     #[must_use]
     pub fn new(key: ExportKey, policy: Policy) -> Self {
-        Self { key, policy, view: View::Session }
+        Self { key, policy, view: View::Session, shutting_down: false }
     }
 
     /// The spec of a pseudo-group that is told every best path of `family`, and those as good as it, unchanged.
     #[must_use]
     pub fn loc_rib(family: Family) -> Self {
-        Self { key: ExportKey::loc_rib(family), policy: Policy::AcceptAll, view: View::LocRib }
+        Self { key: ExportKey::loc_rib(family), policy: Policy::AcceptAll, view: View::LocRib, shutting_down: false }
+    }
+
+    /// The spec of those members of the group that are being shut down gracefully: the same routes, with
+    /// GRACEFUL_SHUTDOWN (RFC 8326 §4).
+    #[must_use]
+    pub fn shutting_down(&self) -> Self {
+        Self { shutting_down: true, ..self.clone() }
     }
 
     /// The key.

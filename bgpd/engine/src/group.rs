@@ -16,6 +16,7 @@ mod encode;
 mod member;
 mod missed;
 mod pack;
+mod pair;
 
 use std::collections::BTreeMap;
 
@@ -29,6 +30,7 @@ use crate::id::{GroupIndex, PeerIndex};
 use crate::stage::{AnyEmission, AnyMissed, Cause, Emission, Member, Routed, Target, for_each_family};
 
 pub use chunk::{Chunk, Skip};
+pub use pair::Pair;
 
 use chunk::{Closed, OpenChunk};
 use member::MemberState;
@@ -77,6 +79,19 @@ pub struct GroupStatistics {
     pub too_large: u64,
     /// Times that a member's queue was full.
     pub slow: u64,
+}
+
+impl GroupStatistics {
+    fn add(&mut self, other: &Self) {
+        let Self { changes, runs, bytes, chunks, private_withdrawals, too_large, slow } = other;
+        self.changes += changes;
+        self.runs += runs;
+        self.bytes += bytes;
+        self.chunks += chunks;
+        self.private_withdrawals += private_withdrawals;
+        self.too_large += too_large;
+        self.slow += slow;
+    }
 }
 
 /// The members of one update group and what is on its way to them.
@@ -184,6 +199,31 @@ impl<N: Routed> Group<N> {
         self.pay(outlet);
     }
 
+    /// Whether a peer is a member.
+    fn has(&self, peer: PeerIndex) -> bool {
+        self.members.contains_key(&peer)
+    }
+
+    /// Takes a member out, with all that it is still to be told.
+    fn release(&mut self, peer: PeerIndex, outlet: &mut impl Outlet) -> Option<MemberState<N>> {
+        self.flush(outlet);
+        let state = self.members.remove(&peer)?;
+        outlet.end_walk(self.index, Member { peer, incarnation: state.incarnation });
+        self.pay(outlet);
+        Some(state)
+    }
+
+    /// Takes in a member of another group with the same routes, which is told everything again.
+    fn admit(&mut self, peer: PeerIndex, mut state: MemberState<N>, outlet: &mut impl Outlet) {
+        self.flush(outlet);
+        let member = self.next_member(peer);
+        state.renew(member.incarnation, self.partitions, None);
+        self.members.insert(peer, state);
+        outlet.walk(self.index, member);
+        self.pay(outlet);
+        self.pump(peer, outlet);
+    }
+
     /// A member that was full has room again.
     pub fn drained(&mut self, peer: PeerIndex, outlet: &mut impl Outlet) {
         let Some(state) = self.members.get_mut(&peer) else { return };
@@ -275,7 +315,7 @@ macro_rules! any_group {
     ($($family:ident $field:ident,)*) => {
         /// A group of any family.
         pub enum AnyGroup {
-            $(#[doc = concat!("Of `", stringify!($family), "`.")] $family(Group<$family>),)*
+            $(#[doc = concat!("Of `", stringify!($family), "`.")] $family(Pair<$family>),)*
         }
 
         impl AnyGroup {
@@ -284,7 +324,7 @@ macro_rules! any_group {
             pub fn new(index: GroupIndex, spec: ExportSpec, partitions: usize) -> Option<Self> {
                 match spec.key().family {
                     $(<$family as Nlri>::FAMILY => {
-                        Some(Self::$family(Group::new(index, spec, partitions)))
+                        Some(Self::$family(Pair::new(index, spec, partitions)))
                     })*
                     _ => None,
                 }
@@ -309,7 +349,7 @@ macro_rules! any_group {
             /// Breaks a rule: members keep routes whose place their own routes have taken.
             #[cfg(feature = "sabotage")]
             pub(crate) fn forget_private_withdrawals(&mut self) {
-                match self { $(Self::$family(group) => group.no_private_withdrawals = true,)* }
+                match self { $(Self::$family(group) => group.forget_private_withdrawals(),)* }
             }
 
             /// [`Group::len`].
@@ -326,7 +366,7 @@ macro_rules! any_group {
 
             /// [`Group::statistics`].
             #[must_use]
-            pub fn statistics(&self) -> &GroupStatistics {
+            pub fn statistics(&self) -> GroupStatistics {
                 match self { $(Self::$family(group) => group.statistics(),)* }
             }
 
@@ -349,6 +389,11 @@ macro_rules! any_group {
                 outlet: &mut impl Outlet,
             ) {
                 match self { $(Self::$family(group) => group.refresh(peer, end, outlet),)* }
+            }
+
+            /// [`Pair::shut_down`].
+            pub fn shut_down(&mut self, peer: PeerIndex, on: bool, outlet: &mut impl Outlet) {
+                match self { $(Self::$family(group) => group.shut_down(peer, on, outlet),)* }
             }
 
             /// [`Group::leave`].

@@ -39,6 +39,8 @@ pub struct IntakeSettings {
     pub partitions: usize,
     /// Import policy.
     pub import: Policy,
+    /// The session is about to be shut down, so what comes over it is about to go (RFC 8326 §4).
+    pub graceful_shutdown: bool,
     /// What the session negotiated.
     pub decode: DecodeContext,
 }
@@ -139,9 +141,11 @@ impl Intake {
         self.batches.drain().into_iter()
     }
 
-    /// Replaces the import policy and whether AS_SETs are refused (RFC 9774): both hold for what comes from now on.
-    pub fn replace_import(&mut self, import: Policy, reject_as_sets: bool) {
+    /// Replaces the import policy, whether AS_SETs are refused (RFC 9774), and whether the session is about to be shut
+    /// down (RFC 8326): all hold for what comes from now on.
+    pub fn replace_import(&mut self, import: Policy, reject_as_sets: bool, graceful_shutdown: bool) {
         self.settings.import = import;
+        self.settings.graceful_shutdown = graceful_shutdown;
         self.settings.decode.reject_as_sets = reject_as_sets;
         self.last = None;
     }
@@ -210,9 +214,13 @@ impl Work<'_> {
             return last.clone();
         }
         let received = self.interner.intern(next_hop, block);
+        let Self { interner, settings, .. } = &*self;
         let (attrs, rejection) = match usable::check(&received, self.settings) {
             Err(rejection) => (received.clone(), Some(rejection)),
             Ok(()) => match self.settings.import.evaluate(received.clone()) {
+                Verdict::Accept(attrs) if settings.graceful_shutdown || attrs.digest.scope.graceful_shutdown => {
+                    (interner.shutting_down(&attrs), None)
+                }
                 Verdict::Accept(attrs) => (attrs, None),
                 Verdict::Reject => (received.clone(), Some(Rejection::Policy)),
                 Verdict::RejectMissing => (received.clone(), Some(Rejection::NoImportPolicy)),

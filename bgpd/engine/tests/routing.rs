@@ -29,6 +29,7 @@ enum Event {
     EndRetention(u32),
     LongLived(u32),
     EndDeferral,
+    ShutDown(u32, bool),
     Up(u32),
     Rejoin(u32),
     Refresh(u32),
@@ -54,6 +55,7 @@ fn event() -> impl Strategy<Value = Event> {
         1 => peer().prop_map(Event::EndRetention),
         1 => peer().prop_map(Event::LongLived),
         1 => Just(Event::EndDeferral),
+        1 => (peer(), any::<bool>()).prop_map(|(peer, on)| Event::ShutDown(peer, on)),
         2 => peer().prop_map(Event::Up),
         1 => peer().prop_map(Event::Rejoin),
         1 => peer().prop_map(Event::Refresh),
@@ -82,6 +84,7 @@ fn run(partitions: usize, add_path: bool, awaited: &[u32], events: &[Event]) -> 
             Event::EndOfRib(peer) => router.end_of_rib(*peer),
             Event::EndRetention(peer) => router.end_retention(*peer),
             Event::LongLived(peer) => router.long_lived(*peer),
+            Event::ShutDown(peer, on) => router.shut_down(*peer, *on),
             Event::EndDeferral => router.end_deferral(),
             Event::Up(peer) => router.up(*peer),
             Event::Rejoin(peer) => router.rejoin(*peer),
@@ -272,4 +275,21 @@ fn a_new_session_has_its_whole_budget_whatever_the_old_one_left() {
     // A stale path needs a place of its own to be one of the new session.
     router.announce(0, &[1], 0);
     assert_eq!(router.used(0), (4, 1));
+}
+
+#[test]
+fn a_member_that_is_shut_down_is_told_everything_again_and_stays_up() {
+    // RFC 8326 §4
+    let mut router = Router::new(2, false);
+    (0..3).for_each(|peer| router.up(peer));
+    router.announce(0, &[1, 2], 2);
+    router.settle();
+    router.shut_down(1, true);
+    router.announce(0, &[3], 1);
+    router.settle();
+    assert!(router.told(1).values().all(|prefs| *prefs == [0]), "{:?}", router.told(1));
+    assert_eq!((router.told(1).len(), router.told(2)), (3, router.expected(2)));
+    router.shut_down(1, false);
+    router.settle();
+    assert_eq!((router.told(1), router.ends(1)), (router.expected(1), 1));
 }

@@ -71,6 +71,20 @@ impl v1::neighbor_service_server::NeighborService for Service {
         Ok(Response::new(v1::DisableNeighborResponse {}))
     }
 
+    async fn drain(
+        &self,
+        request: Request<v1::DrainNeighborRequest>,
+    ) -> Result<Response<v1::DrainNeighborResponse>, Status> {
+        let v1::DrainNeighborRequest { address, all, undo } = request.into_inner();
+        let address = match (all, address.is_empty()) {
+            (true, true) => None,
+            (false, false) => Some(convert::address("address", &address)?),
+            _ => return Err(convert::invalid("address", "expected an address, or all")),
+        };
+        self.0.drain(address, !undo).await.map_err(convert::status_of)?;
+        Ok(Response::new(v1::DrainNeighborResponse {}))
+    }
+
     async fn reset(
         &self,
         request: Request<v1::ResetNeighborRequest>,

@@ -18,6 +18,7 @@ pub(super) fn read(mut section: Section<'_>, problems: &mut Problems<'_>) -> Opt
     let cluster_id = section.value::<Identifier>("cluster-id", problems);
     let listen = section.list::<SocketAddr>("listen", problems);
     let client_to_client = section.value("client-to-client-reflection", problems);
+    let graceful_shutdown = section.value("graceful-shutdown", problems);
     let always_compare_med = section.value("always-compare-med", problems);
     let connections = connections(&mut section, problems);
     section.finish(problems);
@@ -31,6 +32,7 @@ pub(super) fn read(mut section: Section<'_>, problems: &mut Problems<'_>) -> Opt
             None => LISTEN.iter().filter_map(|text| text.parse().ok()).collect(),
         },
         client_to_client: client_to_client.unwrap_or(true),
+        graceful_shutdown: graceful_shutdown.unwrap_or(false),
         always_compare_med: always_compare_med.unwrap_or(false),
         connections,
     })

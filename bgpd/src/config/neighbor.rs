@@ -48,6 +48,7 @@ pub fn default_settings() -> NeighborSettings {
         prefix_limits: PrefixLimits::default(),
         import_policy: None,
         export_policy: None,
+        graceful_shutdown: false,
         shutdown: None,
     }
 }
@@ -133,6 +134,7 @@ fn settings(section: &mut Section<'_>, base: NeighborSettings, problems: &mut Pr
         prefix_limits: prefix_limit::read(section, base.prefix_limits, problems),
         import_policy: policies(section, "import-policy", problems).or(base.import_policy),
         export_policy: policies(section, "export-policy", problems).or(base.export_policy),
+        graceful_shutdown: section.value("graceful-shutdown", problems).unwrap_or(base.graceful_shutdown),
         shutdown: section.value::<Shutdown>("shutdown", problems).map_or(base.shutdown, |shutdown| shutdown.0),
     }
 }

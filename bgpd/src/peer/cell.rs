@@ -66,6 +66,8 @@ impl MessageCounters {
 /// The part that changes with the session's state.
 pub(crate) struct SessionView {
     pub(crate) settings: NeighborSettings,
+    /// About to be shut down (RFC 8326).
+    pub(crate) shutting_down: bool,
     pub(crate) description: Option<String>,
     pub(crate) peer_group: Option<String>,
     pub(crate) state: State,
@@ -173,6 +175,7 @@ impl SessionView {
     ) -> Self {
         Self {
             settings,
+            shutting_down: false,
             description,
             peer_group,
             state: State::Idle,

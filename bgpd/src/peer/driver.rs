@@ -255,6 +255,7 @@ impl Driver {
         {
             let mut view = self.cell.view();
             view.settings = neighbor.settings.clone();
+            view.shutting_down = neighbor.settings.is_shutting_down(&global);
             view.description.clone_from(&neighbor.description);
             view.peer_group.clone_from(&neighbor.peer_group);
             view.capabilities_offered = bgp_engine::session::offered_capabilities(&neighbor.settings, &global);

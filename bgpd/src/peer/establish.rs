@@ -88,10 +88,11 @@ impl Driver {
     /// Puts a changed import policy to work; routes that are in are asked for again.
     pub(super) fn replace_import(&mut self) {
         let Some((_, negotiated)) = self.session.established() else { return };
+        let shutting_down = self.neighbor.settings.is_shutting_down(&self.global);
         let replaced = self.import(negotiated.external);
         let Some(established) = self.established.as_mut() else { return };
         match replaced {
-            Ok((import, reject_as_sets)) => established.intake.replace_import(import, reject_as_sets),
+            Ok((import, reject_as_sets)) => established.intake.replace_import(import, reject_as_sets, shutting_down),
             Err(reason) => error!(peer = %self.cell.address, reason, "policy not found, the old one stays"),
         }
     }
@@ -116,6 +117,7 @@ impl Driver {
             own_addresses,
             partitions: self.fabric.partitions.len(),
             import,
+            graceful_shutdown: settings.is_shutting_down(&self.global),
             decode,
         };
         Ok(Intake::new(self.cell.index, settings, Arc::clone(&self.fabric.interner)))

@@ -4,6 +4,7 @@
 //! never waits for a driver; to partitions and groups it sends control messages, which never block.
 
 mod commands;
+mod drain;
 mod groups;
 mod neighbors;
 mod originate;
@@ -194,6 +195,9 @@ impl Controller {
             (PeerEventKind::Established { negotiated, local, queue }, Some(entry)) => {
                 self.deferral.recorder.set(cell.address, negotiated.kept_by_peer());
                 let joined = self.groups.join(entry, &self.desired.global, &negotiated, local, &queue);
+                if entry.neighbor.settings.is_shutting_down(&self.desired.global) {
+                    self.groups.shut_down(cell.index, &joined, true);
+                }
                 cell.replace_memberships(joined);
                 self.directory.announce(&cell);
             }

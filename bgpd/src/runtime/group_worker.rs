@@ -39,6 +39,12 @@ pub(crate) enum GroupControl {
         group: GroupIndex,
         member: PeerIndex,
     },
+    /// Send everything again, as what is about to go or as what stays (RFC 8326).
+    ShutDown {
+        group: GroupIndex,
+        member: PeerIndex,
+        on: bool,
+    },
     /// Send everything again, then `end` (EoRR, RFC 7313 §4).
     Refresh {
         group: GroupIndex,
@@ -222,6 +228,9 @@ impl Worker {
                     owned.queues.remove(&member);
                     owned.joined.remove(&member);
                 }
+            }
+            GroupControl::ShutDown { group, member, on } => {
+                self.with(group, |group, outlet| group.shut_down(member, on, outlet));
             }
             GroupControl::Refresh { group, member, end } => {
                 self.with(group, |group, outlet| group.refresh(member, end, outlet));

@@ -265,6 +265,7 @@ pub(crate) enum Command {
     DeleteNeighbor(IpAddr, Reply<()>),
     Enable(IpAddr, Reply<()>),
     Disable(IpAddr, String, Reply<()>),
+    Drain(Option<IpAddr>, bool, Reply<()>),
     Reset(IpAddr, ResetKind, Reply<()>),
     Announce(Box<Originate>, Reply<()>),
     Withdraw(IpNet, Reply<()>),
@@ -376,6 +377,15 @@ impl Handle {
     /// `NotFound` when the address has no neighbor; `Invalid` when the text is over 255 octets.
     pub async fn disable(&self, address: IpAddr, text: String) -> Result<(), ControlError> {
         self.ask(|reply| Command::Disable(address, text, reply)).await
+    }
+
+    /// Begins (`on`) or ends the graceful shutdown of a neighbor, or of all: routes in both directions are marked as
+    /// about to go and become the last choice, while the session stays (RFC 8326).
+    ///
+    /// # Errors
+    /// `NotFound` when the address has no neighbor.
+    pub async fn drain(&self, address: Option<IpAddr>, on: bool) -> Result<(), ControlError> {
+        self.ask(|reply| Command::Drain(address, on, reply)).await
     }
 
     /// Resets a neighbor's session, or only the routes on it.

@@ -27,6 +27,8 @@ pub struct NeighborStatus {
     pub route_reflector_client: bool,
     /// Administratively down, with the text given.
     pub shutdown: Option<String>,
+    /// About to be shut down: routes in both directions are the last choice (RFC 8326).
+    pub graceful_shutdown: bool,
     /// We wait for the peer to connect.
     pub passive: bool,
     /// TCP-MD5 is on (the key itself is never shown).

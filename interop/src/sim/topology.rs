@@ -173,6 +173,7 @@ impl Topology {
             cluster_id,
             listen: vec![(address, 179).into()],
             client_to_client,
+            graceful_shutdown: false,
             always_compare_med: false,
             connections: ConnectionLimits::default(),
         };
@@ -213,6 +214,7 @@ impl Topology {
             prefix_limits: PrefixLimits::default(),
             import_policy: None,
             export_policy: None,
+            graceful_shutdown: false,
             shutdown: None,
         };
         let address = IpAddr::V4(self.nodes[link.other(of)].address);

@@ -74,12 +74,14 @@ pub fn build(attributes: &[Attribute]) -> Vec<u8> {
     bytes
 }
 
-/// Appends the communities of `value`, and `community` if it is not among them (RFC 1997).
-pub fn add_community(value: &[u8], community: Community, out: &mut Vec<u8>) {
+/// Appends the communities of `value`, and those of `added` that are wanted and not among them (RFC 1997).
+pub fn add_communities(value: &[u8], added: &[(bool, Community)], out: &mut Vec<u8>) {
     out.extend_from_slice(value);
-    let octets = community.0.to_be_bytes();
-    if value.chunks_exact(4).all(|other| other != octets) {
-        out.extend_from_slice(&octets);
+    for (_, community) in added.iter().filter(|(wanted, _)| *wanted) {
+        let octets = community.0.to_be_bytes();
+        if value.chunks_exact(4).all(|other| other != octets) {
+            out.extend_from_slice(&octets);
+        }
     }
 }
 

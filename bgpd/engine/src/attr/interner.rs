@@ -61,9 +61,20 @@ impl Interner {
     /// The set with one community more; the same if it has it.
     #[must_use]
     pub fn with_community(&self, set: &AttrRef, community: Community) -> AttrRef {
-        let add = |value: &[u8], out: &mut Vec<u8>| edit::add_community(value, community, out);
-        let mut bytes = Vec::with_capacity(set.bytes().len() + 7);
-        edit::rewrite(set.bytes(), &[(code::COMMUNITIES, Edit::Append(&add))], &mut bytes);
+        self.edited(set, community, Edit::Keep)
+    }
+
+    /// The set of a path that is about to go (RFC 8326): with GRACEFUL_SHUTDOWN and LOCAL_PREF 0.
+    #[must_use]
+    pub fn shutting_down(&self, set: &AttrRef) -> AttrRef {
+        self.edited(set, Community::GRACEFUL_SHUTDOWN, Edit::set_u32(0))
+    }
+
+    fn edited(&self, set: &AttrRef, community: Community, local_pref: Edit<'_>) -> AttrRef {
+        let add = |value: &[u8], out: &mut Vec<u8>| edit::add_communities(value, &[(true, community)], out);
+        let mut bytes = Vec::with_capacity(set.bytes().len() + 14);
+        let edits = [(code::LOCAL_PREF, local_pref), (code::COMMUNITIES, Edit::Append(&add))];
+        edit::rewrite(set.bytes(), &edits, &mut bytes);
         self.intern(set.next_hop, AttributeBlock::from_canonical(&bytes))
     }
 

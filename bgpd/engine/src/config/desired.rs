@@ -68,6 +68,8 @@ pub struct Global {
     pub listen: Vec<SocketAddr>,
     /// Whether routes of clients are reflected to other clients (RFC 4456 §6); off when clients are fully meshed.
     pub client_to_client: bool,
+    /// All neighbors are about to be shut down (RFC 8326).
+    pub graceful_shutdown: bool,
     /// Compare MED also between paths from different neighbor ASes (RFC 4271 §9.1.2.2(c) compares within one).
     pub always_compare_med: bool,
     /// How many connections may wait for an OPEN, and how fast they may come.
@@ -151,8 +153,18 @@ pub struct NeighborSettings {
     pub export_policy: Option<Vec<String>>,
     /// How many prefixes the peer may announce.
     pub prefix_limits: PrefixLimits,
+    /// About to be shut down: routes in both directions say so and are the last choice (RFC 8326).
+    pub graceful_shutdown: bool,
     /// Administratively down, with the text that the peer is told (RFC 9003).
     pub shutdown: Option<String>,
+}
+
+impl NeighborSettings {
+    /// Whether the session is about to be shut down, alone or with all others (RFC 8326).
+    #[must_use]
+    pub fn is_shutting_down(&self, global: &Global) -> bool {
+        self.graceful_shutdown || global.graceful_shutdown
+    }
 }
 
 /// What is offered for graceful restart, and how long the routes of a peer that restarts are kept.

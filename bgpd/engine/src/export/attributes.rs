@@ -19,7 +19,7 @@ impl ExportSpec {
     pub fn outgoing(&self, attrs: &AttrRef, source: &Source, out: &mut Vec<u8>) -> Option<NextHop> {
         let next_hop = self.next_hop(&attrs.next_hop, source)?;
         match self.key.external_as {
-            Some(asn) => to_external(attrs, source, asn, out),
+            Some(asn) => self.to_external(attrs, source, asn, out),
             None => self.to_internal(attrs, source, out),
         }
         Some(next_hop)
@@ -32,9 +32,11 @@ impl ExportSpec {
         // RFC 9494 §4.6: to those who do not know what it is, a long-lived stale route goes with the least preference,
         // and so that it does not leave the AS.
         let disguised = attrs.digest.scope.llgr_stale && !self.key.long_lived;
-        let no_export = |value: &[u8], out: &mut Vec<u8>| edit::add_community(value, Community::NO_EXPORT, out);
+        let added = [(disguised, Community::NO_EXPORT), (self.shutting_down, Community::GRACEFUL_SHUTDOWN)];
+        let add = |value: &[u8], out: &mut Vec<u8>| edit::add_communities(value, &added, out);
         let (local_pref, communities) = match attrs.digest.local_pref {
-            _ if disguised => (Edit::set_u32(0), Edit::Append(&no_export)),
+            // RFC 8326 §4: not all peers read the community on iBGP, but all read LOCAL_PREF.
+            _ if disguised || self.shutting_down => (Edit::set_u32(0), Edit::Append(&add)),
             Some(_) => (Edit::Keep, Edit::Keep),
             None => (Edit::set_u32(DEFAULT_LOCAL_PREF), Edit::Keep),
         };
@@ -57,27 +59,31 @@ impl ExportSpec {
         ];
         edit::rewrite(attrs.bytes(), &edits, out);
     }
-}
 
-/// RFC 4271 §5.1.2: the own AS goes in front. LOCAL_PREF (§5.1.5), ORIGINATOR_ID, CLUSTER_LIST
-/// (RFC 4456 §8) and AIGP (RFC 7311 §3.4) stay in the AS, and so does MED that came from inside
-/// (RFC 4271 §5.1.4), non-transitive extended communities (RFC 4360 §6), tunnels (RFC 9012 §11) and
-/// segment identifiers (RFC 8669 §5).
-fn to_external(attrs: &AttrRef, source: &Source, asn: u32, out: &mut Vec<u8>) {
-    let med = if source.kind == SourceKind::Local { Edit::Keep } else { Edit::Remove };
-    let prepend = |value: &[u8], out: &mut Vec<u8>| as_path::prepend(value, asn, 1, out);
-    let edits = [
-        (code::AS_PATH, Edit::Map(&prepend)),
-        (code::MULTI_EXIT_DISC, med),
-        (code::LOCAL_PREF, Edit::Remove),
-        (code::ORIGINATOR_ID, Edit::Remove),
-        (code::CLUSTER_LIST, Edit::Remove),
-        (code::EXTENDED_COMMUNITIES, Edit::Map(&transitive_communities)),
-        (code::TUNNEL_ENCAPSULATION, Edit::Remove),
-        (code::AIGP, Edit::Remove),
-        (code::PREFIX_SID, Edit::Remove),
-    ];
-    edit::rewrite(attrs.bytes(), &edits, out);
+    /// RFC 4271 §5.1.2: the own AS goes in front. LOCAL_PREF (§5.1.5), ORIGINATOR_ID, CLUSTER_LIST
+    /// (RFC 4456 §8) and AIGP (RFC 7311 §3.4) stay in the AS, and so does MED that came from inside
+    /// (RFC 4271 §5.1.4), non-transitive extended communities (RFC 4360 §6), tunnels (RFC 9012 §11) and
+    /// segment identifiers (RFC 8669 §5).
+    fn to_external(&self, attrs: &AttrRef, source: &Source, asn: u32, out: &mut Vec<u8>) {
+        let added = [(self.shutting_down, Community::GRACEFUL_SHUTDOWN)];
+        let add = |value: &[u8], out: &mut Vec<u8>| edit::add_communities(value, &added, out);
+        let communities = if self.shutting_down { Edit::Append(&add) } else { Edit::Keep };
+        let med = if source.kind == SourceKind::Local { Edit::Keep } else { Edit::Remove };
+        let prepend = |value: &[u8], out: &mut Vec<u8>| as_path::prepend(value, asn, 1, out);
+        let edits = [
+            (code::AS_PATH, Edit::Map(&prepend)),
+            (code::MULTI_EXIT_DISC, med),
+            (code::LOCAL_PREF, Edit::Remove),
+            (code::COMMUNITIES, communities),
+            (code::ORIGINATOR_ID, Edit::Remove),
+            (code::CLUSTER_LIST, Edit::Remove),
+            (code::EXTENDED_COMMUNITIES, Edit::Map(&transitive_communities)),
+            (code::TUNNEL_ENCAPSULATION, Edit::Remove),
+            (code::AIGP, Edit::Remove),
+            (code::PREFIX_SID, Edit::Remove),
+        ];
+        edit::rewrite(attrs.bytes(), &edits, out);
+    }
 }
 
 /// Bit 6 of the type says non-transitive across ASes (RFC 4360 §2).

@@ -112,6 +112,8 @@ impl ExportKey {
             md5_password: _,
             ttl_security: _,
             ebgp_multihop: _,
+            // Members of a group that are shut down gracefully have an encoding of their own.
+            graceful_shutdown: _,
             shutdown: _,
             // What is received.
             reject_as_sets: _,

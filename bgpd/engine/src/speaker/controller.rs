@@ -165,10 +165,21 @@ impl Speaker {
         let neighbors: Vec<_> = self.desired.neighbors.values().cloned().collect();
         for neighbor in neighbors {
             let address = neighbor.address;
+            let shuts_down = neighbor.settings.is_shutting_down(global);
             self.tell(address, Arrival::Settings(Box::new(neighbor), global.clone()), now);
             if impact == Impact::SessionReset {
                 self.tell(address, Arrival::Reset(Notification::cease(CeaseSubcode::OtherConfigurationChange)), now);
+            } else if let Some(&index) = self.neighbors.get(&address) {
+                self.shut_down(index, shuts_down);
+                self.tell(address, Arrival::RefreshIn, now);
             }
+        }
+    }
+
+    /// Tells a neighbor from now on that this speaker is about to go, or that it stays (RFC 8326).
+    fn shut_down(&mut self, index: PeerIndex, on: bool) {
+        for (_, group) in self.memberships(index) {
+            self.fabric.tell_group(group, GroupControl::ShutDown { group, member: index, on });
         }
     }
 
@@ -203,6 +214,12 @@ impl Speaker {
             (Some(_), None) => self.tell(address, Arrival::Start, now),
             _ if step.has(Impact::SessionReset) => {
                 self.tell(address, Arrival::Reset(Notification::cease(CeaseSubcode::OtherConfigurationChange)), now);
+            }
+            _ if step.has(Impact::ExportAgain) => {
+                if let Some(&index) = self.neighbors.get(&address) {
+                    self.shut_down(index, neighbor.settings.is_shutting_down(&self.desired.global));
+                }
+                self.tell(address, Arrival::RefreshIn, now);
             }
             _ if step.has(Impact::RefreshIn) => self.tell(address, Arrival::RefreshIn, now),
             _ => {}
@@ -268,7 +285,11 @@ impl Speaker {
             let group = self.controller.join(key, index, socket, &mut self.fabric);
             joined.extend(group.map(|group| (family, group)));
         }
+        let shuts_down = peer.neighbor.settings.is_shutting_down(&self.desired.global);
         peer.memberships = joined;
+        if shuts_down {
+            self.shut_down(index, true);
+        }
     }
 
     fn leave_groups(&mut self, index: PeerIndex) {

@@ -78,9 +78,10 @@ impl Peer {
 
     /// Puts a changed import policy to work.
     pub(super) fn replace_import(&mut self) {
+        let graceful_shutdown = self.neighbor.settings.is_shutting_down(&self.global);
         let replaced = self.session.established().and_then(|(_, negotiated)| self.import(negotiated.external));
         if let (Some((import, reject_as_sets)), Some(established)) = (replaced, self.established.as_mut()) {
-            established.intake.replace_import(import, reject_as_sets);
+            established.intake.replace_import(import, reject_as_sets, graceful_shutdown);
         }
     }
 
@@ -109,6 +110,7 @@ impl Peer {
             own_addresses,
             partitions,
             import,
+            graceful_shutdown: self.neighbor.settings.is_shutting_down(&self.global),
             decode,
         };
         Some(Intake::new(self.index, settings, Arc::clone(interner)))

@@ -18,6 +18,7 @@ pub(super) enum GroupControl {
     Remove { group: GroupIndex },
     Join { group: GroupIndex, member: PeerIndex, socket: Socket },
     Leave { group: GroupIndex, member: PeerIndex },
+    ShutDown { group: GroupIndex, member: PeerIndex, on: bool },
     Refresh { group: GroupIndex, member: PeerIndex, end: Option<Bytes> },
     Drained { group: GroupIndex, member: PeerIndex },
 }
@@ -78,6 +79,9 @@ impl GroupWorker {
                 if let Some(owned) = self.groups.get_mut(&index) {
                     owned.sockets.remove(&member);
                 }
+            }
+            GroupControl::ShutDown { group, member, on } => {
+                self.with(group, outside, |group, outlet| group.shut_down(member, on, outlet));
             }
             GroupControl::Refresh { group, member, end } => {
                 self.with(group, outside, |group, outlet| group.refresh(member, end, outlet));

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bgp_engine::attr::{AttrRef, Interner, edit};
 use bgp_engine::config::{LimitAction, PrefixLimits};
 use bgp_engine::export::{ExportKey, ExportSpec, LocalAddresses};
-use bgp_engine::group::{Chunk, Group, Outlet, Push};
+use bgp_engine::group::{Chunk, Outlet, Pair, Push};
 use bgp_engine::id::{GroupIndex, PeerIndex, Source, SourceKind};
 use bgp_engine::policy::Policy;
 use bgp_engine::rib::{Partition, PartitionSettings, decision};
@@ -118,7 +118,7 @@ impl Outside {
 pub(crate) struct Router {
     partitions: Vec<Partition>,
     emitted: Vec<VecDeque<AnyEmission>>,
-    group: Group<Ipv4Unicast>,
+    group: Pair<Ipv4Unicast>,
     outside: Outside,
     interner: Arc<Interner>,
     up: BTreeSet<u32>,
@@ -128,6 +128,8 @@ pub(crate) struct Router {
     stale: BTreeMap<(u32, Key), bool>,
     /// What the present sessions may have.
     budgets: BTreeMap<u32, Arc<PrefixBudget>>,
+    /// Members that are told that everything is about to go.
+    shut_down: BTreeSet<u32>,
 }
 
 impl Router {
@@ -147,13 +149,24 @@ impl Router {
         Self {
             partitions: (0..partitions).map(partition).collect(),
             emitted: (0..partitions).map(|_| VecDeque::new()).collect(),
-            group: Group::new(GROUP, spec.clone(), partitions),
+            group: Pair::new(GROUP, spec.clone(), partitions),
             outside: Outside { add_path, ..Outside::default() },
             interner: Arc::new(Interner::new(1)),
             up: BTreeSet::new(),
             announced: BTreeMap::new(),
             stale: BTreeMap::new(),
             budgets: BTreeMap::new(),
+            shut_down: BTreeSet::new(),
+        }
+    }
+
+    /// Tells a member that this speaker is about to go, or that it stays (RFC 8326).
+    pub(crate) fn shut_down(&mut self, peer: u32, on: bool) {
+        self.group.shut_down(PeerIndex(peer), on, &mut self.outside);
+        if on && self.up.contains(&peer) {
+            self.shut_down.insert(peer);
+        } else {
+            self.shut_down.remove(&peer);
         }
     }
 
@@ -375,6 +388,9 @@ impl Router {
             paths.truncate(if self.outside.add_path { usize::MAX } else { 1 });
             let others = paths.iter().filter(|(source, _)| *source != peer);
             let mut prefs: Vec<u32> = others.map(|(_, pref)| *pref).collect();
+            if self.shut_down.contains(&peer) {
+                prefs.fill(0);
+            }
             prefs.sort_unstable();
             if !prefs.is_empty() && self.up.contains(&peer) {
                 expected.insert(key, prefs);
@@ -421,6 +437,7 @@ impl Router {
     }
 
     fn forget(&mut self, peer: u32) {
+        self.shut_down.remove(&peer);
         self.outside.tables.remove(&PeerIndex(peer));
         self.outside.ends.remove(&PeerIndex(peer));
         self.outside.blocked.remove(&PeerIndex(peer));

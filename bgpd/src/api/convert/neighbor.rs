@@ -27,6 +27,7 @@ pub(in crate::api) fn neighbor(status: &NeighborStatus) -> v1::Neighbor {
         dynamic_range: text(status.dynamic),
         route_reflector_client: status.route_reflector_client,
         shutdown: status.shutdown.clone(),
+        graceful_shutdown: status.graceful_shutdown,
         passive: status.passive,
         md5: status.md5,
         ttl_security: status.ttl_security,
@@ -188,6 +189,7 @@ fn settings(request: &v1::NeighborConfig, base: NeighborSettings) -> Result<Neig
         reject_as_sets: base.reject_as_sets,
         graceful_restart: graceful_restart(request, base.graceful_restart)?,
         prefix_limits: prefix_limits(request, base.prefix_limits)?,
+        graceful_shutdown: request.graceful_shutdown.unwrap_or(base.graceful_shutdown),
         shutdown: base.shutdown,
     };
     settings.add_path.receive = request.add_path_receive.unwrap_or(settings.add_path.receive);

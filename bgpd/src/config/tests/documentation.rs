@@ -115,7 +115,7 @@ fn a_key_with_its_documented_default_changes_nothing() {
 }
 
 /// Values other than those in `DOCUMENT`.
-const OTHERS: [(&str, &str, &str); 41] = [
+const OTHERS: [(&str, &str, &str); 43] = [
     ("[global]", "asn", "65001"),
     ("[global]", "router-id", "\"192.0.2.2\""),
     ("[global]", "cluster-id", "\"192.0.2.2\""),
@@ -125,6 +125,7 @@ const OTHERS: [(&str, &str, &str); 41] = [
     ("[global]", "max-pending", "10"),
     ("[global]", "max-pending-per-source", "10"),
     ("[global]", "max-setup-rate", "0"),
+    ("[global]", "graceful-shutdown", "true"),
     ("[[neighbor]]", "description", "\"rack 4\""),
     ("[[neighbor]]", "port", "1179"),
     ("[[neighbor]]", "remote-asn", "65001"),
@@ -155,6 +156,7 @@ const OTHERS: [(&str, &str, &str); 41] = [
     ("[[neighbor]]", "max-prefixes-warning", "90"),
     ("[[neighbor]]", "max-prefixes-action", "\"warn\""),
     ("[[neighbor]]", "max-prefixes-restart-time", "5"),
+    ("[[neighbor]]", "graceful-shutdown", "true"),
     ("[[neighbor]]", "shutdown", "true"),
     ("[[dynamic-neighbors]]", "limit", "5"),
 ];

@@ -28,6 +28,7 @@ impl Controller {
             Command::DeleteNeighbor(address, reply) => drop(reply.send(self.delete(address).await)),
             Command::Enable(address, reply) => drop(reply.send(self.set_shutdown(address, None))),
             Command::Disable(address, text, reply) => drop(reply.send(self.set_shutdown(address, Some(text)))),
+            Command::Drain(address, on, reply) => drop(reply.send(self.drain(address, on).await)),
             Command::Reset(address, kind, reply) => drop(reply.send(self.reset(address, kind))),
             Command::Announce(route, reply) => drop(reply.send(self.announce(*route).await)),
             Command::Withdraw(prefix, reply) => drop(reply.send(self.withdraw(prefix).await)),
@@ -70,7 +71,7 @@ impl Controller {
     }
 
     /// Runs a change of the desired state through the same door as a reload.
-    async fn change(&mut self, change: impl FnOnce(&mut Desired)) -> Result<(), ControlError> {
+    pub(super) async fn change(&mut self, change: impl FnOnce(&mut Desired)) -> Result<(), ControlError> {
         let mut wanted = self.desired.clone();
         change(&mut wanted);
         self.carry_out(wanted).await.map(drop)

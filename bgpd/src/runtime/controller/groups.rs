@@ -101,6 +101,13 @@ impl Groups {
         }
     }
 
+    /// Tells a member from now on that this speaker is about to go, or that it stays (RFC 8326).
+    pub(super) fn shut_down(&self, member: PeerIndex, memberships: &[(Family, GroupIndex)], on: bool) {
+        for &(_, index) in memberships {
+            self.control(index, GroupControl::ShutDown { group: index, member, on });
+        }
+    }
+
     /// Tells a member's groups that it takes data again.
     pub(super) fn drained(&self, member: PeerIndex, memberships: &[(Family, GroupIndex)]) {
         for &(_, index) in memberships {

@@ -37,12 +37,13 @@ impl Controller {
         let global = self.desired.global.clone();
         let index = self.take_index();
         let local_asn = neighbor.settings.local_asn.unwrap_or(global.asn);
-        let view = SessionView::new(
+        let mut view = SessionView::new(
             neighbor.settings.clone(),
             neighbor.description.clone(),
             neighbor.peer_group.clone(),
             offered_capabilities(&neighbor.settings, &global),
         );
+        view.shutting_down = neighbor.settings.is_shutting_down(&global);
         let cell = Arc::new(NeighborCell::new(index, address, local_asn, dynamic, view));
         let (commands, command_receiver) = mpsc::unbounded_channel();
         let (door, incoming) = mpsc::channel(INCOMING_QUEUE);

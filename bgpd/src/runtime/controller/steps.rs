@@ -115,6 +115,7 @@ impl Controller {
     }
 
     fn set_global(&mut self, global: &Global, impact: Impact) {
+        let shutdown_changed = self.desired.global.graceful_shutdown != global.graceful_shutdown;
         let options = decision_options(global);
         let router_id = global.router_id;
         self.fabric.control_all(|| RibControl::Reconfigure { router_id, options });
@@ -127,6 +128,8 @@ impl Controller {
             tell(entry, PeerCommand::Settings(Box::new(entry.neighbor.clone()), global.clone()));
             if impact == Impact::SessionReset {
                 tell(entry, PeerCommand::Reset(Notification::cease(CeaseSubcode::OtherConfigurationChange)));
+            } else if shutdown_changed {
+                self.tell_shutdown(address);
             }
         }
     }
@@ -157,6 +160,7 @@ impl Controller {
             _ if step.has(Impact::SessionReset) => {
                 tell(entry, PeerCommand::Reset(Notification::cease(CeaseSubcode::OtherConfigurationChange)));
             }
+            _ if step.has(Impact::ExportAgain) => self.tell_shutdown(address),
             _ if step.has(Impact::RefreshIn) => refresh_or_reset(entry),
             _ => {}
         }

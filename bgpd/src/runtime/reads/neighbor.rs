@@ -27,6 +27,7 @@ pub(super) fn status_of(cell: &NeighborCell, prefixes: Option<BTreeMap<Family, P
         dynamic: cell.dynamic,
         route_reflector_client: settings.route_reflector_client,
         shutdown: settings.shutdown.clone(),
+        graceful_shutdown: view.shutting_down,
         passive: settings.passive,
         md5: settings.md5_password.is_some(),
         ttl_security: settings.ttl_security,

@@ -75,7 +75,16 @@ impl Comparison {
 }
 
 pub(super) fn of_global(old: &Global, new: &Global) -> Vec<Change> {
-    let Global { asn, router_id, cluster_id, listen, client_to_client, always_compare_med, connections } = old;
+    let Global {
+        asn,
+        router_id,
+        cluster_id,
+        listen,
+        client_to_client,
+        graceful_shutdown,
+        always_compare_med,
+        connections,
+    } = old;
     let mut changes = Comparison(Vec::new());
     changes.field("asn", Impact::SessionReset, asn, &new.asn);
     changes.field("router-id", Impact::SessionReset, router_id, &new.router_id);
@@ -84,6 +93,7 @@ pub(super) fn of_global(old: &Global, new: &Global) -> Vec<Change> {
     changes.field("listen", Impact::None, listen, &new.listen);
     // What a session announces is settled when it joins its update groups.
     changes.field("client-to-client-reflection", Impact::SessionReset, client_to_client, &new.client_to_client);
+    changes.field("graceful-shutdown", Impact::ExportAgain, graceful_shutdown, &new.graceful_shutdown);
     changes.field("always-compare-med", Impact::ExportAgain, always_compare_med, &new.always_compare_med);
     let ConnectionLimits { pending, pending_per_source, setup_rate } = connections;
     let new = &new.connections;
@@ -136,6 +146,7 @@ fn compare_settings(changes: &mut Comparison, old: &NeighborSettings, new: &Neig
         prefix_limits,
         import_policy,
         export_policy,
+        graceful_shutdown,
         shutdown,
     } = old;
     changes.field("remote-asn", Impact::SessionReset, remote_asn, &new.remote_asn);
@@ -160,6 +171,7 @@ fn compare_settings(changes: &mut Comparison, old: &NeighborSettings, new: &Neig
     compare_limits(changes, prefix_limits, &new.prefix_limits);
     changes.field("import-policy", Impact::RefreshIn, import_policy, &new.import_policy);
     changes.field("export-policy", Impact::SessionReset, export_policy, &new.export_policy);
+    changes.field("graceful-shutdown", Impact::ExportAgain, graceful_shutdown, &new.graceful_shutdown);
     changes.field("shutdown", Impact::SessionReset, shutdown, &new.shutdown);
 }
 

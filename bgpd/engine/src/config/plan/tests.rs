@@ -36,6 +36,7 @@ fn settings(remote_asn: u32) -> NeighborSettings {
         prefix_limits: PrefixLimits::default(),
         import_policy: None,
         export_policy: None,
+        graceful_shutdown: false,
         shutdown: None,
     }
 }
@@ -53,6 +54,7 @@ fn desired(neighbors: &[Neighbor]) -> Desired {
             cluster_id: Ipv4Addr::new(192, 0, 2, 1),
             listen: Vec::new(),
             client_to_client: true,
+            graceful_shutdown: false,
             always_compare_med: false,
             connections: ConnectionLimits::default(),
         },
@@ -136,6 +138,7 @@ fn any_settings() -> impl Strategy<Value = NeighborSettings> {
         reject_as_sets: second.3,
         graceful_restart: GracefulRestart { enabled: second.1, ..GracefulRestart::default() },
         prefix_limits: PrefixLimits { warning_percent: 50 + u8::from(second.1), ..PrefixLimits::default() },
+        graceful_shutdown: first.2,
         shutdown: second.4,
         import_policy: policies[0].clone(),
         export_policy: policies[1].clone(),

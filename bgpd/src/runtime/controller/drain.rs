@@ -1,0 +1,41 @@
+//! Graceful shutdown (RFC 8326): neighbors are told that everything from here is about to go, and what comes from them
+//! counts as about to go.
+
+use std::net::IpAddr;
+
+use super::super::handle::ControlError;
+use super::Controller;
+use super::commands::tell;
+use crate::peer::PeerCommand;
+
+impl Controller {
+    /// Begins or ends the graceful shutdown of a neighbor, or of all.
+    pub(super) async fn drain(&mut self, address: Option<IpAddr>, on: bool) -> Result<(), ControlError> {
+        let Some(address) = address else {
+            return self.change(|wanted| wanted.global.graceful_shutdown = on).await;
+        };
+        if self.desired.neighbors.contains_key(&address) {
+            return self
+                .change(|wanted| {
+                    wanted.neighbors.entry(address).and_modify(|neighbor| neighbor.settings.graceful_shutdown = on);
+                })
+                .await;
+        }
+        // A dynamic neighbor has no place in the configuration: it is drained as long as it is known.
+        let global = self.desired.global.clone();
+        let entry = self.entry(address)?;
+        entry.neighbor.settings.graceful_shutdown = on;
+        tell(entry, PeerCommand::Settings(Box::new(entry.neighbor.clone()), global));
+        self.tell_shutdown(address);
+        Ok(())
+    }
+
+    /// Tells a neighbor everything again, with GRACEFUL_SHUTDOWN or without, and asks it for its routes again. One that
+    /// does not support route refresh counts as about to go with what it says from now on.
+    pub(super) fn tell_shutdown(&mut self, address: IpAddr) {
+        let Some(entry) = self.neighbors.get(&address) else { return };
+        let on = entry.neighbor.settings.is_shutting_down(&self.desired.global);
+        self.groups.shut_down(entry.cell.index, &entry.cell.memberships(), on);
+        tell(entry, PeerCommand::RefreshIn);
+    }
+}
