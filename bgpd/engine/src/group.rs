@@ -199,6 +199,14 @@ impl<N: Routed> Group<N> {
         self.pay(outlet);
     }
 
+    /// Holds a member's End-of-RIB back (`true`), or lets it go when all before it is sent.
+    pub fn hold_end(&mut self, peer: PeerIndex, hold: bool, outlet: &mut impl Outlet) {
+        if let Some(state) = self.members.get_mut(&peer) {
+            state.held = hold;
+            self.pump(peer, outlet);
+        }
+    }
+
     /// Whether a peer is a member.
     fn has(&self, peer: PeerIndex) -> bool {
         self.members.contains_key(&peer)
@@ -294,7 +302,7 @@ impl<N: Routed> Group<N> {
         for (partition, missed) in state.ask(self.partitions) {
             outlet.refill(partition, self.index, member, N::missed(missed));
         }
-        if state.walks_left > 0 || state.slow || !state.is_caught_up() {
+        if state.held || state.walks_left > 0 || state.slow || !state.is_caught_up() {
             return;
         }
         self.push_ends(peer, outlet);
@@ -394,6 +402,11 @@ macro_rules! any_group {
             /// [`Pair::shut_down`].
             pub fn shut_down(&mut self, peer: PeerIndex, on: bool, outlet: &mut impl Outlet) {
                 match self { $(Self::$family(group) => group.shut_down(peer, on, outlet),)* }
+            }
+
+            /// [`Group::hold_end`].
+            pub fn hold_end(&mut self, peer: PeerIndex, hold: bool, outlet: &mut impl Outlet) {
+                match self { $(Self::$family(group) => group.hold_end(peer, hold, outlet),)* }
             }
 
             /// [`Group::leave`].

@@ -293,3 +293,16 @@ fn a_member_that_is_shut_down_is_told_everything_again_and_stays_up() {
     router.settle();
     assert_eq!((router.told(1), router.ends(1)), (router.expected(1), 1));
 }
+
+#[test]
+fn an_end_of_rib_that_is_held_back_comes_when_it_is_let_go() {
+    let mut router = Router::new(2, false);
+    (0..2).for_each(|peer| router.up(peer));
+    router.announce(0, &[1], 0);
+    router.hold_end(1, true);
+    router.settle();
+    assert_eq!((router.told(1).len(), router.ends(1)), (1, 0));
+    router.hold_end(1, false);
+    router.settle();
+    assert_eq!(router.ends(1), 1);
+}

@@ -14,7 +14,7 @@ mod steps;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use bgp_engine::config::owners::Owners;
 use bgp_engine::config::{Desired, Neighbor};
@@ -37,6 +37,10 @@ use crate::config::OnTerminate;
 use crate::peer::admission::{Admission, Admitted};
 use crate::peer::listener::{self, Doors, STRANGER_QUEUE};
 use crate::peer::{NeighborCell, PeerCommand, PeerEvent, PeerEventKind, sleep_to};
+
+/// How long a peer that has restarted waits for our End-of-RIB at least. FRR selects routes when the marker comes, also
+/// those whose next hops it has not looked up yet: without a pause it takes its kernel routes out for a moment.
+const END_OF_RIB_PAUSE: Duration = Duration::from_secs(1);
 
 /// One neighbor, configured or dynamic.
 struct Entry {
@@ -200,7 +204,11 @@ impl Controller {
                 }
                 cell.replace_memberships(joined);
                 self.directory.announce(&cell);
+                if negotiated.peer_restarted() {
+                    self.release_end_later(cell);
+                }
             }
+            (PeerEventKind::EndOfRibDue, Some(_)) => self.groups.release_end(cell.index, &cell.memberships()),
             (PeerEventKind::Down, Some(_)) => {
                 self.deferral.recorder.set(cell.address, Vec::new());
                 self.groups.leave(cell.index, &cell.replace_memberships(Vec::new()));
@@ -213,6 +221,16 @@ impl Controller {
             (PeerEventKind::State, Some(_)) => self.directory.announce(&cell),
             (_, None) => {}
         }
+    }
+
+    /// Lets the End-of-RIB to a peer that has restarted go after a pause.
+    fn release_end_later(&self, cell: Arc<NeighborCell>) {
+        let events = self.events.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(END_OF_RIB_PAUSE).await;
+            // Without a controller the daemon is stopping.
+            let _ = events.send(PeerEvent { cell, kind: PeerEventKind::EndOfRibDue });
+        });
     }
 
     /// Route selection has waited long enough.

@@ -34,6 +34,12 @@ pub(crate) enum GroupControl {
         group: GroupIndex,
         member: PeerIndex,
         queue: Arc<OutQueue>,
+        /// Its End-of-RIB is to wait for `ReleaseEnd`.
+        hold_end: bool,
+    },
+    ReleaseEnd {
+        group: GroupIndex,
+        member: PeerIndex,
     },
     Leave {
         group: GroupIndex,
@@ -215,12 +221,18 @@ impl Worker {
         match message {
             GroupControl::Add { group: index, spec } => self.add(index, spec),
             GroupControl::Remove { group } => drop(self.groups.remove(&group)),
-            GroupControl::Join { group, member, queue } => {
+            GroupControl::Join { group, member, queue, hold_end } => {
                 if let Some(owned) = self.groups.get_mut(&group) {
                     owned.queues.insert(member, queue);
                     owned.joined.insert(member, Instant::now());
                 }
-                self.with(group, |group, outlet| group.join(member, outlet));
+                self.with(group, |group, outlet| {
+                    group.join(member, outlet);
+                    group.hold_end(member, hold_end, outlet);
+                });
+            }
+            GroupControl::ReleaseEnd { group, member } => {
+                self.with(group, |group, outlet| group.hold_end(member, false, outlet));
             }
             GroupControl::Leave { group: index, member } => {
                 self.with(index, |group, outlet| group.leave(member, outlet));

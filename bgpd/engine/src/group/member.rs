@@ -23,6 +23,8 @@ pub(super) struct MemberState<N: Nlri> {
     /// What is sent when the walks are complete and nothing is missed: the End-of-RIB marker (RFC 4724 §2), once in a
     /// membership.
     pub(super) end_of_rib: Option<Bytes>,
+    /// The markers are not sent yet, whatever else is complete.
+    pub(super) held: bool,
     /// What is sent behind it if the peer has asked for its routes again (RFC 7313 §4).
     pub(super) end_of_refresh: Option<Bytes>,
     /// Refills asked for and not come.
@@ -39,6 +41,7 @@ impl<N: Nlri> MemberState<N> {
             slow: false,
             walks_left: walks,
             end_of_rib: Some(end_of_rib),
+            held: false,
             end_of_refresh: None,
             refills: 0,
             missed: Backlog::new(),

@@ -85,6 +85,11 @@ impl<N: Routed> Pair<N> {
         self.group.join(peer, outlet);
     }
 
+    /// As [`Group::hold_end`].
+    pub fn hold_end(&mut self, peer: PeerIndex, hold: bool, outlet: &mut impl Outlet) {
+        self.of(peer).hold_end(peer, hold, outlet);
+    }
+
     /// As [`Group::leave`].
     pub fn leave(&mut self, peer: PeerIndex, outlet: &mut impl Outlet) {
         self.of(peer).leave(peer, outlet);

@@ -72,6 +72,12 @@ impl Negotiated {
         if self.sent_graceful_restart() && self.graceful_restart.is_some() { self.families.clone() } else { Vec::new() }
     }
 
+    /// The peer has restarted and selects routes when it has ours (R bit, RFC 4724 §4.1).
+    #[must_use]
+    pub fn peer_restarted(&self) -> bool {
+        self.sent_graceful_restart() && self.graceful_restart.as_ref().is_some_and(|restart| restart.restarting)
+    }
+
     /// Families in which the peer's End-of-RIB is worth waiting for (RFC 4724 §4.1): not those of a peer that restarts
     /// itself and waits for ours, nor of one that does not say that it sends it.
     #[must_use]

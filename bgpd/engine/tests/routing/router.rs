@@ -176,6 +176,11 @@ impl Router {
         self.partitions.iter_mut().for_each(|partition| partition.defer(FAMILY, &peers));
     }
 
+    /// Holds a member's End-of-RIB back, or lets it go.
+    pub(crate) fn hold_end(&mut self, peer: u32, hold: bool) {
+        self.group.hold_end(PeerIndex(peer), hold, &mut self.outside);
+    }
+
     pub(crate) fn end_deferral(&mut self) {
         self.partitions.iter_mut().for_each(Partition::end_deferral);
     }

@@ -61,7 +61,8 @@ impl Groups {
             let key = ExportKey::new(global, settings, family, &facts);
             match self.index_of(key) {
                 Ok(index) => {
-                    self.control(index, GroupControl::Join { group: index, member, queue: Arc::clone(queue) });
+                    let (queue, hold_end) = (Arc::clone(queue), negotiated.peer_restarted());
+                    self.control(index, GroupControl::Join { group: index, member, queue, hold_end });
                     joined.push((family, index));
                 }
                 Err(unknown) => debug!(peer = %entry.cell.address, %unknown, "nothing is announced"),
@@ -105,6 +106,13 @@ impl Groups {
     pub(super) fn shut_down(&self, member: PeerIndex, memberships: &[(Family, GroupIndex)], on: bool) {
         for &(_, index) in memberships {
             self.control(index, GroupControl::ShutDown { group: index, member, on });
+        }
+    }
+
+    /// Lets a member's End-of-RIB go.
+    pub(super) fn release_end(&self, member: PeerIndex, memberships: &[(Family, GroupIndex)]) {
+        for &(_, index) in memberships {
+            self.control(index, GroupControl::ReleaseEnd { group: index, member });
         }
     }
 
