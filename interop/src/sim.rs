@@ -5,6 +5,7 @@
 //! sessions, tables and groups of the daemon. When the network has become quiet, every table is compared with what a
 //! [naive model](model) says, which shares no code with the engine.
 
+pub mod away;
 pub mod chaos;
 pub mod check;
 pub mod model;

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use bgp_engine::speaker::{Sabotage, Speaker};
 use interop::sim::chaos::Faults;
-use interop::sim::{Outcome, Plan, Shape, run};
+use interop::sim::{Outcome, Plan, Shape, away, run};
 
 /// Small networks, with everything that can happen.
 fn small(shape: Shape) -> Plan {
@@ -75,6 +75,36 @@ fn pair_of_own_clusters_comes_to_what_the_model_says() {
 #[test]
 fn hierarchy_comes_to_what_the_model_says() {
     seeds("hierarchy", &Plan { size: (5, 12), ..small(Shape::Hierarchy) }, 400);
+}
+
+#[test]
+fn of_a_speaker_that_is_away_the_others_keep_what_the_model_says() {
+    let seeds = match number("SIM_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number("SIM_SEEDS").unwrap_or(150),
+    };
+    let began = Instant::now();
+    let (count, mut events) = (seeds.end - seeds.start, 0);
+    let shapes =
+        [Shape::FullMesh, Shape::OneReflector, Shape::PairSameCluster, Shape::PairOwnClusters, Shape::Hierarchy];
+    for seed in seeds {
+        let shape = shapes[seed as usize % shapes.len()];
+        events += away::run(shape, seed, |_| {}).unwrap_or_else(|failure| {
+            panic!(
+                "{shape}, seed {seed}, {failure}\nagain: SIM_SEED={seed} cargo test -p interop --test simulation away"
+            )
+        });
+    }
+    let seconds = began.elapsed().as_secs_f64();
+    say(&format!("{:<40} {count:>6} seeds {events:>10} events {seconds:>6.1} s", "a speaker that is away"));
+}
+
+#[test]
+fn a_stale_route_that_is_not_swept_while_its_speaker_is_away_is_noticed() {
+    let broken = |speaker: &mut Speaker| speaker.sabotage(Sabotage::KeepStaleRoutes);
+    let noticed = (0..100).find_map(|seed| away::run(Shape::OneReflector, seed, broken).err());
+    let failure = noticed.expect("KeepStaleRoutes is noticed");
+    say(&format!("KeepStaleRoutes is noticed {}: {}", failure.after, failure.findings[0]));
 }
 
 #[test]

@@ -19,7 +19,7 @@ use super::world::World;
 const LISTED: usize = 20;
 
 /// Adj-RIB-In and best routes of all speakers as they should be, by prefix.
-type Expected = BTreeMap<IpNet, Vec<Entry>>;
+pub type Expected = BTreeMap<IpNet, Vec<Entry>>;
 
 /// Sessions that are not up: a state other than Established on one side, or two connections.
 #[must_use]
@@ -54,22 +54,33 @@ fn stream(world: &World, host: usize, view: &Option<NeighborView>) -> Option<usi
 /// markers; and forwarding loops. Empty if all is well. All sessions must be up.
 #[must_use]
 pub fn differences(world: &World) -> Vec<String> {
+    differences_from(world, &expected(world), None)
+}
+
+/// What all speakers should hold now, by prefix.
+#[must_use]
+pub fn expected(world: &World) -> Expected {
     let prefixes: BTreeSet<IpNet> = world.routes.keys().map(|(_, prefix)| *prefix).collect();
-    let expected: Expected =
-        prefixes.iter().map(|prefix| (*prefix, model::solve(&world.topology, &world.routes, *prefix))).collect();
+    let solved = |prefix: IpNet| (prefix, model::solve(&world.topology, &world.routes, prefix));
+    prefixes.into_iter().map(solved).collect()
+}
+
+/// As [`differences`], compared with what is given, while one speaker is away.
+#[must_use]
+pub fn differences_from(world: &World, expected: &Expected, away: Option<usize>) -> Vec<String> {
     let mut found = Vec::new();
     let mut best = BTreeMap::new();
-    for host in 0..world.topology.nodes.len() {
+    for host in (0..world.topology.nodes.len()).filter(|host| Some(*host) != away) {
         let Some(speaker) = world.speaker(host) else {
             found.push(format!("{host}: no speaker"));
             continue;
         };
         for family in [Family::IPV4_UNICAST, Family::IPV6_UNICAST] {
-            loc_rib(world, host, speaker, family, &expected, &mut best, &mut found);
+            loc_rib(world, host, speaker, family, expected, &mut best, &mut found);
         }
         for link in world.topology.links_of(host) {
             for &family in &link.families {
-                session(world, host, link, family, &expected, &mut found);
+                session(world, host, link, family, expected, &mut found);
             }
         }
     }
@@ -137,10 +148,6 @@ fn is_of(prefix: IpNet, family: Family) -> bool {
 fn session(world: &World, host: usize, link: &Link, family: Family, expected: &Expected, found: &mut Vec<String>) {
     let other = link.other(host);
     let (Some(speaker), Some(view)) = (world.speaker(host), neighbor(world, host, other)) else { return };
-    let (Some(sender), Some(back)) = (world.speaker(other), neighbor(world, other, host)) else { return };
-    if !view.end_of_rib.contains(&family) {
-        found.push(format!("{host}: no End-of-RIB of {family} from {other}"));
-    }
     let held = speaker.routes(&RouteQuery { from: Some(view.index), ..RouteQuery::all(family) });
     let actual = by_prefix(held.iter().map(|view| (view.prefix, route(view, IpAddr::V4(Ipv4Addr::UNSPECIFIED)))));
     let told = expected.iter().filter(|(prefix, _)| is_of(**prefix, family));
@@ -156,6 +163,10 @@ fn session(world: &World, host: usize, link: &Link, family: Family, expected: &E
     let wanted_received = wanted.values().map(Vec::len).sum::<usize>();
     if (received, accepted) != (wanted_received, usable) {
         found.push(format!("{host}: counts {received}, {accepted} from {other}, not {wanted_received}, {usable}"));
+    }
+    let (Some(sender), Some(back)) = (world.speaker(other), neighbor(world, other, host)) else { return };
+    if !view.end_of_rib.contains(&family) {
+        found.push(format!("{host}: no End-of-RIB of {family} from {other}"));
     }
     let group = back.memberships.iter().find(|(of, _)| *of == family).map(|(_, group)| *group);
     let to = group.map(|group| (group, back.index));

@@ -15,6 +15,10 @@ use super::topology::{Announced, Link, Routes, Topology};
 
 /// NO_ADVERTISE (RFC 1997).
 const NO_ADVERTISE: u32 = 0xffff_ff02;
+/// NO_EXPORT (RFC 1997).
+const NO_EXPORT: u32 = 0xffff_ff01;
+/// LLGR_STALE (RFC 9494).
+const LLGR_STALE: u32 = 0xffff_0006;
 /// Rounds after which there is no stable state to be found.
 const ROUNDS: usize = 1000;
 
@@ -56,12 +60,72 @@ pub struct Entry {
 /// Every speaker's entry for one prefix.
 pub type Tables = Vec<Entry>;
 
-/// The stable state of one prefix.
+/// A speaker that is away, and what the others keep of it.
+#[derive(Debug, Clone, Copy)]
+pub struct Away<'a> {
+    /// Which.
+    pub node: usize,
+    /// What it had told everybody when it left, for one prefix.
+    pub left: &'a Tables,
+    /// How long it has been away.
+    pub since: Absence,
+}
+
+/// How long a speaker has been away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Absence {
+    /// Less than its restart time (RFC 4724 §4.2).
+    Restarting,
+    /// More, but less than its long-lived stale time, where it has one (RFC 9494 §4.2).
+    LongLived,
+    /// For good.
+    Gone,
+}
+
+impl Away<'_> {
+    /// What the other end of `link` holds of it.
+    fn kept(&self, link: &Link) -> Vec<Route> {
+        let to = link.other(self.node);
+        let left = self.left[to].received.get(&self.node).cloned().unwrap_or_default();
+        let long = !link.graceful_restart.long_lived_seconds.is_empty();
+        match self.since {
+            _ if !link.graceful_restart.enabled => Vec::new(),
+            Absence::Restarting => left,
+            Absence::LongLived if long => left.into_iter().map(Route::long_lived_stale).collect(),
+            Absence::LongLived | Absence::Gone => Vec::new(),
+        }
+    }
+}
+
+impl Route {
+    fn is_long_lived_stale(&self) -> bool {
+        self.communities.contains(&LLGR_STALE)
+    }
+
+    /// RFC 9494 §4.2.
+    fn long_lived_stale(mut self) -> Self {
+        if !self.is_long_lived_stale() {
+            self.communities.push(LLGR_STALE);
+        }
+        self
+    }
+}
+
+/// The stable state of one prefix, with all speakers there.
 ///
 /// # Panics
 /// If there is none, which would be an error in the model.
 #[must_use]
 pub fn solve(topology: &Topology, routes: &Routes, prefix: IpNet) -> Tables {
+    solve_without(topology, routes, prefix, None)
+}
+
+/// The stable state of one prefix, with one speaker away.
+///
+/// # Panics
+/// If there is none, which would be an error in the model.
+#[must_use]
+pub fn solve_without(topology: &Topology, routes: &Routes, prefix: IpNet, away: Option<Away<'_>>) -> Tables {
     let family = match prefix {
         IpNet::V4(_) => Family::IPV4_UNICAST,
         IpNet::V6(_) => Family::IPV6_UNICAST,
@@ -76,7 +140,11 @@ pub fn solve(topology: &Topology, routes: &Routes, prefix: IpNet) -> Tables {
         for link in &links {
             for [from, to] in [link.ends, [link.ends[1], link.ends[0]]] {
                 let own = originated(topology, routes, from, prefix);
-                let told = told(topology, link, from, own, &tables[from]);
+                let told = match away {
+                    Some(away) if away.node == from => away.kept(link),
+                    Some(away) if away.node == to => continue,
+                    _ => told(topology, link, from, own, &tables[from]),
+                };
                 tables[to].received.insert(from, told);
             }
         }
@@ -129,13 +197,14 @@ fn best(topology: &Topology, node: usize, own: Option<Route>, entry: &Entry) -> 
 }
 
 /// What makes one route better than another: the lesser one wins.
-fn rank(topology: &Topology, candidate: &Candidate) -> (u32, bool, u32, Ipv4Addr, usize, Ipv4Addr) {
+fn rank(topology: &Topology, candidate: &Candidate) -> (bool, u32, bool, u32, Ipv4Addr, usize, Ipv4Addr) {
     let Candidate { from, route } = candidate;
     let (router_id, address) = match from {
         Some(peer) => (topology.nodes[*peer].router_id, topology.nodes[*peer].address),
         None => (Ipv4Addr::UNSPECIFIED, Ipv4Addr::UNSPECIFIED),
     };
     (
+        route.is_long_lived_stale(),
         u32::MAX - route.local_pref,
         from.is_some(),
         route.med.unwrap_or(0),
@@ -161,7 +230,7 @@ fn told(topology: &Topology, link: &Link, from: usize, own: Option<Route>, entry
         reflects && !candidate.route.communities.contains(&NO_ADVERTISE)
     };
     let told = candidates.into_iter().filter(passes);
-    let mut told: Vec<_> = told.map(|candidate| outgoing(topology, from, candidate)).collect();
+    let mut told: Vec<_> = told.map(|candidate| outgoing(topology, from, link, candidate)).collect();
     told.sort();
     told
 }
@@ -178,9 +247,16 @@ fn reflects(topology: &Topology, node: usize, from: usize, to: usize) -> bool {
     }
 }
 
-/// RFC 4456 §8: a reflected route says where it began and through which clusters it came.
-fn outgoing(topology: &Topology, node: usize, candidate: Candidate) -> Route {
+/// RFC 4456 §8: a reflected route says where it began and through which clusters it came. RFC 9494 §4.6: where nobody
+/// knows what long-lived stale is, such a route is the last choice in another way.
+fn outgoing(topology: &Topology, node: usize, link: &Link, candidate: Candidate) -> Route {
     let Candidate { from, mut route } = candidate;
+    let restart = &link.graceful_restart;
+    let knows = restart.enabled && !restart.long_lived_seconds.is_empty();
+    if route.is_long_lived_stale() && !knows {
+        route.local_pref = 0;
+        route.communities.push(NO_EXPORT);
+    }
     if let Some(peer) = from {
         route.originator = route.originator.or(Some(topology.nodes[peer].router_id));
         route.clusters.insert(0, topology.nodes[node].cluster_id);

@@ -270,6 +270,11 @@ impl World {
         self.post(back, Event::Start { host });
     }
 
+    /// Starts the speaker of a host at once, if it is down.
+    pub fn start_now(&mut self, host: usize) {
+        self.post(self.now, Event::Start { host });
+    }
+
     /// Makes a host read slowly for a while.
     pub fn slow_down(&mut self, host: usize, until: Time) {
         self.hosts[host].slow_until = until;
