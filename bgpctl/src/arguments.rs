@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::client::Server;
+
 /// Shows and steers a running bgpd.
 #[derive(Debug, Parser)]
 #[command(
@@ -13,15 +15,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
     after_help = "Exit codes: 0 done, 1 the daemon said no, 2 wrong usage, 3 the daemon cannot be reached."
 )]
 pub struct Arguments {
-    /// Where bgpd listens: unix:PATH or http://HOST:PORT
-    #[arg(
-        long,
-        global = true,
-        env = "BGPCTL_SERVER",
-        value_name = "ADDRESS",
-        default_value = "unix:/run/bgpd/bgpd.sock"
-    )]
-    pub server: String,
+    /// Where bgpd is.
+    #[command(flatten)]
+    pub server: Server,
     /// How to print
     #[arg(short, long, global = true, value_enum, default_value_t = Format::Table)]
     pub output: Format,

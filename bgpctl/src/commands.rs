@@ -9,20 +9,20 @@ use std::io::Write;
 use bgpd_proto::v1;
 use bgpd_proto::v1::status_service_client::StatusServiceClient;
 use clap::CommandFactory;
-use tonic::transport::Channel;
 
 use crate::arguments::{Command, Format, Show, Watch};
-use crate::{Arguments, Error, client, decode, output};
+use crate::client::{Connection, Server};
+use crate::{Arguments, Error, decode, output};
 
 /// What every command has at hand.
 struct Context {
-    server: String,
+    server: Server,
     format: Format,
 }
 
 impl Context {
-    async fn connect(&self) -> Result<Channel, Error> {
-        client::connect(&self.server).await
+    async fn connect(&self) -> Result<Connection, Error> {
+        self.server.connect().await
     }
 
     /// Prints a JSON value, or a table.

@@ -1,8 +1,9 @@
 //! The gRPC management API: a thin layer over [`Handle`].
 //!
-//! Listens on Unix sockets (mode 0660 unless configured otherwise) and on loopback TCP; health checking and reflection
+//! Listens on Unix sockets (mode 0660 unless configured otherwise), on TCP with TLS, and on loopback TCP; health checking and reflection
 //! are served beside bgpd's own services. A client that reads slowly has its own bounded stream and holds up nobody.
 
+mod access;
 mod convert;
 mod endpoint;
 mod neighbors;
@@ -10,6 +11,7 @@ mod owners;
 mod routes;
 mod streams;
 mod system;
+mod tls;
 
 use std::path::PathBuf;
 use std::pin::Pin;
@@ -19,10 +21,10 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_stream::{Stream, StreamExt};
 use tonic::Status;
-use tonic::transport::Server;
-use tonic::transport::server::Router;
+use tonic::service::Routes;
 use tracing::info;
 
+pub use self::access::Access;
 use self::endpoint::Listener;
 use self::streams::Streams;
 use crate::config::ApiSettings;
@@ -75,6 +77,7 @@ pub struct Api {
     handle: Handle,
     listeners: Vec<Listener>,
     streams: Streams,
+    access: Access,
 }
 
 impl Api {
@@ -85,7 +88,14 @@ impl Api {
     pub fn open(handle: Handle, settings: &ApiSettings) -> Result<Self, ApiError> {
         let listeners = settings.listen.iter().map(|endpoint| endpoint::open(endpoint, settings));
         let streams = Streams::new(settings.max_streams);
-        Ok(Self { handle, listeners: listeners.collect::<Result<_, _>>()?, streams })
+        let access = Access::new(settings.credentials.clone());
+        Ok(Self { handle, listeners: listeners.collect::<Result<_, _>>()?, streams, access })
+    }
+
+    /// The credentials in force.
+    #[must_use]
+    pub fn access(&self) -> Access {
+        self.access.clone()
     }
 
     /// Serves until `stopped` says so.
@@ -96,8 +106,8 @@ impl Api {
         let mut servers = tokio::task::JoinSet::new();
         for listener in self.listeners {
             info!(endpoint = %listener, "API listening");
-            let router = router(&self.handle, &self.streams).await?;
-            servers.spawn(listener.serve(router, stopped.clone()));
+            let routes = services(&self.handle, &self.streams).await?;
+            servers.spawn(listener.serve(routes, self.access.clone(), stopped.clone()));
         }
         while let Some(ended) = servers.join_next().await {
             // A task that was cancelled or panicked has nothing to serve any more.
@@ -109,7 +119,7 @@ impl Api {
     }
 }
 
-async fn router(handle: &Handle, streams: &Streams) -> Result<Router, ApiError> {
+async fn services(handle: &Handle, streams: &Streams) -> Result<Routes, ApiError> {
     let neighbors =
         v1::neighbor_service_server::NeighborServiceServer::new(neighbors::Service(handle.clone(), streams.clone()));
     let routes = v1::route_service_server::RouteServiceServer::new(routes::Service(handle.clone(), streams.clone()))
@@ -122,8 +132,7 @@ async fn router(handle: &Handle, streams: &Streams) -> Result<Router, ApiError> 
         .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         .build_v1()?;
-    Ok(Server::builder()
-        .add_service(health)
+    Ok(Routes::new(health)
         .add_service(reflection)
         .add_service(neighbors)
         .add_service(routes)

@@ -5,6 +5,7 @@
 //! first, and each knows its place.
 
 mod api;
+mod credentials;
 mod diagnosis;
 mod global;
 mod graceful;
@@ -25,6 +26,7 @@ use bgp_engine::config::Desired;
 use toml::de::DeTable;
 
 pub use self::api::{ApiSettings, Endpoint, LogFormat, LogSettings};
+pub use self::credentials::{Credentials, Role};
 use self::diagnosis::Problems;
 pub use self::diagnosis::{Diagnosis, Warning};
 pub use self::graceful::{ForwardingState, OnTerminate, RestartSettings};

@@ -1,9 +1,9 @@
 //! `bgpd`: BGP route reflector and speaker.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use bgpd::api::Api;
+use bgpd::api::{Access, Api};
 use bgpd::config::{self, Document, OnTerminate};
 use bgpd::observe::metrics::Server;
 use bgpd::runtime::handle::Handle;
@@ -38,7 +38,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn check(file: &std::path::Path) -> ExitCode {
+fn check(file: &Path) -> ExitCode {
     match config::load(file) {
         Ok(document) => {
             document.warnings.iter().for_each(|warning| eprintln!("{warning}"));
@@ -61,7 +61,7 @@ fn check(file: &std::path::Path) -> ExitCode {
     }
 }
 
-fn run(file: &std::path::Path) -> ExitCode {
+fn run(file: &Path) -> ExitCode {
     let document = match config::load(file) {
         Ok(document) => document,
         Err(diagnosis) => {
@@ -106,9 +106,10 @@ async fn serve(document: Document, file: PathBuf) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
+    let access = api.access();
     let mut api = tokio::spawn(api.serve(stopped));
     let how = tokio::select! {
-        how = signals(&handle, &file, restart.on_sigterm) => how,
+        how = signals(&handle, &access, &file, restart.on_sigterm) => how,
         result = &mut api => {
             match result {
                 Ok(Err(error)) => error!(%error, "the API cannot be served"),
@@ -127,7 +128,7 @@ async fn serve(document: Document, file: PathBuf) -> ExitCode {
 }
 
 /// Handles signals until one of them says stop, and how.
-async fn signals(handle: &Handle, file: &std::path::Path, on_sigterm: OnTerminate) -> OnTerminate {
+async fn signals(handle: &Handle, access: &Access, file: &Path, on_sigterm: OnTerminate) -> OnTerminate {
     let (Ok(mut hangup), Ok(mut terminate), Ok(mut interrupt)) =
         (signal(SignalKind::hangup()), signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
     else {
@@ -136,14 +137,14 @@ async fn signals(handle: &Handle, file: &std::path::Path, on_sigterm: OnTerminat
     };
     loop {
         tokio::select! {
-            _ = hangup.recv() => reload(handle, file).await,
+            _ = hangup.recv() => reload(handle, access, file).await,
             _ = terminate.recv() => return on_sigterm,
             _ = interrupt.recv() => return OnTerminate::Stop,
         }
     }
 }
 
-async fn reload(handle: &Handle, file: &std::path::Path) {
+async fn reload(handle: &Handle, access: &Access, file: &Path) {
     let document = match config::load(file) {
         Ok(document) => document,
         Err(diagnosis) => {
@@ -152,6 +153,8 @@ async fn reload(handle: &Handle, file: &std::path::Path) {
         }
     };
     document.warnings.iter().for_each(|warning| warn!("{warning}"));
+    // Certificates, names and tokens of the API hold by themselves: what else the file says cannot undo them.
+    access.replace(document.api.credentials);
     match handle.apply(document.desired).await {
         Ok(steps) if steps.is_empty() => info!("configuration reloaded: nothing has changed"),
         Ok(steps) => steps.iter().for_each(|step| info!(%step, "configuration reloaded")),

@@ -5,14 +5,14 @@ use std::net::IpAddr;
 use bgpd_proto::v1;
 use bgpd_proto::v1::neighbor_service_client::NeighborServiceClient;
 use bgpd_proto::v1::watch_neighbors_response::Event;
-use tonic::transport::Channel;
 
 use super::{Context, json_line, say};
 use crate::Error;
 use crate::arguments::{AddNeighbor, Drain, Format, Neighbor, Soft};
+use crate::client::Connection;
 use crate::output::{family_of, neighbor};
 
-async fn client(context: &Context) -> Result<NeighborServiceClient<Channel>, Error> {
+async fn client(context: &Context) -> Result<NeighborServiceClient<Connection>, Error> {
     // A reflector with thousands of neighbors has a long answer.
     Ok(NeighborServiceClient::new(context.connect().await?).max_decoding_message_size(usize::MAX))
 }
@@ -105,14 +105,18 @@ pub(super) async fn steer(context: &Context, command: Neighbor) -> Result<(), Er
     context.print(&serde_json::json!({ "done": done }), || format!("{done}\n"))
 }
 
-async fn drain(client: &mut NeighborServiceClient<Channel>, whom: Drain, undo: bool) -> Result<String, Error> {
+async fn drain(client: &mut NeighborServiceClient<Connection>, whom: Drain, undo: bool) -> Result<String, Error> {
     let address = whom.address.map(|address| address.to_string()).unwrap_or_default();
     let who = if whom.all { "all neighbors".to_owned() } else { format!("neighbor {address}") };
     client.drain(v1::DrainNeighborRequest { address, all: whom.all, undo }).await?;
     Ok(format!("{who} {}", if undo { "undrained" } else { "drained: routes are told again as the last choice" }))
 }
 
-async fn reset(client: &mut NeighborServiceClient<Channel>, address: IpAddr, soft: Option<Soft>) -> Result<(), Error> {
+async fn reset(
+    client: &mut NeighborServiceClient<Connection>,
+    address: IpAddr,
+    soft: Option<Soft>,
+) -> Result<(), Error> {
     let kind = match soft {
         None => v1::ResetKind::Hard,
         Some(Soft::In) => v1::ResetKind::SoftIn,

@@ -5,14 +5,14 @@ use std::net::IpAddr;
 use bgpd_proto::v1;
 use bgpd_proto::v1::route_service_client::RouteServiceClient;
 use bgpd_proto::v1::watch_routes_response::Event;
-use tonic::transport::Channel;
 
 use super::{Context, json_line, say};
 use crate::Error;
 use crate::arguments::{Announce, Format, Routes, WatchRoutes};
+use crate::client::Connection;
 use crate::output::{explain as explained, family_of, owner, route};
 
-async fn client(context: &Context) -> Result<RouteServiceClient<Channel>, Error> {
+async fn client(context: &Context) -> Result<RouteServiceClient<Connection>, Error> {
     Ok(RouteServiceClient::new(context.connect().await?).max_decoding_message_size(usize::MAX))
 }
 

@@ -1,23 +1,27 @@
-//! Listeners of the API: Unix sockets with a mode, and loopback TCP.
+//! Listeners of the API: Unix sockets with a mode, TCP with TLS, and loopback TCP.
 
 use std::fmt;
 use std::fs;
 use std::io;
+use std::net::SocketAddr;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
 use tokio_stream::wrappers::{TcpListenerStream, UnixListenerStream};
-use tonic::transport::server::Router;
+use tonic::service::Routes;
+use tonic::transport::Server;
 
-use super::ApiError;
+use super::access::{Access, Guard};
+use super::{ApiError, tls};
 use crate::config::{ApiSettings, Endpoint};
 
 /// One open listener.
 pub(super) enum Listener {
     Unix(UnixListener, PathBuf),
-    Tcp(TcpListener, String),
+    Tcp(TcpListener, SocketAddr),
+    Tls(TcpListener, SocketAddr),
 }
 
 impl fmt::Display for Listener {
@@ -25,6 +29,7 @@ impl fmt::Display for Listener {
         match self {
             Self::Unix(_, path) => write!(f, "unix:{}", path.display()),
             Self::Tcp(_, address) => write!(f, "tcp://{address}"),
+            Self::Tls(_, address) => write!(f, "tcp://{address} with TLS"),
         }
     }
 }
@@ -43,7 +48,10 @@ pub(super) fn open(endpoint: &Endpoint, settings: &ApiSettings) -> Result<Listen
                 listener.set_nonblocking(true)?;
                 TcpListener::from_std(listener)
             });
-            Ok(Listener::Tcp(listener.map_err(failed)?, address.to_string()))
+            let listener = listener.map_err(failed)?;
+            let address = listener.local_addr().map_err(failed)?;
+            let is_tls = settings.credentials.tls.is_some();
+            Ok(if is_tls { Listener::Tls(listener, address) } else { Listener::Tcp(listener, address) })
         }
     }
 }
@@ -76,16 +84,28 @@ fn unix(path: &Path, settings: &ApiSettings) -> io::Result<UnixListener> {
 
 impl Listener {
     /// Serves until `stopped` says so; then the socket file is removed.
-    pub(super) async fn serve(self, router: Router, mut stopped: watch::Receiver<bool>) -> Result<(), ApiError> {
+    pub(super) async fn serve(
+        self,
+        routes: Routes,
+        access: Access,
+        mut stopped: watch::Receiver<bool>,
+    ) -> Result<(), ApiError> {
         let stop = async move {
             // A sender that is gone means stop as well.
             let _ = stopped.wait_for(|stopped| *stopped).await;
         };
+        let guard = |access| Server::builder().layer(Guard(access));
         match self {
             Self::Tcp(listener, _) => {
+                let router = guard(Some(access)).add_routes(routes);
                 router.serve_with_incoming_shutdown(TcpListenerStream::new(listener), stop).await?;
             }
+            Self::Tls(listener, _) => {
+                let router = guard(Some(access.clone())).add_routes(routes);
+                router.serve_with_incoming_shutdown(tls::incoming(listener, access), stop).await?;
+            }
             Self::Unix(listener, path) => {
+                let router = guard(None).add_routes(routes);
                 let result = router.serve_with_incoming_shutdown(UnixListenerStream::new(listener), stop).await;
                 // A file that is gone already needs no removal.
                 let _ = fs::remove_file(&path);

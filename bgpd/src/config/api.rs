@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use toml::de::DeValue;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
+use super::credentials::{self, Credentials};
 use super::diagnosis::Problems;
 use super::reader::Section;
 use super::value::{FromToml, Wrong, bounded, named};
@@ -29,6 +30,8 @@ pub struct ApiSettings {
     pub socket_group: Option<String>,
     /// Most server streams at a time.
     pub max_streams: usize,
+    /// Who may do what over TCP.
+    pub credentials: Credentials,
 }
 
 /// One endpoint of the API.
@@ -36,7 +39,7 @@ pub struct ApiSettings {
 pub enum Endpoint {
     /// A Unix socket.
     Unix(PathBuf),
-    /// TCP on a loopback address.
+    /// TCP: with TLS where that is configured, else on a loopback address only.
     Tcp(SocketAddr),
 }
 
@@ -65,6 +68,7 @@ impl Default for ApiSettings {
             socket_mode: MODE,
             socket_group: None,
             max_streams: STREAMS,
+            credentials: Credentials::default(),
         }
     }
 }
@@ -98,11 +102,7 @@ impl FromToml for Endpoint {
             };
         }
         match text.strip_prefix("tcp://").map(str::parse::<SocketAddr>) {
-            Some(Ok(address)) if address.ip().is_loopback() => Ok(Self::Tcp(address)),
-            Some(Ok(address)) => wrong(
-                format!("{address} is not a loopback address, and TLS is not supported yet"),
-                "write \"tcp://127.0.0.1:50179\" and reach it through a tunnel",
-            ),
+            Some(Ok(address)) => Ok(Self::Tcp(address)),
             _ => wrong(
                 format!("\"{text}\" is not an endpoint"),
                 "expected \"unix:/run/bgpd/bgpd.sock\" or \"tcp://127.0.0.1:50179\"",
@@ -138,19 +138,28 @@ impl FromToml for Mode {
 
 pub(super) fn read(mut section: Section<'_>, problems: &mut Problems<'_>) -> ApiSettings {
     let defaults = ApiSettings::default();
-    let listen = section.list("listen", problems);
+    let listen = section.list::<Endpoint>("listen", problems);
     let mode = section.value::<Mode>("socket-mode", problems);
     let socket_group = section.value("socket-group", problems);
     let max_streams = section.value::<MaxStreams>("max-streams", problems);
-    if let Some(tls) = section.table("tls", problems) {
-        problems.error(tls.span, "[api.tls] is not supported yet", "use a Unix socket, or TCP on a loopback address");
-    }
+    let has_tls = section.has("tls");
+    let credentials = credentials::read(&mut section, problems);
     section.finish(problems);
+    for endpoint in listen.iter().flatten().filter(|_| !has_tls) {
+        if let Endpoint::Tcp(address) = &endpoint.value
+            && !address.ip().is_loopback()
+        {
+            let message = format!("listen: {address} is not a loopback address, and there is no TLS");
+            let help = "add [api.tls] with cert-file and key-file, or listen on 127.0.0.1";
+            problems.error(endpoint.span.clone(), message, help);
+        }
+    }
     ApiSettings {
         listen: listen.map_or(defaults.listen, |all| all.into_iter().map(|at| at.value).collect()),
         socket_mode: mode.map_or(defaults.socket_mode, |mode| mode.0),
         socket_group,
         max_streams: max_streams.map_or(defaults.max_streams, |streams| streams.0),
+        credentials,
     }
 }
 

@@ -178,6 +178,7 @@ fn section_name(key: &str) -> &'static str {
     match key {
         "global" => "[global]",
         "api" => "[api]",
+        "tls" => "[api.tls]",
         "log" => "[log]",
         "metrics" => "[metrics]",
         "restart" => "[restart]",

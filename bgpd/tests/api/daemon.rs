@@ -23,8 +23,14 @@ pub(crate) struct Daemon {
 impl Daemon {
     /// Starts bgpd with a configuration to which the API's socket is added; returns when it answers.
     pub(crate) async fn start(config: &str) -> Self {
-        let dir = tempfile::tempdir().expect("a directory");
-        let child = spawn(dir.path(), config);
+        Self::start_in(tempfile::tempdir().expect("a directory"), config, "", "").await
+    }
+
+    /// Starts bgpd in a directory with files that the configuration names. The API listens on `also` besides its
+    /// socket, and `[api]` goes on with `rest`.
+    pub(crate) async fn start_in(dir: TempDir, config: &str, also: &str, rest: &str) -> Self {
+        write_config(dir.path(), config, also, rest);
+        let child = spawn(dir.path());
         let daemon = Self { dir, child };
         daemon.answers().await;
         daemon
@@ -49,6 +55,18 @@ impl Daemon {
 
     pub(crate) async fn connect(&self) -> Channel {
         self.try_connect().await.expect("bgpd listens")
+    }
+
+    /// Its directory.
+    pub(crate) fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Has it read its configuration anew.
+    pub(crate) fn reload(&self, config: &str, also: &str, rest: &str) {
+        write_config(self.dir.path(), config, also, rest);
+        let status = Command::new("kill").args(["-HUP", &self.child.id().to_string()]).status();
+        assert!(status.is_ok_and(|status| status.success()), "it runs");
     }
 
     /// What it has logged so far.
@@ -81,13 +99,15 @@ impl Drop for Daemon {
     }
 }
 
-fn spawn(dir: &Path, config: &str) -> Child {
-    let file = dir.join("bgpd.toml");
-    let api = format!("[api]\nlisten = [\"unix:{}\"]\n", dir.join("bgpd.sock").display());
-    std::fs::write(&file, format!("{config}\n{api}")).expect("the directory is writable");
+fn write_config(dir: &Path, config: &str, also: &str, rest: &str) {
+    let api = format!("[api]\nlisten = [\"unix:{}\", {also}]\n{rest}", dir.join("bgpd.sock").display());
+    std::fs::write(dir.join("bgpd.toml"), format!("{config}\n{api}")).expect("the directory is writable");
+}
+
+fn spawn(dir: &Path) -> Child {
     let log = std::fs::File::options().create(true).append(true).open(dir.join("log")).expect("a log");
     let mut command = Command::new(env!("CARGO_BIN_EXE_bgpd"));
-    command.arg("--config").arg(&file).stderr(log).stdin(Stdio::null());
+    command.arg("--config").arg(dir.join("bgpd.toml")).stderr(log).stdin(Stdio::null());
     command.spawn().expect("bgpd can be started")
 }
 

@@ -4,6 +4,7 @@ mod daemon;
 mod metrics;
 mod owners;
 mod random;
+mod security;
 mod speaker;
 mod stream;
 mod watch;

@@ -70,6 +70,7 @@ fn every_key_is_documented_and_every_documented_key_is_known() {
         "[[originate]]",
         "[restart]",
         "[api]",
+        "[api.tls]",
         "[log]",
         "[metrics]",
     ] {
