@@ -486,12 +486,13 @@ impl Session {
     }
 
     /// Whether a new connection is welcome. After one error a peer that comes back is; only one that fails again and
-    /// again has to wait (RFC 4271 §8.1.1, DampPeerOscillations).
+    /// again has to wait (RFC 4271 §8.1.1, DampPeerOscillations), unless its routes wait for it (RFC 4724 §4.2): to
+    /// refuse it would let them go.
     fn accepts(&self, conn: ConnectionId) -> bool {
         match self.will {
             Will::Stopped | Will::Limited { .. } => false,
             Will::Running => self.connection(conn).is_none(),
-            Will::Holding { .. } => !self.failures.repeated(),
+            Will::Holding { .. } => !self.failures.repeated() || self.retention.awaits_peer(),
         }
     }
 

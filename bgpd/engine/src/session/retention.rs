@@ -181,6 +181,11 @@ impl Retention {
         });
     }
 
+    /// Whether routes wait for the peer within its restart time.
+    pub(super) fn awaits_peer(&self) -> bool {
+        self.families.iter().any(|retained| retained.waiting == Waiting::Restarting)
+    }
+
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.families.iter().map(|retained| retained.until).min()
     }

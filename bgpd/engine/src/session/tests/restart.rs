@@ -234,3 +234,20 @@ fn the_operator_ends_retention() {
     assert_eq!(rig.told(), [Action::EndRetention { family: V4 }, Action::EndRetention { family: V6 }]);
     assert_eq!(rig.session.next_deadline(), None);
 }
+
+/// RFC 4724 §4.2: the routes wait for the peer, so it is not refused, however often it restarts.
+#[test]
+fn peer_whose_routes_wait_for_it_is_let_in_however_often_it_restarts() {
+    let mut rig = Rig::graceful(capabilities(false, true, true));
+    let mut conn = CONN;
+    for _ in 0..6 {
+        rig.closed(conn);
+        assert_eq!(rig.state(), State::Idle);
+        rig.connected(ConnectionId::Incoming);
+        assert_eq!(rig.state(), State::OpenSent);
+        rig.receive(ConnectionId::Incoming, &encoded(&peer(capabilities(true, true, true))));
+        rig.keepalive(ConnectionId::Incoming);
+        assert_eq!(rig.state(), State::Established);
+        conn = ConnectionId::Incoming;
+    }
+}
