@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::apiserver::ApiServer;
 use crate::rounds;
-use crate::world::{api_server, start_bgpd, start_reflector, start_sidecar};
+use crate::world::{api_server, kernel_routes, start_bgpd, start_reflector, start_sidecar};
 
 /// Even numbers only: neighbors would be joined in the set of exempt prefixes.
 const NETS: [u8; 6] = [100, 102, 104, 106, 108, 110];
@@ -82,16 +82,6 @@ impl Victim {
         ["sidecar", "bgpd", "sidecar and bgpd"][which as usize]
     }
 
-    /// Destinations of the sidecar's routes in the kernel.
-    fn kernel(&self) -> BTreeSet<String> {
-        let read = |arguments: &str| -> Vec<Value> {
-            serde_json::from_str(&self.node.namespace.ip(arguments)).unwrap_or_default()
-        };
-        let mut routes = read("-j route show table all proto 145");
-        routes.extend(read("-j -6 route show table all proto 145"));
-        routes.iter().filter_map(|route| route["dst"].as_str().map(str::to_owned)).collect()
-    }
-
     /// Prefixes that are exempt from masquerade in the kernel.
     fn exempt(&self) -> BTreeSet<String> {
         let listing = self.node.namespace.run_ok(&["nft", "-j", "list", "ruleset"]);
@@ -140,7 +130,7 @@ fn differences(reflectors: &[Bgpd; 2], victims: &[Victim; 2]) -> Vec<String> {
         for reflector in reflectors {
             compare("in the RIB of a reflector", reflected(reflector, this.host), &this.declared);
         }
-        compare("kernel routes", this.kernel(), &other.declared);
+        compare("kernel routes", kernel_routes(&this.node), &other.declared);
         let both = this.declared.union(&other.declared).cloned().collect();
         compare("exempt prefixes", this.exempt(), &both);
     }

@@ -4,6 +4,7 @@
 #[expect(dead_code, reason = "the sidecar's own tests use the rest")]
 mod apiserver;
 mod crashes;
+mod modes;
 mod world;
 
 use std::collections::BTreeSet;

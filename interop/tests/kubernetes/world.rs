@@ -8,6 +8,7 @@
 //!
 //! Every node masquerades what leaves its cluster, as the CNI would.
 
+use std::collections::BTreeSet;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -69,7 +70,7 @@ pub(crate) struct World {
 }
 
 /// bgpd's configuration with a directory of the node's own for what it remembers.
-fn remembering(config: &str, node: &Node) -> String {
+pub(crate) fn remembering(config: &str, node: &Node) -> String {
     let directory = node.dir.join("state");
     std::fs::create_dir_all(&directory).expect("the lab's directory can be written");
     let key = format!("state-directory = \"{}\"\n", directory.display());
@@ -81,7 +82,7 @@ fn remembering(config: &str, node: &Node) -> String {
 }
 
 /// The Node object of a member.
-fn node_object(name: &str, cluster: u8, net: u8) -> Value {
+pub(crate) fn node_object(name: &str, cluster: u8, net: u8) -> Value {
     json!({
         "apiVersion": "v1", "kind": "Node", "metadata": {"name": name},
         "spec": {"podCIDRs": [format!("10.{cluster}.{net}.0/24"), format!("fd00:{cluster}:{net}::/64")]},
@@ -291,16 +292,31 @@ pub(crate) fn start_bgpd(node: &Node) -> Bgpd {
     Bgpd::confined(node, &config, BGPD_CAPABILITIES)
 }
 
+/// A sidecar with the options of config/kubernetes.
 pub(crate) fn start_sidecar(node: &Node, name: &str, bgpd: &Bgpd) -> Sidecar {
-    let mut arguments = vec![
+    let options: Vec<String> = SIDECAR.lines().filter_map(option).collect();
+    sidecar_on(node, name, bgpd, &options.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+/// A sidecar of cluster 1 with other options.
+pub(crate) fn sidecar_on(node: &Node, name: &str, bgpd: &Bgpd, options: &[&str]) -> Sidecar {
+    let arguments = [
         format!("--server=unix:{}", bgpd.socket()),
         format!("--node-name={name}"),
         format!("--cache={}", node.dir.join("sidecar.json").display()),
         "--drain-time=1".to_owned(),
     ];
-    arguments.extend(SIDECAR.lines().filter_map(option));
-    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).chain(options.iter().copied()).collect();
     Sidecar::start(node, "http://172.16.0.100:8081", SIDECAR_CAPABILITIES, &arguments)
+}
+
+/// Destinations of the sidecar's routes in a node's kernel.
+pub(crate) fn kernel_routes(node: &Node) -> BTreeSet<String> {
+    let read =
+        |arguments: &str| -> Vec<Value> { serde_json::from_str(&node.namespace.ip(arguments)).unwrap_or_default() };
+    let mut routes = read("-j route show table all proto 145");
+    routes.extend(read("-j -6 route show table all proto 145"));
+    routes.iter().filter_map(|route| route["dst"].as_str().map(str::to_owned)).collect()
 }
 
 /// A line of the environment file as the option that it stands for.
