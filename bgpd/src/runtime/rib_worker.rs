@@ -20,9 +20,12 @@ use super::fabric::{Fabric, RibMessage, Timed};
 use super::status::TableCounts;
 use super::watch::{WatchMessage, is_watched};
 
-/// Destinations visited by one round of pending work (walks, removal of a lost peer's paths). Small enough that a
-/// live change waits for well under a millisecond.
-const WORK_BUDGET: usize = 1024;
+/// Destinations visited by one round of pending work (walks, removal of a lost peer's paths) where nothing else happens.
+const WORK_MOST: usize = 2048;
+/// The same right after a change has come: what comes next waits for no more than this, here and in the groups.
+const WORK_LEAST: usize = 256;
+/// By how much the one becomes the other with each round in which nothing comes.
+const WORK_STEP: usize = 64;
 
 /// What a partition is asked besides routes. None of it waits for room anywhere.
 pub(crate) enum RibControl {
@@ -150,6 +153,7 @@ impl Worker {
     async fn run(mut self, input: Input) {
         let Input { mut data, mut control } = input;
         let mut more = false;
+        let mut budget = WORK_MOST;
         loop {
             tokio::select! {
                 biased;
@@ -158,7 +162,10 @@ impl Worker {
                     None => return,
                 },
                 message = data.recv() => match message {
-                    Some(message) => self.data(message),
+                    Some(message) => {
+                        self.data(message);
+                        budget = WORK_LEAST;
+                    }
                     None => return,
                 },
                 () = std::future::ready(()), if more => {}
@@ -172,7 +179,8 @@ impl Worker {
                 // Without a controller the daemon is stopping.
                 let _ = self.fabric.alarms.send(alarm);
             }
-            more = self.partition.work(WORK_BUDGET, &mut self.emissions);
+            more = self.partition.work(budget, &mut self.emissions);
+            budget = (budget + WORK_STEP).min(WORK_MOST);
             self.emit().await;
         }
     }

@@ -14,6 +14,8 @@ use mio::{Events, Poll, Token};
 
 pub(crate) use member::{DAEMON, Member, Phase};
 
+use member::Left;
+
 use super::board::{Board, NOBODY, RouteId};
 use super::latency::Histogram;
 use super::message::{Families, HOLD_TIME};
@@ -33,6 +35,8 @@ pub(crate) struct Fleet {
     next_upkeep: Instant,
     /// Whether a session may be waiting to connect.
     connecting: bool,
+    /// Sessions that have read a part of what is there.
+    unread: Vec<usize>,
     pub(crate) board: Board,
     pub(crate) members: Vec<Member>,
     pub(crate) latency: Histogram,
@@ -63,6 +67,7 @@ impl Fleet {
             started: now,
             next_upkeep: now,
             connecting: false,
+            unread: Vec::new(),
             board,
             members,
             latency: Histogram::default(),
@@ -149,6 +154,7 @@ impl Fleet {
             self.connect(now);
         }
         let timeout = timeout.min(self.next_upkeep.saturating_duration_since(now));
+        let timeout = if self.unread.is_empty() { timeout } else { Duration::ZERO };
         let mut events = std::mem::replace(&mut self.events, Events::with_capacity(0));
         let result = match self.poll.poll(&mut events, Some(timeout)) {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => Err(error),
@@ -164,6 +170,8 @@ impl Fleet {
             }
         }
         self.events = events;
+        // Behind those that are timed, and a little only.
+        std::mem::take(&mut self.unread).into_iter().for_each(|number| self.read(number));
         result
     }
 
@@ -214,8 +222,13 @@ impl Fleet {
         let latency = if member.timed { latency } else { untimed };
         let result = member.read(scratch, board, *started, latency);
         match result {
-            Ok(true) => {}
-            Ok(false) => self.fail(number, "closed by the daemon"),
+            Ok(Left::Nothing) => {}
+            Ok(Left::More) => {
+                if !self.unread.contains(&number) {
+                    self.unread.push(number);
+                }
+            }
+            Ok(Left::Closed) => self.fail(number, "closed by the daemon"),
             Err(error) => self.fail(number, &error.to_string()),
         }
     }

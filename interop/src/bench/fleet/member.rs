@@ -23,6 +23,20 @@ const RETRY: Duration = Duration::from_millis(100);
 /// How long an attempt may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// Octets that a session which is not timed reads at a time: a full table that is checked in one piece would delay the
+/// sessions that are timed by more than any daemon does.
+const SLICE: usize = 4 * 1024;
+
+/// What a read has left in the socket.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Left {
+    Nothing,
+    /// Perhaps more.
+    More,
+    /// The daemon closed the connection.
+    Closed,
+}
+
 /// How far a session is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Phase {
@@ -196,21 +210,22 @@ impl Member {
         Ok(())
     }
 
-    /// Reads until the socket is empty. Returns false when the daemon closed it.
+    /// Reads until the socket is empty; once only where others are timed and this session is not.
     pub(super) fn read(
         &mut self,
         scratch: &mut [u8],
         board: &Board,
         started: Instant,
         latency: &mut Histogram,
-    ) -> io::Result<bool> {
+    ) -> io::Result<Left> {
         while self.reading {
             let kept = self.partial.len();
-            let Some(stream) = &mut self.stream else { return Ok(true) };
-            let count = match stream.read(&mut scratch[kept..]) {
-                Ok(0) => return Ok(false),
+            let Some(stream) = &mut self.stream else { return Ok(Left::Nothing) };
+            let most = if self.timed { scratch.len() } else { (kept + SLICE).min(scratch.len()) };
+            let count = match stream.read(&mut scratch[kept..most]) {
+                Ok(0) => return Ok(Left::Closed),
                 Ok(count) => count,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(true),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Left::Nothing),
                 Err(error) => return Err(error),
             };
             scratch[..kept].copy_from_slice(&self.partial);
@@ -220,8 +235,11 @@ impl Member {
             let used = self.consume(bytes, board, now, latency).map_err(io::Error::other)?;
             self.partial.clear();
             self.partial.extend_from_slice(&bytes[used..]);
+            if !self.timed {
+                return Ok(Left::More);
+            }
         }
-        Ok(true)
+        Ok(Left::Nothing)
     }
 
     /// Takes in all whole messages of `bytes`; returns how many octets those are.
