@@ -7,4 +7,5 @@ pub mod api;
 pub mod config;
 pub mod observe;
 mod peer;
+pub mod privileges;
 pub mod runtime;

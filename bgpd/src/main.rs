@@ -7,7 +7,7 @@ use bgpd::api::{Access, Api};
 use bgpd::config::{self, Document, OnTerminate};
 use bgpd::observe::metrics::Server;
 use bgpd::runtime::handle::Handle;
-use bgpd::{observe, runtime};
+use bgpd::{observe, privileges, runtime};
 use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -71,6 +71,7 @@ fn run(file: &Path) -> ExitCode {
     };
     observe::log::start(&document.log);
     document.warnings.iter().for_each(|warning| warn!("{warning}"));
+    privileges::drop_unneeded(&document.desired, &document.api);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

@@ -1,0 +1,98 @@
+//! What the process may do: capabilities it keeps, a user that is not root, the sandbox of its unit.
+
+use std::fs;
+use std::path::Path;
+
+use interop::lab::{BIRD, Bgpd, Bird, Daemon, Lab, build_bgpd, run, wait_until};
+
+const CONFIG: &str = "[global]\nasn = 65000\nrouter-id = \"192.0.2.1\"\n\
+    [[neighbor]]\naddress = \"192.0.2.12\"\nremote-asn = 65000\nconnect-retry = 1\nmd5-password = \"key\"\n";
+
+/// The lines of `/proc/PID/task/TID/status` with a name, of all threads of a process.
+fn of_all_threads(pid: u32, name: &str) -> Vec<String> {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("the process runs");
+    let status = |task: fs::DirEntry| fs::read_to_string(task.path().join("status")).unwrap_or_default();
+    let line = |status: String| {
+        status.lines().find_map(|line| line.strip_prefix(&format!("{name}:")).map(|value| value.trim().to_owned()))
+    };
+    tasks.flatten().map(status).filter_map(line).collect()
+}
+
+/// CAP_NET_BIND_SERVICE.
+const NET_BIND_SERVICE: &str = "0000000000000400";
+const NONE: &str = "0000000000000000";
+
+#[test]
+fn root_keeps_no_capability_but_that_for_the_port() {
+    let lab = Lab::new("capabilities", &[]);
+    let (us, other) = (lab.node("us", 1), lab.node("other", 2));
+    let bgpd = Bgpd::start(&us, CONFIG);
+    let unprivileged = Bgpd::start(&other, &CONFIG.replace("router-id", "listen = [\"0.0.0.0:1179\"]\nrouter-id"));
+    for (bgpd, kept) in [(&bgpd, NET_BIND_SERVICE), (&unprivileged, NONE)] {
+        for (set, expected) in [
+            ("CapEff", kept),
+            ("CapPrm", kept),
+            ("CapBnd", kept),
+            ("CapInh", NONE),
+            ("CapAmb", NONE),
+            ("NoNewPrivs", "1"),
+        ] {
+            let found = of_all_threads(bgpd.daemon.pid(), set);
+            assert!(found.len() > 2 && found.iter().all(|value| value == expected), "{set}: {found:?}");
+        }
+    }
+    // A listener on a privileged port can still be opened by a reload.
+    bgpd.reload(&us, &CONFIG.replace("router-id", "listen = [\"192.0.2.1:180\"]\nrouter-id"));
+    let listens = || bgpd.json(&["show", "summary"])["listen"][0] == "192.0.2.1:180";
+    wait_until("the listener has moved", listens, || bgpd.picture());
+}
+
+#[test]
+fn a_user_with_one_capability_runs_it() {
+    let lab = Lab::new("user", &BIRD);
+    let (us, bird_node) = (lab.node("us", 1), lab.node("bird", 12));
+    let socket = us.dir.join("bgpd.sock").display().to_string();
+    let file = us.write("bgpd.toml", &format!("{CONFIG}[api]\nlisten = [\"unix:{socket}\"]\n"));
+    let _ = run(&["chown", "-R", "nobody", &us.dir.display().to_string()]);
+    let bgpd = build_bgpd().join("bgpd").display().to_string();
+    let arguments = [
+        "--reuid=nobody",
+        "--regid=nogroup",
+        "--clear-groups",
+        "--inh-caps=-all,+net_bind_service",
+        "--ambient-caps=-all,+net_bind_service",
+        "--bounding-set=-all,+net_bind_service",
+        &bgpd,
+        "--config",
+        &file.display().to_string(),
+    ];
+    let daemon = Daemon::start(&us, "bgpd", "setpriv", &arguments);
+    let bird = Bird::start(
+        &bird_node,
+        "router id 192.0.2.12; protocol device {} protocol bgp up { local as 65000; neighbor 192.0.2.1 as 65000;
+         password \"key\"; connect retry time 1; ipv4 { import all; export all; }; }",
+    );
+    let picture = || bird.picture() + &daemon.log_end();
+    wait_until("the session is up, with TCP-MD5", || bird.is_established("up"), picture);
+    assert_eq!(of_all_threads(daemon.pid(), "Uid")[0].split_whitespace().next(), Some("65534"));
+    let kept = of_all_threads(daemon.pid(), "CapEff");
+    assert!(kept.iter().all(|set| set == NET_BIND_SERVICE), "{kept:?}");
+}
+
+#[test]
+fn the_unit_is_valid_and_shuts_out_what_bgpd_does_not_need() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../config/bgpd.service");
+    let unit = fs::read_to_string(file).expect("the unit is there");
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let bgpd = build_bgpd().join("bgpd").display().to_string();
+    let copy = dir.path().join("bgpd.service");
+    fs::write(&copy, unit.replace("/usr/local/sbin/bgpd", &bgpd)).expect("it can be written");
+    let copy = copy.display().to_string();
+    let verified = run(&["systemd-analyze", "verify", &copy]);
+    let said = String::from_utf8_lossy(&verified.stderr);
+    let about_it: Vec<_> = said.lines().filter(|line| line.contains("bgpd.service")).collect();
+    assert!(about_it.is_empty(), "{about_it:?}");
+    // Of ten: what is left is the network, which it is for. Above the threshold the command fails.
+    let rated = run(&["systemd-analyze", "security", "--no-pager", "--offline=true", "--threshold=20", &copy]);
+    assert!(rated.status.success(), "{}", String::from_utf8_lossy(&rated.stdout));
+}
