@@ -11,9 +11,14 @@ mod report;
 mod sender;
 mod target;
 
+pub(crate) use case::Stage;
 pub use case::{Case, Expected, cases};
+pub(crate) use message::{INTERNAL, KEEPALIVE, Place, Prefix, UPDATE, message, nlri, update};
+pub(crate) use observer::Observer;
 pub use report::table;
 pub use sender::Outcome;
+pub(crate) use sender::{Connection, own_open};
+pub(crate) use target::connect;
 pub use target::{Kind, Target, address};
 
 use crate::lab::Lab;

@@ -40,7 +40,7 @@ pub(super) enum Act {
 
 /// The daemon's state when the octets come (RFC 4271 §8.2.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Stage {
+pub(crate) enum Stage {
     OpenSent,
     OpenConfirm,
     Established,

@@ -1,26 +1,26 @@
 //! BGP messages as octets, right and wrong.
 
-pub(super) const OPEN: u8 = 1;
-pub(super) const UPDATE: u8 = 2;
-pub(super) const NOTIFICATION: u8 = 3;
-pub(super) const KEEPALIVE: u8 = 4;
-pub(super) const ROUTE_REFRESH: u8 = 5;
+pub(crate) const OPEN: u8 = 1;
+pub(crate) const UPDATE: u8 = 2;
+pub(crate) const NOTIFICATION: u8 = 3;
+pub(crate) const KEEPALIVE: u8 = 4;
+pub(crate) const ROUTE_REFRESH: u8 = 5;
 
 /// Well-known.
-pub(super) const WELL_KNOWN: u8 = 0x40;
+pub(crate) const WELL_KNOWN: u8 = 0x40;
 /// Optional transitive.
-pub(super) const TRANSITIVE: u8 = 0xc0;
+pub(crate) const TRANSITIVE: u8 = 0xc0;
 /// Optional non-transitive.
-pub(super) const OPTIONAL: u8 = 0x80;
+pub(crate) const OPTIONAL: u8 = 0x80;
 
 /// AS of the daemon.
-pub(super) const ASN: u16 = 65_000;
+pub(crate) const ASN: u16 = 65_000;
 /// AS of eBGP peers.
-pub(super) const EXTERNAL_ASN: u16 = 65_001;
+pub(crate) const EXTERNAL_ASN: u16 = 65_001;
 /// Next hop of all IPv4 routes: the host that plays the peers.
-pub(super) const NEXT_HOP: [u8; 4] = [192, 0, 2, 2];
+pub(crate) const NEXT_HOP: [u8; 4] = [192, 0, 2, 2];
 /// Next hop of all IPv6 routes.
-pub(super) const NEXT_HOP6: [u8; 16] = [0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2];
+pub(crate) const NEXT_HOP6: [u8; 16] = [0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2];
 
 /// What a peer is and offers.
 #[derive(Debug, Clone, Copy)]
@@ -37,36 +37,36 @@ pub struct Who {
     pub extended: bool,
 }
 
-pub(super) const INTERNAL: Who = Who { external: false, two_octet: false, ipv4: true, ipv6: true, extended: false };
-pub(super) const EXTERNAL: Who = Who { external: true, ..INTERNAL };
+pub(crate) const INTERNAL: Who = Who { external: false, two_octet: false, ipv4: true, ipv6: true, extended: false };
+pub(crate) const EXTERNAL: Who = Who { external: true, ..INTERNAL };
 
 /// A whole message.
-pub(super) fn message(kind: u8, body: &[u8]) -> Vec<u8> {
+pub(crate) fn message(kind: u8, body: &[u8]) -> Vec<u8> {
     with_length(19 + body.len() as u16, kind, body)
 }
 
 /// A message that says it has `length` octets.
-pub(super) fn with_length(length: u16, kind: u8, body: &[u8]) -> Vec<u8> {
+pub(crate) fn with_length(length: u16, kind: u8, body: &[u8]) -> Vec<u8> {
     [&[0xff; 16][..], &length.to_be_bytes(), &[kind], body].concat()
 }
 
 /// The fixed fields of an OPEN.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Fixed {
-    pub(super) version: u8,
-    pub(super) asn: u16,
-    pub(super) hold_time: u16,
-    pub(super) router_id: [u8; 4],
+pub(crate) struct Fixed {
+    pub(crate) version: u8,
+    pub(crate) asn: u16,
+    pub(crate) hold_time: u16,
+    pub(crate) router_id: [u8; 4],
 }
 
 /// The body of an OPEN; `parameters` with their length.
-pub(super) fn open(fixed: Fixed, parameters: &[u8]) -> Vec<u8> {
+pub(crate) fn open(fixed: Fixed, parameters: &[u8]) -> Vec<u8> {
     let Fixed { version, asn, hold_time, router_id } = fixed;
     [&[version][..], &asn.to_be_bytes(), &hold_time.to_be_bytes(), &router_id, parameters].concat()
 }
 
 /// The capabilities of a peer.
-pub(super) fn capabilities(who: Who) -> Vec<u8> {
+pub(crate) fn capabilities(who: Who) -> Vec<u8> {
     let asn = if who.external { EXTERNAL_ASN } else { ASN };
     let mut all = Vec::new();
     if who.ipv4 {
@@ -88,13 +88,13 @@ pub(super) fn capabilities(who: Who) -> Vec<u8> {
 }
 
 /// All capabilities in one parameter, with the length before it.
-pub(super) fn parameters(capabilities: &[u8]) -> Vec<u8> {
+pub(crate) fn parameters(capabilities: &[u8]) -> Vec<u8> {
     let len = capabilities.len() as u8;
     [&[len + 2, 2, len][..], capabilities].concat()
 }
 
 /// One attribute, with an extended length only where it needs one.
-pub(super) fn attribute(flags: u8, code: u8, value: &[u8]) -> Vec<u8> {
+pub(crate) fn attribute(flags: u8, code: u8, value: &[u8]) -> Vec<u8> {
     let mut out = if value.len() > 255 {
         let [high, low] = (value.len() as u16).to_be_bytes();
         vec![flags | 0x10, code, high, low]
@@ -106,7 +106,7 @@ pub(super) fn attribute(flags: u8, code: u8, value: &[u8]) -> Vec<u8> {
 }
 
 /// The body of an UPDATE.
-pub(super) fn update(withdrawn: &[u8], attributes: &[Vec<u8>], nlri: &[u8]) -> Vec<u8> {
+pub(crate) fn update(withdrawn: &[u8], attributes: &[Vec<u8>], nlri: &[u8]) -> Vec<u8> {
     let attributes = attributes.concat();
     let mut body = (withdrawn.len() as u16).to_be_bytes().to_vec();
     body.extend_from_slice(withdrawn);
@@ -117,35 +117,35 @@ pub(super) fn update(withdrawn: &[u8], attributes: &[Vec<u8>], nlri: &[u8]) -> V
 }
 
 /// A destination as the observer knows it: octets of the address, length.
-pub(super) type Prefix = (Vec<u8>, u8);
+pub(crate) type Prefix = (Vec<u8>, u8);
 
-pub(super) fn nlri(prefix: &Prefix) -> Vec<u8> {
+pub(crate) fn nlri(prefix: &Prefix) -> Vec<u8> {
     let octets = usize::from(prefix.1.div_ceil(8));
     [&[prefix.1], &prefix.0[..octets]].concat()
 }
 
 /// What a case is played with: prefixes of its own, and how the peer writes attributes.
 #[derive(Debug, Clone)]
-pub(super) struct Place {
-    pub(super) who: Who,
-    pub(super) number: u8,
+pub(crate) struct Place {
+    pub(crate) who: Who,
+    pub(crate) number: u8,
 }
 
 impl Place {
     /// The IPv4 prefix of the case.
-    pub(super) fn ipv4(&self) -> Prefix {
+    pub(crate) fn ipv4(&self) -> Prefix {
         (vec![198, 18, self.number, 0], 24)
     }
 
     /// The IPv6 prefix of the case.
-    pub(super) fn ipv6(&self) -> Prefix {
+    pub(crate) fn ipv6(&self) -> Prefix {
         let mut octets = vec![0; 16];
         octets[..8].copy_from_slice(&[0x20, 1, 0xd, 0xb8, 0, 1, 0, self.number]);
         (octets, 64)
     }
 
     /// Prefixes that say how far the daemon has come.
-    pub(super) fn sentinel(&self, ipv6: bool, round: u8) -> Prefix {
+    pub(crate) fn sentinel(&self, ipv6: bool, round: u8) -> Prefix {
         if !ipv6 {
             return (vec![198, 19, self.number, round], 32);
         }
@@ -154,7 +154,7 @@ impl Place {
         (octets, 128)
     }
 
-    pub(super) fn as_path(&self, asns: &[u16]) -> Vec<u8> {
+    pub(crate) fn as_path(&self, asns: &[u16]) -> Vec<u8> {
         let mut value = vec![2, asns.len() as u8];
         for asn in asns {
             if !self.who.two_octet {
@@ -166,7 +166,7 @@ impl Place {
     }
 
     /// The attributes of a right announcement without those of `code`, in ascending order, with a MED that marks it.
-    pub(super) fn attributes(&self, med: u8, next_hop: bool, without: &[u8]) -> Vec<Vec<u8>> {
+    pub(crate) fn attributes(&self, med: u8, next_hop: bool, without: &[u8]) -> Vec<Vec<u8>> {
         let mut all = vec![
             attribute(WELL_KNOWN, 1, &[0]),
             attribute(WELL_KNOWN, 2, &self.as_path(&[EXTERNAL_ASN, 65_002])),
@@ -181,7 +181,7 @@ impl Place {
     }
 
     /// A right announcement in the body of an UPDATE.
-    pub(super) fn announcement(&self, prefix: &Prefix, med: u8) -> Vec<u8> {
+    pub(crate) fn announcement(&self, prefix: &Prefix, med: u8) -> Vec<u8> {
         if prefix.0.len() == 4 {
             return update(&[], &self.attributes(med, true, &[]), &nlri(prefix));
         }
@@ -192,11 +192,11 @@ impl Place {
 }
 
 /// The value of MP_REACH_NLRI for IPv6 unicast.
-pub(super) fn reach6(next_hop: &[u8], nlri: &[u8]) -> Vec<u8> {
+pub(crate) fn reach6(next_hop: &[u8], nlri: &[u8]) -> Vec<u8> {
     [&[0, 2, 1, next_hop.len() as u8][..], next_hop, &[0], nlri].concat()
 }
 
 /// The value of MP_UNREACH_NLRI for IPv6 unicast.
-pub(super) fn unreach6(nlri: &[u8]) -> Vec<u8> {
+pub(crate) fn unreach6(nlri: &[u8]) -> Vec<u8> {
     [&[0, 2, 1][..], nlri].concat()
 }

@@ -16,7 +16,7 @@ const KEEPALIVE_TIME: Duration = Duration::from_secs(20);
 
 /// What the daemon said of a destination.
 #[derive(Debug, Clone)]
-pub(super) enum Event {
+pub(crate) enum Event {
     /// Announced with these attributes: code and value.
     Announced(Vec<(u8, Vec<u8>)>),
     Withdrawn,
@@ -29,13 +29,13 @@ struct Seen {
 }
 
 /// A session that is Established, and what came over it.
-pub(super) struct Observer {
+pub(crate) struct Observer {
     shared: Arc<(Mutex<Seen>, Condvar)>,
 }
 
 impl Observer {
     /// Listens on a session that has just become Established.
-    pub(super) fn new(connection: Connection) -> Self {
+    pub(crate) fn new(connection: Connection) -> Self {
         let shared = Arc::new((Mutex::new(Seen::default()), Condvar::new()));
         let seen = Arc::clone(&shared);
         let (stream, heard) = connection.into_parts();
@@ -49,17 +49,17 @@ impl Observer {
     }
 
     /// Whether the session is still there.
-    pub(super) fn is_up(&self) -> bool {
+    pub(crate) fn is_up(&self) -> bool {
         !lock(&self.shared.0).ended
     }
 
     /// What has come about a destination.
-    pub(super) fn events(&self, prefix: &Prefix) -> Vec<Event> {
+    pub(crate) fn events(&self, prefix: &Prefix) -> Vec<Event> {
         lock(&self.shared.0).events.get(prefix).cloned().unwrap_or_default()
     }
 
     /// Waits until something has come about a destination beyond its first `known` events.
-    pub(super) fn wait_for(&self, prefix: &Prefix, known: usize, deadline: Instant) -> bool {
+    pub(crate) fn wait_for(&self, prefix: &Prefix, known: usize, deadline: Instant) -> bool {
         let mut seen = lock(&self.shared.0);
         loop {
             if seen.events.get(prefix).map_or(0, Vec::len) > known {

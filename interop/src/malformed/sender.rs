@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io::{self, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, TcpStream};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -82,14 +82,14 @@ impl fmt::Display for Outcome {
 }
 
 /// A connection to the daemon.
-pub(super) struct Connection {
+pub(crate) struct Connection {
     stream: TcpStream,
     /// What the daemon says, until it says no more.
     heard: Receiver<(u8, Vec<u8>)>,
 }
 
 impl Connection {
-    pub(super) fn new(stream: TcpStream) -> io::Result<Self> {
+    pub(crate) fn new(stream: TcpStream) -> io::Result<Self> {
         stream.set_nodelay(true)?;
         let mut reader = stream.try_clone()?;
         let (sender, heard) = mpsc::channel();
@@ -104,7 +104,7 @@ impl Connection {
     }
 
     /// Sends octets. A session that has ended is looked at where its end is read.
-    fn send(&mut self, octets: &[u8]) {
+    pub(crate) fn send(&mut self, octets: &[u8]) {
         let _ = self.stream.write_all(octets);
     }
 
@@ -112,11 +112,11 @@ impl Connection {
     ///
     /// # Errors
     /// What the daemon did instead.
-    pub(super) fn bring_up(&mut self, who: Who, number: u8, stage: Stage) -> Result<(), Outcome> {
+    pub(crate) fn bring_up(&mut self, who: Who, router_id: Ipv4Addr, stage: Stage) -> Result<(), Outcome> {
         if stage == Stage::OpenSent {
             return self.wait_for(OPEN, PATIENCE);
         }
-        self.send(&own_open(who, number));
+        self.send(&own_open(who, router_id));
         self.wait_for(KEEPALIVE, PATIENCE)?;
         if stage == Stage::Established {
             self.send(&message(KEEPALIVE, &[]));
@@ -139,7 +139,7 @@ impl Connection {
     }
 
     /// The end of the session, if there has been one.
-    fn ended(&self, patience: Duration) -> Option<Outcome> {
+    pub(crate) fn ended(&self, patience: Duration) -> Option<Outcome> {
         // No message is of type 0.
         self.wait_for(0, patience).err().filter(|outcome| *outcome != Outcome::Stuck)
     }
@@ -151,9 +151,9 @@ impl Connection {
 }
 
 /// The OPEN of a peer.
-fn own_open(who: Who, number: u8) -> Vec<u8> {
+pub(crate) fn own_open(who: Who, router_id: Ipv4Addr) -> Vec<u8> {
     let asn = if who.external { EXTERNAL_ASN } else { ASN };
-    let fixed = Fixed { version: 4, asn, hold_time: 180, router_id: [10, 0, u8::from(who.external), number] };
+    let fixed = Fixed { version: 4, asn, hold_time: 180, router_id: router_id.octets() };
     message(OPEN, &open(fixed, &parameters(&capabilities(who))))
 }
 
@@ -166,12 +166,13 @@ fn notification(body: &[u8]) -> Outcome {
 pub(super) struct Sender<'a> {
     connection: Connection,
     place: Place,
+    router_id: Ipv4Addr,
     observer: &'a Observer,
 }
 
 impl<'a> Sender<'a> {
-    pub(super) fn new(connection: Connection, who: Who, number: u8, observer: &'a Observer) -> Self {
-        Self { connection, place: Place { who, number }, observer }
+    pub(super) fn new(connection: Connection, place: Place, router_id: Ipv4Addr, observer: &'a Observer) -> Self {
+        Self { connection, place, router_id, observer }
     }
 
     /// Plays a case.
@@ -194,7 +195,7 @@ impl<'a> Sender<'a> {
 
     /// Sends octets in a state; the error is the end of the session.
     fn message(&mut self, stage: Stage, octets: &[u8]) -> Result<Outcome, Outcome> {
-        self.connection.bring_up(self.place.who, self.place.number, stage)?;
+        self.connection.bring_up(self.place.who, self.router_id, stage)?;
         self.connection.send(octets);
         if stage != Stage::OpenSent {
             return Ok(self.connection.ended(SILENCE).unwrap_or(Outcome::Ignored));
@@ -210,7 +211,7 @@ impl<'a> Sender<'a> {
 
     fn update(&mut self, body: &[u8], subject: &Prefix, focus: Option<&(u8, Vec<u8>)>) -> Result<Outcome, Outcome> {
         let who = self.place.who;
-        self.connection.bring_up(who, self.place.number, Stage::Established)?;
+        self.connection.bring_up(who, self.router_id, Stage::Established)?;
         let is_ipv6 = subject.0.len() == 16;
         let negotiated = if is_ipv6 { who.ipv6 } else { who.ipv4 };
         let unicast = is_ipv6 || subject.0[0] < 224;

@@ -5,10 +5,10 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::time::Instant;
 
 use super::case::{Case, Stage};
-use super::message::{INTERNAL, Who};
+use super::message::{INTERNAL, Place, Who};
 use super::observer::Observer;
 use super::sender::{Connection, Outcome, Sender};
-use crate::lab::{BIRD, Bgpd, Bird, FRR, Frr, GOBGP, GoBgp, Lab, Node, OPENBGPD, OpenBgpd, PATIENCE};
+use crate::lab::{BIRD, Bgpd, Bird, FRR, Frr, GOBGP, GoBgp, Lab, Namespace, Node, OPENBGPD, OpenBgpd, PATIENCE};
 
 /// Which daemon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -127,13 +127,7 @@ impl Target {
 
     /// A connection from an address of the peers' host.
     fn connect(&self, from: Ipv4Addr) -> io::Result<TcpStream> {
-        self.peers.namespace.inside(|| {
-            let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None)?;
-            socket.bind(&SocketAddr::new(IpAddr::V4(from), 0).into())?;
-            let to = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 179);
-            socket.connect_timeout(&to.into(), PATIENCE)?;
-            Ok(socket.into())
-        })
+        connect(&self.peers.namespace, from, Ipv4Addr::new(192, 0, 2, 1), None)
     }
 
     /// The session that sees what becomes of routes; tried until the daemon is ready.
@@ -142,7 +136,7 @@ impl Target {
         loop {
             let who = Who { extended: true, ..INTERNAL };
             let attempt = self.connect(address(who, OBSERVER)).and_then(Connection::new).map(|mut connection| {
-                connection.bring_up(who, OBSERVER as u8, Stage::Established).map(|()| connection)
+                connection.bring_up(who, address(who, OBSERVER), Stage::Established).map(|()| connection)
             });
             let why = match attempt {
                 Ok(Ok(connection)) => return Observer::new(connection),
@@ -166,11 +160,29 @@ impl Target {
         let from = address(case.who, number);
         let number = u8::try_from(number).expect("fewer cases than prefixes");
         match self.connect(from).and_then(Connection::new) {
-            Ok(connection) => Sender::new(connection, case.who, number, observer).play(case),
+            Ok(connection) => Sender::new(connection, Place { who: case.who, number }, from, observer).play(case),
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Outcome::Crashed,
             Err(_) => Outcome::Closed,
         }
     }
+}
+
+/// A BGP connection from an address in a namespace; `window` are the octets that its socket takes unread.
+pub(crate) fn connect(
+    namespace: &Namespace,
+    from: Ipv4Addr,
+    to: Ipv4Addr,
+    window: Option<usize>,
+) -> io::Result<TcpStream> {
+    namespace.inside(|| {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None)?;
+        if let Some(window) = window {
+            socket.set_recv_buffer_size(window)?;
+        }
+        socket.bind(&SocketAddr::new(IpAddr::V4(from), 0).into())?;
+        socket.connect_timeout(&SocketAddr::new(IpAddr::V4(to), 179).into(), PATIENCE)?;
+        Ok(socket.into())
+    })
 }
 
 /// The address that a case is played from.

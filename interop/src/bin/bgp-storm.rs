@@ -1,0 +1,32 @@
+//! Lets peers storm a bgpd of its own and prints what that cost; needs root. See `interop/README.md`.
+
+use clap::Parser;
+use interop::storm::{Measure, run};
+
+/// Wears a bgpd down: connections by the thousand, half-open ones, collisions, flapping tables, malformed UPDATEs.
+#[derive(Parser)]
+struct Options {
+    /// Connections that are opened and closed.
+    #[arg(long, default_value_t = 2000)]
+    cycles: usize,
+    /// Connections at a time that send an OPEN octet by octet.
+    #[arg(long, default_value_t = 400)]
+    dribblers: usize,
+    /// Neighbors whose connections collide.
+    #[arg(long, default_value_t = 1000)]
+    colliding: usize,
+    /// Prefixes of the peer that flaps its whole table.
+    #[arg(long, default_value_t = 50_000)]
+    table: u32,
+    /// How often it does.
+    #[arg(long, default_value_t = 30)]
+    flaps: usize,
+    /// UPDATEs with one octet changed.
+    #[arg(long, default_value_t = 2000)]
+    flipped: usize,
+}
+
+fn main() {
+    let Options { cycles, dribblers, colliding, table, flaps, flipped } = Options::parse();
+    print!("{}", run(&Measure { cycles, dribblers, colliding, table, flaps, flipped, settle: true }));
+}
