@@ -26,6 +26,8 @@ pub struct Measure {
     pub flaps: usize,
     /// UPDATEs with one octet changed.
     pub flipped: usize,
+    /// How often all of it: what is not given back would add up.
+    pub rounds: usize,
     /// Wait until bgpd has forgotten the peers from the range: a minute.
     pub settle: bool,
 }
@@ -136,7 +138,7 @@ pub fn run(measure: &Measure) -> Summary {
         ("a whole table announced and withdrawn", measure.flaps, |peers, count, of| peers.flap(of.table, count)),
         ("UPDATEs with one octet changed", measure.flipped, |peers, count, _| peers.flip(count)),
     ];
-    for (name, count, storm) in storms {
+    for (name, count, storm) in std::iter::repeat_n(storms, measure.rounds).flatten() {
         let began = Instant::now();
         storm(&mut peers, count, measure);
         // A route from one bystander to the other: nobody is held up.

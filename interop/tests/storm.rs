@@ -4,8 +4,16 @@ use interop::storm::{Measure, run};
 
 #[test]
 fn storms_leave_bystanders_alone_and_nothing_behind() {
-    let measure =
-        Measure { cycles: 150, dribblers: 60, colliding: 40, table: 5000, flaps: 4, flipped: 200, settle: false };
+    let measure = Measure {
+        cycles: 150,
+        dribblers: 60,
+        colliding: 40,
+        table: 5000,
+        flaps: 4,
+        flipped: 200,
+        rounds: 1,
+        settle: false,
+    };
     let summary = run(&measure);
     eprintln!("{summary}");
     assert_eq!(summary.bystander_flaps, 0, "{summary}");

@@ -24,9 +24,12 @@ struct Options {
     /// UPDATEs with one octet changed.
     #[arg(long, default_value_t = 2000)]
     flipped: usize,
+    /// How often all of it.
+    #[arg(long, default_value_t = 2)]
+    rounds: usize,
 }
 
 fn main() {
-    let Options { cycles, dribblers, colliding, table, flaps, flipped } = Options::parse();
-    print!("{}", run(&Measure { cycles, dribblers, colliding, table, flaps, flipped, settle: true }));
+    let Options { cycles, dribblers, colliding, table, flaps, flipped, rounds } = Options::parse();
+    print!("{}", run(&Measure { cycles, dribblers, colliding, table, flaps, flipped, rounds, settle: true }));
 }
