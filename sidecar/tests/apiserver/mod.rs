@@ -93,25 +93,13 @@ impl ApiServer {
     }
 
     /// Adds or changes an object.
-    pub(crate) fn put(&self, collection: &str, mut object: Value) {
-        let mut store = self.store();
-        store.version += 1;
-        let version = store.version;
-        object["metadata"]["resourceVersion"] = json!(version.to_string());
-        let name = object["metadata"]["name"].as_str().expect("a name").to_owned();
-        let before = store.objects.insert((collection.to_owned(), name), object.clone());
-        let kind = if before.is_some() { "MODIFIED" } else { "ADDED" };
-        store.publish(version, collection, json!({"type": kind, "object": object}));
+    pub(crate) fn put(&self, collection: &str, object: Value) {
+        self.store().put(collection, object);
     }
 
     /// Deletes an object.
     pub(crate) fn delete(&self, collection: &str, name: &str) {
-        let mut store = self.store();
-        store.version += 1;
-        let version = store.version;
-        let mut object = store.objects.remove(&(collection.to_owned(), name.to_owned())).expect("an object");
-        object["metadata"]["resourceVersion"] = json!(version.to_string());
-        store.publish(version, collection, json!({"type": "DELETED", "object": object}));
+        self.store().delete(collection, name).expect("an object");
     }
 
     /// Tells every watcher how far it is.
@@ -165,6 +153,25 @@ impl Drop for ApiServer {
 }
 
 impl Store {
+    fn put(&mut self, collection: &str, mut object: Value) -> Value {
+        self.version += 1;
+        let version = self.version;
+        object["metadata"]["resourceVersion"] = json!(version.to_string());
+        let name = object["metadata"]["name"].as_str().expect("a name").to_owned();
+        let before = self.objects.insert((collection.to_owned(), name), object.clone());
+        let kind = if before.is_some() { "MODIFIED" } else { "ADDED" };
+        self.publish(version, collection, json!({"type": kind, "object": object}));
+        object
+    }
+
+    fn delete(&mut self, collection: &str, name: &str) -> Option<Value> {
+        let mut object = self.objects.remove(&(collection.to_owned(), name.to_owned()))?;
+        self.version += 1;
+        object["metadata"]["resourceVersion"] = json!(self.version.to_string());
+        self.publish(self.version, collection, json!({"type": "DELETED", "object": object.clone()}));
+        Some(object)
+    }
+
     fn publish(&mut self, version: u64, collection: &str, event: Value) {
         self.log.push((version, collection.to_owned(), event.clone()));
         for watcher in self.watchers.iter().filter(|watcher| watcher.wants(collection, &event)) {
@@ -196,6 +203,49 @@ fn refusal(code: u16, reason: &str, message: &str) -> Response {
     (StatusCode::from_u16(code).expect("a status"), axum::Json(status)).into_response()
 }
 
+/// `/api/v1/nodes/a/status` is object `a` of collection `nodes`.
+fn named(path: &str) -> (String, Option<String>) {
+    let mut words: Vec<&str> = path.split('/').filter(|word| !word.is_empty()).collect();
+    words.drain(..if words.first() == Some(&"api") { 2.min(words.len()) } else { 3.min(words.len()) });
+    if words.first() == Some(&"namespaces") && words.len() > 2 {
+        words.drain(..2);
+    }
+    let word = |index: usize| words.get(index).map(|&word| word.to_owned());
+    (word(0).unwrap_or_default(), word(1))
+}
+
+/// Creates, merges into (RFC 7386, and conditions by their type) or deletes an object.
+fn write(store: &mut Store, method: &Method, path: &str, value: Value) -> Response {
+    let (collection, name) = named(path);
+    let Some(name) = name else { return axum::Json(store.put(&collection, value)).into_response() };
+    if method == Method::DELETE {
+        return match store.delete(&collection, &name) {
+            Some(object) => axum::Json(object).into_response(),
+            None => refusal(404, "NotFound", "not found"),
+        };
+    }
+    let before = store.objects.get(&(collection.clone(), name.clone())).cloned();
+    let mut object = before.unwrap_or_else(|| json!({"metadata": {"name": name}}));
+    merge(&mut object, value);
+    axum::Json(store.put(&collection, object)).into_response()
+}
+
+fn merge(into: &mut Value, patch: Value) {
+    match patch {
+        Value::Object(fields) if into.is_object() => {
+            for (name, value) in fields {
+                merge(&mut into[name.as_str()], value);
+            }
+        }
+        Value::Array(items) if items.iter().all(|item| item["type"].is_string()) && into.is_array() => {
+            let kept = into.as_array().cloned().unwrap_or_default().into_iter();
+            let kept = kept.filter(|one| items.iter().all(|item| item["type"] != one["type"]));
+            *into = kept.chain(items.iter().cloned()).collect();
+        }
+        other => *into = other,
+    }
+}
+
 async fn answer(State(store): State<Arc<Mutex<Store>>>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let path = parts.uri.path().to_owned();
@@ -217,10 +267,14 @@ async fn answer(State(store): State<Arc<Mutex<Store>>>, request: Request) -> Res
     if parts.method != Method::GET {
         let value: Value = serde_json::from_slice(&body).unwrap_or_default();
         store.written.push((format!("{} {path}", parts.method), value.clone()));
-        let answer = if path.contains("/nodes/") { json!({"metadata": {"name": "a"}}) } else { value };
-        return axum::Json(answer).into_response();
+        return write(&mut store, &parts.method, &path, value);
     }
-    let collection = path.rsplit('/').next().unwrap_or_default().to_owned();
+    let (collection, name) = named(&path);
+    if let Some(name) = name {
+        let found = store.objects.get(&(collection, name)).cloned();
+        return found
+            .map_or_else(|| refusal(404, "NotFound", "not found"), |object| axum::Json(object).into_response());
+    }
     if query.get("watch").map(String::as_str) == Some("true") {
         watch(&mut store, &collection, &query)
     } else {
