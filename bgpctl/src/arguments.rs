@@ -84,6 +84,8 @@ pub enum Show {
     },
     /// Routes: all paths, or those of one prefix
     Routes(Routes),
+    /// Clusters, their networks and declared nodes
+    Clusters,
     /// Who originates routes here, and what waits for another owner
     Owners,
     /// The speaker as a whole

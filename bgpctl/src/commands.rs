@@ -7,6 +7,7 @@ mod routes;
 use std::io::Write;
 
 use bgpd_proto::v1;
+use bgpd_proto::v1::cluster_service_client::ClusterServiceClient;
 use bgpd_proto::v1::status_service_client::StatusServiceClient;
 use clap::CommandFactory;
 
@@ -58,6 +59,7 @@ pub async fn run(arguments: Arguments) -> Result<(), Error> {
         Command::Show(Show::Neighbors { address: None }) => neighbor::list(&context).await,
         Command::Show(Show::Neighbors { address: Some(address) }) => neighbor::show(&context, address).await,
         Command::Show(Show::Routes(wanted)) => routes::list(&context, wanted).await,
+        Command::Show(Show::Clusters) => clusters(&context).await,
         Command::Show(Show::Owners) => routes::owners(&context).await,
         Command::Show(Show::Summary) => summary(&context).await,
         Command::Explain { prefix, to } => routes::explain(&context, prefix, to).await,
@@ -74,6 +76,13 @@ pub async fn run(arguments: Arguments) -> Result<(), Error> {
             say(&String::from_utf8_lossy(&script))
         }
     }
+}
+
+async fn clusters(context: &Context) -> Result<(), Error> {
+    let mut client = ClusterServiceClient::new(context.connect().await?);
+    let clusters = client.list(v1::ListClustersRequest {}).await?.into_inner().clusters;
+    let json: Vec<_> = clusters.iter().map(output::cluster::json).collect();
+    context.print(&json, || output::cluster::table(&clusters))
 }
 
 async fn summary(context: &Context) -> Result<(), Error> {

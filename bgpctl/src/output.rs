@@ -1,5 +1,6 @@
 //! Answers as text for people and as JSON with stable keys for programs.
 
+pub(crate) mod cluster;
 pub(crate) mod explain;
 pub(crate) mod neighbor;
 pub(crate) mod owner;

@@ -4,6 +4,7 @@
 //! are served beside bgpd's own services. A client that reads slowly has its own bounded stream and holds up nobody.
 
 mod access;
+mod clusters;
 mod convert;
 mod endpoint;
 mod neighbors;
@@ -124,6 +125,7 @@ async fn services(handle: &Handle, streams: &Streams) -> Result<Routes, ApiError
         v1::neighbor_service_server::NeighborServiceServer::new(neighbors::Service(handle.clone(), streams.clone()));
     let routes = v1::route_service_server::RouteServiceServer::new(routes::Service(handle.clone(), streams.clone()))
         .max_decoding_message_size(owners::MESSAGE_MAX);
+    let clusters = v1::cluster_service_server::ClusterServiceServer::new(clusters::Service(handle.clone()));
     let status = v1::status_service_server::StatusServiceServer::new(system::StatusOf(handle.clone(), streams.clone()));
     let config = v1::config_service_server::ConfigServiceServer::new(system::ConfigOf(handle.clone()));
     let (reporter, health) = tonic_health::server::health_reporter();
@@ -135,6 +137,7 @@ async fn services(handle: &Handle, streams: &Streams) -> Result<Routes, ApiError
     Ok(Routes::new(health)
         .add_service(reflection)
         .add_service(neighbors)
+        .add_service(clusters)
         .add_service(routes)
         .add_service(status)
         .add_service(config))

@@ -5,6 +5,7 @@
 //! first, and each knows its place.
 
 mod api;
+mod cluster;
 mod credentials;
 mod diagnosis;
 mod global;
@@ -23,6 +24,7 @@ use std::fs;
 use std::path::Path;
 
 use bgp_engine::config::Desired;
+use bgp_engine::config::cluster::Guard;
 use toml::de::DeTable;
 
 pub use self::api::{ApiSettings, Endpoint, LogFormat, LogSettings};
@@ -93,6 +95,7 @@ fn read(table: &DeTable<'_>, span: std::ops::Range<usize>, problems: &mut Proble
     let neighbors = document.tables("neighbor", problems);
     let ranges = document.tables("dynamic-neighbors", problems);
     let originated = document.tables("originate", problems);
+    let clusters = document.tables("cluster", problems);
     document.finish(problems);
     if no_global {
         let help = "add [global] with asn = 65000 and router-id = \"192.0.2.1\", your own";
@@ -109,6 +112,7 @@ fn read(table: &DeTable<'_>, span: std::ops::Range<usize>, problems: &mut Proble
         neighbors: neighbor::read(neighbors, &groups, global.as_ref(), problems),
         dynamic: neighbor::read_ranges(ranges, &groups, asn, problems),
         originate: originate::read(originated, problems),
+        guard: Guard { clusters: cluster::read(clusters, &groups, problems), ..Guard::default() },
         peer_groups: groups.settings(),
         global: global?,
     };

@@ -107,6 +107,7 @@ fn intake(interner: &Arc<Interner>) -> Intake {
         own_addresses: Vec::new(),
         partitions: 1,
         import: Policy::AcceptAll,
+        guard: None,
         decode: DecodeContext {
             external: false,
             four_octet_as: true,

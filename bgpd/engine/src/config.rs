@@ -3,6 +3,7 @@
 //! A TOML file and the gRPC API both end as a [`Desired`]; [`plan()`] compares two of them. Routes originated here have
 //! [`owners`].
 
+pub mod cluster;
 mod desired;
 pub mod owners;
 mod plan;

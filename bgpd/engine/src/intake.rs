@@ -17,6 +17,7 @@ use ipnet::IpNet;
 
 use crate::attr::{AttrRef, Interner, edit};
 use crate::config::Originate;
+use crate::config::cluster::SessionGuard;
 use crate::id::PeerIndex;
 use crate::policy::{Policy, Verdict};
 use crate::stage::{AnyBatch, Rejection};
@@ -41,6 +42,8 @@ pub struct IntakeSettings {
     pub import: Policy,
     /// The session is about to be shut down, so what comes over it is about to go (RFC 8326 §4).
     pub graceful_shutdown: bool,
+    /// What the peer may announce as a node of a cluster.
+    pub guard: Option<SessionGuard>,
     /// What the session negotiated.
     pub decode: DecodeContext,
 }
@@ -98,7 +101,7 @@ impl Intake {
     #[must_use]
     pub fn new(peer: PeerIndex, settings: IntakeSettings, interner: Arc<Interner>) -> Self {
         Self {
-            batches: Batches::new(peer, settings.partitions),
+            batches: Batches::new(peer, settings.partitions, settings.guard.clone()),
             settings,
             interner,
             decoder: Decoder::new(),
@@ -148,6 +151,17 @@ impl Intake {
         self.settings.graceful_shutdown = graceful_shutdown;
         self.settings.decode.reject_as_sets = reject_as_sets;
         self.last = None;
+    }
+
+    /// Replaces what the peer may announce, for what comes from now on.
+    pub fn replace_guard(&mut self, guard: Option<SessionGuard>) {
+        self.batches.replace_guard(guard);
+    }
+
+    /// How many prefixes the guard of the clusters has refused.
+    #[must_use]
+    pub fn refused_by_guard(&self) -> u64 {
+        self.batches.refused()
     }
 
     /// Ignores a family from now on (RFC 7606 §2, "AFI/SAFI disable").

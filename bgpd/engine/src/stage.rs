@@ -20,6 +20,7 @@ use bgp_wire::update::PathKey;
 use bgp_wire::{Family, Nlri};
 
 use crate::attr::AttrRef;
+use crate::config::cluster::Refused;
 use crate::id::{GroupIndex, PeerIndex, Source, SourceKind};
 pub use limit::{Alarm, AlarmKind, PrefixBudget};
 
@@ -42,11 +43,16 @@ pub enum Rejection {
     Policy,
     /// An eBGP session without an import policy accepts nothing (RFC 8212).
     NoImportPolicy,
+    /// The guard of the clusters refuses it.
+    Guard(Refused),
 }
+
+const _: () = assert!(size_of::<Option<Rejection>>() == 1, "every path has one");
 
 impl fmt::Display for Rejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Guard(refused) => return refused.fmt(f),
             Self::AsLoop => "own AS in AS_PATH",
             Self::OriginatorLoop => "own router ID is ORIGINATOR_ID",
             Self::ClusterLoop => "own cluster ID in CLUSTER_LIST",

@@ -94,7 +94,8 @@ impl Groups {
         self.settings
     }
 
-    fn find(&self, name: &At<String>, problems: &mut Problems<'_>) -> Option<&NeighborSettings> {
+    /// The group with a name; that there is none is a problem.
+    pub(super) fn find(&self, name: &At<String>, problems: &mut Problems<'_>) -> Option<&NeighborSettings> {
         let found = self.settings.get(&name.value);
         if found.is_none() {
             let help = match nearest(&name.value, self.settings.keys().map(String::as_str)) {

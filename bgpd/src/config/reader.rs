@@ -182,6 +182,7 @@ fn section_name(key: &str) -> &'static str {
         "log" => "[log]",
         "metrics" => "[metrics]",
         "restart" => "[restart]",
+        "cluster" => "this [[cluster]]",
         "peer-group" => "this [[peer-group]]",
         "neighbor" => "this [[neighbor]]",
         "dynamic-neighbors" => "this [[dynamic-neighbors]]",

@@ -103,6 +103,8 @@ pub(crate) struct NeighborCell {
     pub(crate) received: MessageCounters,
     pub(crate) sent: Arc<MessageCounters>,
     connected: AtomicBool,
+    /// Prefixes that the guard of the clusters has refused in this session.
+    pub(crate) refused: AtomicU64,
     memberships: Mutex<Vec<(Family, GroupIndex)>>,
     view: Mutex<SessionView>,
 }
@@ -123,6 +125,7 @@ impl NeighborCell {
             received: MessageCounters::default(),
             sent: Arc::default(),
             connected: AtomicBool::new(true),
+            refused: AtomicU64::new(0),
             memberships: Mutex::new(Vec::new()),
             view: Mutex::new(view),
         }

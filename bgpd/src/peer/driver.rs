@@ -8,6 +8,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bgp_engine::config::cluster::SessionGuard;
 use bgp_engine::config::{Global, Neighbor, NeighborSettings};
 use bgp_engine::export::LocalAddresses;
 use bgp_engine::session::{Action, ConnectionId, Input, NO_ANSWER, Negotiated, Session, SessionSettings};
@@ -47,6 +48,8 @@ pub(crate) enum PeerCommand {
     Settings(Box<Neighbor>, Global),
     /// A budget of a session has come to something.
     Alarm(Alarm),
+    /// What the peer may announce as a node of a cluster, from now on.
+    Guard(Option<SessionGuard>),
     /// Ask the peer for its routes again.
     RefreshIn,
     /// End the session and the task.
@@ -81,6 +84,7 @@ pub(crate) struct PeerSetup {
     pub(crate) cell: Arc<NeighborCell>,
     pub(crate) neighbor: Neighbor,
     pub(crate) global: Global,
+    pub(crate) guard: Option<SessionGuard>,
     pub(crate) fabric: Arc<Fabric>,
     pub(crate) events: mpsc::UnboundedSender<PeerEvent>,
     pub(crate) commands: mpsc::UnboundedReceiver<PeerCommand>,
@@ -92,6 +96,7 @@ type Connecting = Pin<Box<dyn Future<Output = io::Result<TcpStream>> + Send>>;
 pub(crate) struct Driver {
     pub(super) cell: Arc<NeighborCell>,
     pub(super) neighbor: Neighbor,
+    pub(super) guard: Option<SessionGuard>,
     pub(super) global: Global,
     pub(super) fabric: Arc<Fabric>,
     events: mpsc::UnboundedSender<PeerEvent>,
@@ -123,11 +128,12 @@ enum Wake {
 
 impl Driver {
     pub(crate) fn new(setup: PeerSetup) -> Self {
-        let PeerSetup { cell, neighbor, global, fabric, events, commands, incoming } = setup;
+        let PeerSetup { cell, neighbor, global, guard, fabric, events, commands, incoming } = setup;
         let session = Session::new(SessionSettings::new(&neighbor.settings, &global, fabric.next_seed()));
         Self {
             cell,
             neighbor,
+            guard,
             global,
             fabric,
             events,
@@ -241,6 +247,7 @@ impl Driver {
             Some(PeerCommand::Reset(notification)) => self.input(Input::Reset { notification, hold_down: false }),
             Some(PeerCommand::Settings(neighbor, global)) => self.replace_settings(*neighbor, global),
             Some(PeerCommand::Alarm(alarm)) => self.alarm(&alarm),
+            Some(PeerCommand::Guard(guard)) => self.replace_guard(guard),
             Some(PeerCommand::RefreshIn) => self.refresh_in(),
             Some(PeerCommand::Remove(notification)) => self.remove(notification),
             None => self.remove(Notification::admin_shutdown("")),
@@ -267,6 +274,13 @@ impl Driver {
         self.replace_import();
         if limits != self.neighbor.settings.prefix_limits {
             self.replace_budgets();
+        }
+    }
+
+    fn replace_guard(&mut self, guard: Option<SessionGuard>) {
+        self.guard = guard;
+        if let Some(established) = self.established.as_mut() {
+            established.intake.replace_guard(self.guard.clone());
         }
     }
 

@@ -118,6 +118,7 @@ impl Driver {
             partitions: self.fabric.partitions.len(),
             import,
             graceful_shutdown: settings.is_shutting_down(&self.global),
+            guard: self.guard.clone(),
             decode,
         };
         Ok(Intake::new(self.cell.index, settings, Arc::clone(&self.fabric.interner)))

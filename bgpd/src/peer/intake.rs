@@ -1,6 +1,7 @@
 //! From UPDATE bytes to the partitions, with back-pressure.
 
 use std::net::IpAddr;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use bgp_engine::intake::Received;
@@ -72,6 +73,7 @@ impl Driver {
     pub(super) async fn deliver(&mut self) {
         let Some(established) = self.established.as_mut() else { return };
         let mut any = false;
+        self.cell.refused.store(established.intake.refused_by_guard(), Ordering::Relaxed);
         for (partition, batch) in established.intake.drain() {
             any = true;
             self.push(partition, RibMessage::Batch(batch, self.read_at)).await;

@@ -6,6 +6,7 @@
 mod commands;
 mod drain;
 mod groups;
+mod guard;
 mod neighbors;
 mod originate;
 mod owners;
@@ -16,6 +17,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use bgp_engine::config::cluster::{Nodes, SessionGuard};
 use bgp_engine::config::owners::Owners;
 use bgp_engine::config::{Desired, Neighbor};
 use bgp_engine::id::PeerIndex;
@@ -46,6 +48,8 @@ const END_OF_RIB_PAUSE: Duration = Duration::from_secs(1);
 struct Entry {
     cell: Arc<NeighborCell>,
     neighbor: Neighbor,
+    /// What it may announce as a node of a cluster.
+    guard: Option<SessionGuard>,
     commands: mpsc::UnboundedSender<PeerCommand>,
     /// The range that let it in.
     dynamic: Option<IpNet>,
@@ -75,6 +79,8 @@ pub(super) struct Controller {
     desired: Desired,
     owners: Owners,
     signals: owners::Signals,
+    /// Nodes that were declared, by cluster.
+    nodes: BTreeMap<String, Nodes>,
     started: SystemTime,
     fabric: Arc<Fabric>,
     doors: Doors,
@@ -112,6 +118,7 @@ impl Controller {
             desired,
             owners: Owners::default(),
             signals: owners::Signals::new(),
+            nodes: BTreeMap::new(),
             started: SystemTime::now(),
             groups: Groups::new(Arc::clone(&fabric)),
             fabric,
@@ -173,6 +180,7 @@ impl Controller {
     /// Brings up what the configuration says.
     async fn start(&mut self) {
         let desired = self.desired.clone();
+        self.directory.set_guard(Arc::new(desired.guard.clone()));
         let routes = desired.originate.clone();
         self.originate(routes.iter().map(|(prefix, route)| (*prefix, Some(route)))).await;
         let declared = self.owners.declare_file(routes);

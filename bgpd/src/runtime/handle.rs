@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bgp_engine::attr::AttrRef;
+use bgp_engine::config::cluster::Nodes;
 use bgp_engine::config::owners::{OwnerName, OwnerView, Routes};
 use bgp_engine::config::{Desired, Neighbor, Originate, Step};
 use bgp_wire::Family;
@@ -279,6 +280,7 @@ pub(crate) enum Command {
     },
     OwnerState(OwnerName, u64, Reply<Applied>),
     CloseOwner(OwnerName, u64),
+    SetNodes(String, Nodes, Reply<()>),
     Owners(oneshot::Sender<Vec<OwnerView>>),
     Plan(Box<Desired>, oneshot::Sender<Vec<Step>>),
     Shutdown(OnTerminate, oneshot::Sender<()>),
@@ -441,6 +443,14 @@ impl Handle {
     pub async fn close_owner(&self, owner: OwnerName, stream: u64) {
         // A controller that has stopped has no owners.
         let _ = self.commands.send(Command::CloseOwner(owner, stream)).await;
+    }
+
+    /// Declares the nodes of a cluster, in place of those that were declared before.
+    ///
+    /// # Errors
+    /// `NotFound` when there is no such cluster.
+    pub async fn set_nodes(&self, cluster: String, nodes: Nodes) -> Result<(), ControlError> {
+        self.ask(|reply| Command::SetNodes(cluster, nodes, reply)).await
     }
 
     /// All owners of routes, sorted by name.

@@ -87,6 +87,8 @@ pub struct NeighborStatus {
     pub prefixes: BTreeMap<Family, PrefixCounts>,
     /// Graceful restart.
     pub graceful_restart: RestartStatus,
+    /// Prefixes that the guard of the clusters has refused in this session.
+    pub refused_by_guard: u64,
     /// RFC 7606 actions taken on what this peer sent.
     pub malformed: Malformed,
 }

@@ -1,6 +1,7 @@
 //! What clients of the API of a real bgpd see.
 
 mod daemon;
+mod guard;
 mod metrics;
 mod owners;
 mod random;

@@ -26,6 +26,8 @@ pub(crate) struct Path {
 pub(crate) struct Speaker {
     next_hop: Ipv4Addr,
     writer: OwnedWriteHalf,
+    /// How many times bgpd has asked for the routes.
+    refreshes: watch::Receiver<usize>,
     reading: tokio::task::JoinHandle<()>,
 }
 
@@ -53,12 +55,15 @@ impl Speaker {
         bytes.extend_from_slice(&frame::KEEPALIVE);
         writer.write_all(&bytes).await.expect("the session is open");
         let (up, mut is_up) = watch::channel(false);
+        let (refreshed, refreshes) = watch::channel(0);
         let reading = tokio::spawn(async move {
             let mut buffer = Vec::new();
             while let Ok(1..) = reader.read_buf(&mut buffer).await {
                 while let Ok(Some(message)) = frame::split(&buffer, MAX_LEN) {
-                    if message.kind == MessageType::Keepalive {
-                        up.send_replace(true);
+                    match message.kind {
+                        MessageType::Keepalive => drop(up.send_replace(true)),
+                        MessageType::RouteRefresh => refreshed.send_modify(|count| *count += 1),
+                        _ => {}
                     }
                     let length = message.body.len() + 19;
                     buffer.drain(..length);
@@ -66,7 +71,7 @@ impl Speaker {
             }
         });
         is_up.wait_for(|up| *up).await.expect("bgpd accepts the session");
-        Self { next_hop: Ipv4Addr::new(192, 0, 2, host), writer, reading }
+        Self { next_hop: Ipv4Addr::new(192, 0, 2, host), writer, refreshes, reading }
     }
 
     pub(crate) async fn announce(&mut self, prefix: &str, path: &Path) {
@@ -89,6 +94,14 @@ impl Speaker {
         let mut bytes = Vec::new();
         ENCODER.unreach::<Ipv4Unicast>(false, &[key(prefix)], &mut bytes);
         self.send(&bytes).await;
+    }
+
+    /// Waits until bgpd has asked for the routes again, and sends them.
+    pub(crate) async fn answer_refresh(&mut self, prefixes: &[&str], path: &Path) {
+        self.refreshes.wait_for(|count| *count > 0).await.expect("the session is open");
+        for prefix in prefixes {
+            self.announce(prefix, path).await;
+        }
     }
 
     async fn send(&mut self, bytes: &[u8]) {

@@ -187,6 +187,7 @@ impl Topology {
             dynamic: BTreeMap::new(),
             peer_groups: BTreeMap::new(),
             originate: BTreeMap::new(),
+            guard: bgp_engine::config::cluster::Guard::default(),
         }
     }
 

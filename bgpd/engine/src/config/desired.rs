@@ -8,6 +8,8 @@ use std::time::Duration;
 use bgp_wire::Family;
 use ipnet::IpNet;
 
+use super::cluster::Guard;
+
 /// Everything the speaker should be and do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Desired {
@@ -21,6 +23,8 @@ pub struct Desired {
     pub peer_groups: BTreeMap<String, NeighborSettings>,
     /// Routes originated here.
     pub originate: BTreeMap<IpNet, Originate>,
+    /// What clients of clusters may announce.
+    pub guard: Guard,
 }
 
 impl Desired {

@@ -43,6 +43,9 @@ pub fn plan(running: &Desired, wanted: &Desired) -> Vec<Step> {
             }
         });
     }
+    if running.guard != wanted.guard {
+        steps.push(Step::SetGuard { from: running.guard.clone(), guard: wanted.guard.clone() });
+    }
     steps.extend(different(&running.originate, &wanted.originate).map(|(_, route)| Step::Originate(route.clone())));
     steps
 }
@@ -81,10 +84,11 @@ pub fn apply(running: &mut Desired, step: &Step) {
             running.dynamic.insert(range.prefix, range.clone());
         }
         Step::RemoveDynamic(prefix) => drop(running.dynamic.remove(prefix)),
+        Step::SetGuard { guard, .. } => running.guard.clone_from(guard),
         Step::Originate(route) => drop(running.originate.insert(route.prefix, route.clone())),
         Step::WithdrawOriginated(prefix) => drop(running.originate.remove(prefix)),
     }
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

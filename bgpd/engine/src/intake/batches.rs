@@ -3,8 +3,10 @@
 use bgp_wire::nlri::{Ipv4Unicast, Ipv6Unicast};
 use bgp_wire::update::NlriBlock;
 use bgp_wire::{Family, Nlri};
+use ipnet::IpNet;
 
 use crate::attr::AttrRef;
+use crate::config::cluster::SessionGuard;
 use crate::id::PeerIndex;
 use crate::stage::{AnyBatch, Batch, Rejection, Routed, for_each_family, partition_of};
 
@@ -19,13 +21,23 @@ impl<N: Routed> Sorted<N> {
         Self { peer, partitions: (0..partitions.max(1)).map(|_| Batch::new(peer)).collect() }
     }
 
-    fn push(&mut self, block: &NlriBlock<'_>, attrs: Option<&AttrRef>, rejection: Option<Rejection>) -> u64 {
+    fn push(
+        &mut self,
+        block: &NlriBlock<'_>,
+        attrs: Option<&AttrRef>,
+        rejection: Option<Rejection>,
+        guard: &mut Guarded,
+    ) -> u64 {
         let count = self.partitions.len();
         let mut pushed = 0;
         for key in block.iter::<N>() {
             pushed += 1;
             let martian = attrs.is_some() && !N::is_routable(&key.key);
             let rejection = if martian { Some(Rejection::PrefixMartian) } else { rejection };
+            let rejection = match (attrs, &rejection) {
+                (Some(_), None) => guard.check(|| N::prefix(&key.key)),
+                _ => rejection,
+            };
             self.partitions[partition_of::<N>(&key.key, count)].push(attrs, rejection, key);
         }
         pushed
@@ -41,17 +53,43 @@ impl<N: Routed> Sorted<N> {
     }
 }
 
+/// The guard of the session, and what it has refused.
+struct Guarded {
+    guard: Option<SessionGuard>,
+    refused: u64,
+}
+
+impl Guarded {
+    fn check(&mut self, prefix: impl FnOnce() -> IpNet) -> Option<Rejection> {
+        let refused = self.guard.as_ref()?.check(&prefix()).err()?;
+        self.refused += 1;
+        Some(Rejection::Guard(refused))
+    }
+}
+
 macro_rules! batches {
     ($($family:ident $field:ident,)*) => {
         /// The batches of all families.
         pub(super) struct Batches {
             pending: u64,
+            guarded: Guarded,
             $($field: Sorted<$family>,)*
         }
 
         impl Batches {
-            pub(super) fn new(peer: PeerIndex, partitions: usize) -> Self {
-                Self { pending: 0, $($field: Sorted::new(peer, partitions),)* }
+    /// Replaces the guard, for what comes from now on.
+    pub(super) fn replace_guard(&mut self, guard: Option<SessionGuard>) {
+        self.guarded.guard = guard;
+    }
+
+    /// How many prefixes the guard has refused.
+    pub(super) fn refused(&self) -> u64 {
+        self.guarded.refused
+    }
+
+            pub(super) fn new(peer: PeerIndex, partitions: usize, guard: Option<SessionGuard>) -> Self {
+                let guarded = Guarded { guard, refused: 0 };
+                Self { pending: 0, guarded, $($field: Sorted::new(peer, partitions),)* }
             }
 
             /// Appends a block of NLRI; returns how many there were.
@@ -64,7 +102,7 @@ macro_rules! batches {
                 let family: Family = block.family();
                 let mut pushed = 0;
                 $(if family == <$family as Nlri>::FAMILY {
-                    pushed = self.$field.push(block, attrs, rejection);
+                    pushed = self.$field.push(block, attrs, rejection, &mut self.guarded);
                 })*
                 self.pending += pushed;
                 pushed

@@ -154,7 +154,8 @@ impl Speaker {
             | Step::RemovePeerGroup(_)
             | Step::AddDynamic(_)
             | Step::RemoveDynamic(_)
-            | Step::UpdateDynamic { .. } => {}
+            | Step::UpdateDynamic { .. }
+            | Step::SetGuard { .. } => {}
         }
     }
 

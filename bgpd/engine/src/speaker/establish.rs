@@ -111,6 +111,7 @@ impl Peer {
             partitions,
             import,
             graceful_shutdown: self.neighbor.settings.is_shutting_down(&self.global),
+            guard: None,
             decode,
         };
         Some(Intake::new(self.index, settings, Arc::clone(interner)))

@@ -70,6 +70,7 @@ pub(in crate::api) fn neighbor(status: &NeighborStatus) -> v1::Neighbor {
                 refused: counts.refused,
             })
             .collect(),
+        refused_by_guard: status.refused_by_guard,
         malformed: Some(v1::Malformed {
             treat_as_withdraw: malformed.treat_as_withdraw,
             attribute_discard: malformed.attribute_discard,

@@ -41,7 +41,8 @@ const DOCUMENT: &str = "[global]\nasn = 65000\nrouter-id = \"192.0.2.1\"\n\
     [[peer-group]]\nname = \"nodes\"\nremote-asn = 65000\n\
     [[neighbor]]\naddress = \"192.0.2.10\"\nremote-asn = 65000\n\
     [[dynamic-neighbors]]\nprefix = \"10.0.0.0/16\"\npeer-group = \"nodes\"\n\
-    [[originate]]\nprefix = \"10.1.0.0/24\"\n[restart]\n\n[api]\n\n[log]\n\n[metrics]\n";
+    [[originate]]\nprefix = \"10.1.0.0/24\"\n\
+    [[cluster]]\nname = \"east\"\npod-cidrs = [\"10.1.0.0/16\"]\nnodes = [\"192.0.2.0/24\"]\n[restart]\n\n[api]\n\n[log]\n\n[metrics]\n";
 
 /// The document with one key more, or with another value for it.
 fn with(heading: &str, key: &str, value: &str) -> String {
@@ -68,6 +69,7 @@ fn every_key_is_documented_and_every_documented_key_is_known() {
         "[[neighbor]]",
         "[[dynamic-neighbors]]",
         "[[originate]]",
+        "[[cluster]]",
         "[restart]",
         "[api]",
         "[api.tls]",

@@ -35,6 +35,7 @@ impl Controller {
                 .map_err(|reason| ControlError::Invalid { field: "md5-password".to_owned(), reason })?;
         }
         let global = self.desired.global.clone();
+        let guard = self.desired.guard.session(&neighbor, global.asn);
         let index = self.take_index();
         let local_asn = neighbor.settings.local_asn.unwrap_or(global.asn);
         let mut view = SessionView::new(
@@ -50,6 +51,7 @@ impl Controller {
         let setup = PeerSetup {
             cell: Arc::clone(&cell),
             neighbor: neighbor.clone(),
+            guard: guard.clone(),
             global,
             fabric: Arc::clone(&self.fabric),
             events: self.events.clone(),
@@ -64,7 +66,7 @@ impl Controller {
             // The driver was made just now, so its receiver is there.
             let _ = commands.send(PeerCommand::Start);
         }
-        self.neighbors.insert(address, Entry { cell, neighbor, commands, dynamic });
+        self.neighbors.insert(address, Entry { cell, neighbor, guard, commands, dynamic });
         Ok(())
     }
 

@@ -40,6 +40,7 @@ impl Controller {
         let mut owners = self.owners.clone();
         let declared = owners.declare_file(std::mem::take(&mut file.originate));
         file.originate = owners.originated();
+        file.guard = self.guard_of(file.guard);
         (file, owners, declared)
     }
 
@@ -109,6 +110,7 @@ impl Controller {
             Step::AddDynamic(range) => self.set_range_key(range.prefix, range.settings.md5_password.as_ref()),
             Step::RemoveDynamic(prefix) => self.remove_range(*prefix),
             Step::UpdateDynamic { range, .. } => self.update_range(range, step),
+            Step::SetGuard { guard, .. } => self.set_guard(guard),
             Step::Originate(route) => self.originate([(route.prefix, Some(route))]).await,
             Step::WithdrawOriginated(prefix) => self.originate([(*prefix, None)]).await,
         }
@@ -164,6 +166,7 @@ impl Controller {
             _ if step.has(Impact::RefreshIn) => refresh_or_reset(entry),
             _ => {}
         }
+        self.guard_again(address);
         if key_changed && !dynamic {
             self.set_range_key(address.into(), key.as_ref());
         }
@@ -190,7 +193,7 @@ fn of_neighbor(neighbor: &Neighbor, error: ControlError) -> ControlError {
 }
 
 /// Has the routes of a session come in again under a new import policy.
-fn refresh_or_reset(entry: &Entry) {
+pub(super) fn refresh_or_reset(entry: &Entry) {
     let can_refresh = entry.cell.view().negotiated.as_ref().is_none_or(|negotiated| negotiated.route_refresh);
     if can_refresh {
         tell(entry, PeerCommand::RefreshIn);

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use bgp_engine::config::cluster::Guard;
 use bgp_engine::config::owners::OwnerName;
 use bgp_engine::id::PeerIndex;
 use ipnet::IpNet;
@@ -17,6 +18,7 @@ pub(crate) struct Directory {
     cells: RwLock<BTreeMap<IpAddr, Arc<NeighborCell>>>,
     addresses: RwLock<HashMap<PeerIndex, IpAddr>>,
     owners: RwLock<HashMap<IpNet, OwnerName>>,
+    guard: RwLock<Arc<Guard>>,
     log: NeighborLog,
 }
 
@@ -26,6 +28,7 @@ impl Default for Directory {
             cells: RwLock::default(),
             addresses: RwLock::default(),
             owners: RwLock::default(),
+            guard: RwLock::default(),
             log: NeighborLog::new(BOUNDS),
         }
     }
@@ -77,6 +80,15 @@ impl Directory {
                 None => drop(owners.remove(&prefix)),
             }
         }
+    }
+
+    /// The guard of the clusters that is in force.
+    pub(crate) fn set_guard(&self, guard: Arc<Guard>) {
+        *self.guard.write().unwrap_or_else(PoisonError::into_inner) = guard;
+    }
+
+    pub(super) fn guard(&self) -> Arc<Guard> {
+        Arc::clone(&self.guard.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     pub(super) fn owner_of(&self, prefix: &IpNet) -> Option<OwnerName> {

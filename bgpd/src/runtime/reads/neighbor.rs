@@ -57,6 +57,7 @@ pub(super) fn status_of(cell: &NeighborCell, prefixes: Option<BTreeMap<Family, P
         slow: view.queue.as_ref().is_some_and(|queue| queue.is_slow()),
         prefixes: limited(prefixes.unwrap_or_else(none), &view),
         graceful_restart: restart_status(&view),
+        refused_by_guard: cell.refused.load(std::sync::atomic::Ordering::Relaxed),
         malformed: view.malformed.clone(),
     }
 }

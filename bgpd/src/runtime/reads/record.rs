@@ -1,8 +1,12 @@
 //! Routes as records.
 
+use std::net::IpAddr;
+
 use bgp_engine::id::PeerIndex;
 use bgp_engine::rib::RouteView;
+use bgp_engine::stage::Rejection;
 use bgp_wire::Family;
+use ipnet::IpNet;
 
 use super::Reads;
 use crate::runtime::handle::RouteRecord;
@@ -22,7 +26,14 @@ pub(super) fn of_view(reads: &Reads, family: Family, view: RouteView, now_second
         best: view.best,
         age_seconds: Some(now_seconds.saturating_sub(view.since_seconds)),
         reason: view.reason.map(|reason| reason.to_string()),
-        rejected: view.rejection.map(|rejection| rejection.to_string()),
+        rejected: view.rejection.map(|rejection| rejected(reads, rejection, &view.prefix, view.address)),
         stale: view.stale,
     }
+}
+
+/// Why a path cannot be used; of what the guard refuses, also whose it is.
+fn rejected(reads: &Reads, rejection: Rejection, prefix: &IpNet, from: IpAddr) -> String {
+    let Rejection::Guard(refused) = rejection else { return rejection.to_string() };
+    let peer_group = reads.directory.get(from).and_then(|cell| cell.view().peer_group.clone());
+    reads.directory.guard().explain(refused, prefix, from, peer_group.as_deref())
 }

@@ -194,9 +194,14 @@ pub(super) async fn explain(reads: &Reads, prefix: IpNet, to: Option<IpAddr>) ->
     };
     let now = reads.fabric.uptime_seconds();
     let exports = only.iter().filter_map(|cell| export_of(cell, family, &found)).collect();
-    let candidates = found.candidates.into_iter().map(|candidate| Candidate {
-        verdict: candidate.verdict.to_string(),
-        route: record::of_view(reads, family, candidate.route, now),
+    let candidates = found.candidates.into_iter().map(|candidate| {
+        let verdict = candidate.verdict;
+        let route = record::of_view(reads, family, candidate.route, now);
+        let verdict = match (&verdict, &route.rejected) {
+            (rib::Verdict::Unusable(_), Some(why)) => format!("not usable: {why}"),
+            _ => verdict.to_string(),
+        };
+        Candidate { verdict, route }
     });
     Ok(Explanation { prefix: found.prefix, candidates: candidates.collect(), exports })
 }

@@ -1,11 +1,13 @@
 //! The steps of a plan, and how people read them.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 
 use super::change::{Change, Impact};
+use crate::config::cluster::Guard;
 use crate::config::desired::{DynamicNeighbors, Global, Neighbor, NeighborSettings, Originate};
 
 /// One step from what runs to what is wanted.
@@ -55,6 +57,13 @@ pub enum Step {
         /// What is different, never empty.
         changed: Vec<Change>,
     },
+    /// What clients of clusters may announce changes.
+    SetGuard {
+        /// What runs.
+        from: Guard,
+        /// What is wanted.
+        guard: Guard,
+    },
     /// A route is originated, or originated with other attributes than before.
     Originate(Originate),
     /// A route is originated no longer.
@@ -68,6 +77,7 @@ impl Step {
             Self::SetGlobal { impact, .. }
             | Self::UpdateNeighbor { impact, .. }
             | Self::UpdateDynamic { impact, .. } => *impact,
+            Self::SetGuard { .. } => Impact::RefreshIn,
             Self::RemoveNeighbor(_) | Self::RemoveDynamic(_) => Impact::SessionReset,
             Self::SetPeerGroup { .. }
             | Self::RemovePeerGroup(_)
@@ -108,6 +118,19 @@ impl fmt::Display for Step {
             Self::RemoveDynamic(prefix) => write!(f, "dynamic-neighbors {prefix}: removed, its sessions end"),
             Self::UpdateDynamic { range, impact, changed } => {
                 write!(f, "dynamic-neighbors {}: {}: {impact}", range.prefix, Listed(changed))
+            }
+            Self::SetGuard { from, guard } => {
+                let names: BTreeSet<&String> = from.clusters.keys().chain(guard.clusters.keys()).collect();
+                let differs = |name: &&&String| {
+                    from.clusters.get(**name) != guard.clusters.get(**name)
+                        || from.nodes.get(**name) != guard.nodes.get(**name)
+                };
+                let changed: Vec<&str> = names.iter().filter(differs).map(|name| name.as_str()).collect();
+                write!(
+                    f,
+                    "cluster {}: changed: routes of the neighbors concerned are requested again",
+                    changed.join(", ")
+                )
             }
             Self::Originate(route) => match route.next_hop {
                 Some(next_hop) => write!(f, "originate {}: announced via {next_hop}", route.prefix),

@@ -8,12 +8,13 @@ use proptest::option;
 use proptest::prelude::*;
 
 use super::*;
+use crate::config::cluster::Guard;
 use crate::config::desired::{
     AddPath, DynamicNeighbors, Global, GracefulRestart, Neighbor, NeighborSettings, Originate, Secret,
 };
 use crate::config::{ConnectionLimits, PrefixLimits};
 
-fn settings(remote_asn: u32) -> NeighborSettings {
+pub(in crate::config) fn settings(remote_asn: u32) -> NeighborSettings {
     NeighborSettings {
         remote_asn,
         local_asn: None,
@@ -62,6 +63,7 @@ fn desired(neighbors: &[Neighbor]) -> Desired {
         dynamic: BTreeMap::new(),
         peer_groups: BTreeMap::new(),
         originate: BTreeMap::new(),
+        guard: Guard::default(),
     }
 }
 
@@ -177,6 +179,7 @@ fn any_desired() -> impl Strategy<Value = Desired> {
                 dynamic: dynamic.collect(),
                 peer_groups,
                 originate: originate.collect(),
+                guard: Guard::default(),
             }
         },
     )
