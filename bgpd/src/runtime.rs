@@ -8,6 +8,7 @@ pub mod handle;
 mod reads;
 mod restart;
 pub(crate) mod rib_worker;
+mod state;
 pub mod status;
 mod watch;
 
@@ -96,7 +97,8 @@ pub fn start(desired: Desired, settings: &RestartSettings) -> Result<Handle, Sta
     tokio::spawn(watch::run(watch_input, Arc::clone(&fabric), Arc::clone(&directory)));
     let (commands, command_receiver) = mpsc::channel(COMMAND_QUEUE);
     let reads = Reads::new(Arc::clone(&directory), Arc::clone(&fabric), subscriptions);
-    let controller = Controller::new(desired, fabric, listeners, directory, Deferral { until: deferral, recorder });
+    let mut controller = Controller::new(desired, fabric, listeners, directory, Deferral { until: deferral, recorder });
+    controller.remember(state::open(settings));
     tokio::spawn(controller.run(command_receiver, inputs.alarms));
     Ok(Handle::new(commands, reads))
 }

@@ -35,6 +35,7 @@ use super::handle::Command;
 use super::reads::Directory;
 use super::restart::Recorder;
 use super::rib_worker::RibControl;
+use super::state::StateFile;
 use crate::config::OnTerminate;
 use crate::peer::admission::{Admission, Admitted};
 use crate::peer::listener::{self, Doors, STRANGER_QUEUE};
@@ -81,6 +82,7 @@ pub(super) struct Controller {
     signals: owners::Signals,
     /// Nodes that were declared, by cluster.
     nodes: BTreeMap<String, Nodes>,
+    state: StateFile,
     started: SystemTime,
     fabric: Arc<Fabric>,
     doors: Doors,
@@ -119,6 +121,7 @@ impl Controller {
             owners: Owners::default(),
             signals: owners::Signals::new(),
             nodes: BTreeMap::new(),
+            state: StateFile::default(),
             started: SystemTime::now(),
             groups: Groups::new(Arc::clone(&fabric)),
             fabric,
@@ -183,8 +186,7 @@ impl Controller {
         self.directory.set_guard(Arc::new(desired.guard.clone()));
         let routes = desired.originate.clone();
         self.originate(routes.iter().map(|(prefix, route)| (*prefix, Some(route)))).await;
-        let declared = self.owners.declare_file(routes);
-        self.note_owners(declared.changes.keys());
+        self.note_owners(routes.keys());
         for range in desired.dynamic.values() {
             self.set_range_key(range.prefix, range.settings.md5_password.as_ref());
         }

@@ -89,7 +89,7 @@ pub(super) fn open(settings: &RestartSettings) -> (Remembered, Recorder) {
     (Remembered { peers, forwarding_kept }, Recorder { shared, task })
 }
 
-fn directory(settings: &RestartSettings) -> Option<PathBuf> {
+pub(super) fn directory(settings: &RestartSettings) -> Option<PathBuf> {
     let default = RestartSettings::default_directory();
     match &settings.state_directory {
         Some(directory) => match fs::create_dir_all(directory) {
@@ -153,7 +153,7 @@ fn written(peers: &Peers, boot: &str) -> String {
     text
 }
 
-fn replace(path: &Path, text: &str) -> io::Result<()> {
+pub(super) fn replace(path: &Path, text: &str) -> io::Result<()> {
     let new = path.with_extension("new");
     let mut file = File::create(&new)?;
     file.write_all(text.as_bytes())?;

@@ -69,6 +69,14 @@ impl Daemon {
         assert!(status.is_ok_and(|status| status.success()), "it runs");
     }
 
+    /// Kills it at once and starts it again.
+    pub(crate) async fn kill_and_start(&mut self) {
+        self.child.kill().expect("it runs");
+        self.child.wait().expect("it ends");
+        self.child = spawn(self.dir.path());
+        self.answers().await;
+    }
+
     /// What it has logged so far.
     pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()

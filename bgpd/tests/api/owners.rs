@@ -165,3 +165,35 @@ async fn a_set_over_the_bound_is_refused_and_what_was_there_stays() {
     assert_eq!(error.code(), Code::ResourceExhausted, "{error}");
     assert!(has(&daemon, &[("10.0.0.0/24", None), ("10.1.0.0/24", Some(1))]).await);
 }
+
+#[tokio::test]
+async fn what_was_declared_survives_a_crash_and_the_file_comes_first() {
+    let state = tempfile::tempdir().expect("a directory");
+    let config = format!("{CONFIG}[restart]\nstate-directory = \"{}\"\n", state.path().display());
+    let mut daemon = Daemon::start(&config).await;
+    let single = v1::AnnounceRequest { prefix: "10.9.0.0/24".to_owned(), med: Some(9), ..Default::default() };
+    daemon.routes().await.announce(single).await.expect("done");
+    let mut owner = Speaker::open(&daemon, "node-1", 600, set(&[("10.1.0.0/24", 1), ("10.8.0.0/24", 8)])).await;
+    owner.answer().await.expect("an answer");
+    daemon.kill_and_start().await;
+    let all = [("10.0.0.0/24", None), ("10.1.0.0/24", Some(1)), ("10.8.0.0/24", Some(8)), ("10.9.0.0/24", Some(9))];
+    wait_until("all is there again", || has(&daemon, &all)).await;
+    // Its lease runs until it is back; what it says then is the difference.
+    let mut owner = Speaker::open(&daemon, "node-1", 600, set(&[("10.1.0.0/24", 1)])).await;
+    let answer = owner.answer().await.expect("an answer");
+    assert_eq!((answer.announced, answer.changed, answer.withdrawn), (1, 0, 1));
+    // What the file says now comes before what was declared.
+    let more = format!("{config}[[originate]]\nprefix = \"10.9.0.0/24\"\nmed = 1\n");
+    daemon.reload(&more, "", "");
+    wait_until("the file's is announced", || {
+        has(&daemon, &[("10.0.0.0/24", None), ("10.1.0.0/24", Some(1)), ("10.9.0.0/24", Some(1))])
+    })
+    .await;
+    daemon.kill_and_start().await;
+    wait_until("and still is", || {
+        has(&daemon, &[("10.0.0.0/24", None), ("10.1.0.0/24", Some(1)), ("10.9.0.0/24", Some(1))])
+    })
+    .await;
+    let withdraw = v1::WithdrawRequest { prefix: "10.9.0.0/24".to_owned() };
+    daemon.routes().await.withdraw(withdraw).await.expect("it waits, and can be given up");
+}

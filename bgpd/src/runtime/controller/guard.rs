@@ -32,13 +32,14 @@ impl Controller {
     }
 
     /// Declares the nodes of a cluster.
-    pub(super) fn set_nodes(&mut self, cluster: String, nodes: Nodes) -> Result<(), ControlError> {
+    pub(super) async fn set_nodes(&mut self, cluster: String, nodes: Nodes) -> Result<(), ControlError> {
         if !self.desired.guard.clusters.contains_key(&cluster) {
             return Err(ControlError::NotFound { what: format!("cluster {cluster}") });
         }
         self.nodes.insert(cluster, nodes);
         let guard = self.guard_of(self.desired.guard.clone());
         self.set_guard(&guard);
+        self.state.save(&self.owners, &self.nodes).await;
         Ok(())
     }
 

@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use tracing::{info, warn};
 
 use super::super::handle::{Applied, ControlError, OwnerSignal};
+use super::super::state::{Restored, StateFile};
 use super::Controller;
 
 /// How streams of owners are told.
@@ -81,6 +82,16 @@ impl Controller {
         }
     }
 
+    /// Takes up what an earlier run left behind, before anything runs. The file comes first.
+    pub(in super::super) fn remember(&mut self, (state, restored): (StateFile, Restored)) {
+        self.state = state;
+        self.owners.declare_file(std::mem::take(&mut self.desired.originate));
+        restored.restore(&mut self.owners, Instant::now());
+        self.desired.originate = self.owners.originated();
+        self.nodes = restored.nodes;
+        self.desired.guard = self.guard_of(self.desired.guard.clone());
+    }
+
     /// Originates what a declaration changed, and tells the owners that it concerns.
     async fn declared(&mut self, declared: Declared) {
         self.originate(declared.changes.iter().map(|(prefix, route)| (*prefix, route.as_ref()))).await;
@@ -92,6 +103,9 @@ impl Controller {
             }
         }
         self.tell_owners(declared.concerned.iter());
+        if declared.changed > 0 || declared.withdrawn > 0 {
+            self.state.save(&self.owners, &self.nodes).await;
+        }
     }
 
     /// Lets the API know who originates prefixes now.

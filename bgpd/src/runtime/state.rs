@@ -1,0 +1,184 @@
+//! What came through the API and is to survive a restart: declared routes with their owners, and nodes of clusters.
+//!
+//! A TOML file in the state directory, replaced as a whole before the client is told that it is done, so that a crash
+//! leaves what was promised. The configuration file is not in it and comes before it.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+use std::{fs, io};
+
+use bgp_engine::config::Originate;
+use bgp_engine::config::cluster::{ClusterNode, Nodes};
+use bgp_engine::config::owners::{OwnerName, OwnerView, Owners, Routes};
+use serde::{Deserialize, Serialize};
+use tracing::warn;
+
+use super::restart::{directory, replace};
+use crate::config::RestartSettings;
+
+/// Name of the file in the state directory.
+const FILE: &str = "api-state.toml";
+/// Octets that are read at most.
+const SIZE_MAX: u64 = 256 << 20;
+
+/// What the file says.
+#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Stored {
+    owners: Vec<StoredOwner>,
+    nodes: Vec<StoredNode>,
+}
+
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct StoredOwner {
+    name: String,
+    /// 0: no lease.
+    lease_seconds: u64,
+    routes: Vec<StoredRoute>,
+}
+
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct StoredRoute {
+    prefix: String,
+    next_hop: Option<String>,
+    local_pref: Option<u32>,
+    med: Option<u32>,
+    communities: Vec<u32>,
+    large_communities: Vec<[u32; 3]>,
+}
+
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct StoredNode {
+    cluster: String,
+    name: String,
+    addresses: Vec<String>,
+    pod_cidrs: Vec<String>,
+}
+
+/// The file.
+#[derive(Debug, Clone, Default)]
+pub(super) struct StateFile {
+    path: Option<PathBuf>,
+}
+
+/// What an earlier run left behind.
+#[derive(Debug, Default)]
+pub(super) struct Restored {
+    owners: Vec<StoredOwner>,
+    pub(super) nodes: BTreeMap<String, Nodes>,
+}
+
+/// Finds the file and what is in it. One that cannot be read is set aside, not overwritten.
+pub(super) fn open(settings: &RestartSettings) -> (StateFile, Restored) {
+    let Some(path) = directory(settings).map(|directory| directory.join(FILE)) else {
+        return Default::default();
+    };
+    let restored = match read(&path) {
+        Ok(stored) => stored.map(restored).unwrap_or_default(),
+        Err(error) => {
+            let aside = path.with_extension("unreadable");
+            warn!(file = %path.display(), error, kept_as = %aside.display(), "what came through the API is lost");
+            // If it cannot be moved either, there is nothing left to save.
+            let _ = fs::rename(&path, &aside);
+            Restored::default()
+        }
+    };
+    (StateFile { path: Some(path) }, restored)
+}
+
+fn read(path: &Path) -> Result<Option<Stored>, String> {
+    match fs::metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Ok(metadata) if metadata.len() > SIZE_MAX => return Err(format!("more than {SIZE_MAX} octets")),
+        _ => {}
+    }
+    let text = fs::read_to_string(path).map_err(|error| error.to_string())?;
+    toml::from_str(&text).map(Some).map_err(|error| error.to_string())
+}
+
+fn restored(stored: Stored) -> Restored {
+    let mut nodes: BTreeMap<String, Nodes> = BTreeMap::new();
+    for StoredNode { cluster, name, addresses, pod_cidrs } in stored.nodes {
+        let node = ClusterNode { addresses: parsed(&addresses), pod_cidrs: parsed(&pod_cidrs) };
+        nodes.entry(cluster).or_default().insert(name, node);
+    }
+    Restored { owners: stored.owners, nodes }
+}
+
+/// What of a list can be read: bgpd wrote it.
+fn parsed<T: std::str::FromStr>(texts: &[String]) -> Vec<T> {
+    texts.iter().filter_map(|text| text.parse().ok()).collect()
+}
+
+impl Restored {
+    /// Declares again what was declared; leases begin anew.
+    pub(super) fn restore(&self, owners: &mut Owners, now: Instant) {
+        for StoredOwner { name, lease_seconds, routes } in &self.owners {
+            let name =
+                if *name == OwnerName::bgpctl().as_str() { Some(OwnerName::bgpctl()) } else { name.parse().ok() };
+            let Some(name) = name else { continue };
+            let lease = (*lease_seconds > 0).then(|| Duration::from_secs(*lease_seconds));
+            let routes: Routes = routes.iter().filter_map(route).map(|route| (route.prefix, route)).collect();
+            owners.restore(&name, lease, routes, now);
+        }
+    }
+}
+
+fn route(stored: &StoredRoute) -> Option<Originate> {
+    Some(Originate {
+        prefix: stored.prefix.parse().ok()?,
+        next_hop: stored.next_hop.as_ref().map(|text| text.parse()).transpose().ok()?,
+        local_pref: stored.local_pref,
+        med: stored.med,
+        communities: stored.communities.clone(),
+        large_communities: stored.large_communities.clone(),
+    })
+}
+
+impl StateFile {
+    /// Writes down what is to survive; returns when it is on the disk.
+    pub(super) async fn save(&self, owners: &Owners, nodes: &BTreeMap<String, Nodes>) {
+        let Some(path) = self.path.clone() else { return };
+        let stored = stored(owners, nodes);
+        let write = move || {
+            let text = toml::to_string(&stored).map_err(io::Error::other)?;
+            replace(&path, &text)
+        };
+        if let Ok(Err(error)) = tokio::task::spawn_blocking(write).await {
+            warn!(%error, "what came through the API is not written down: a restart would lose it");
+        }
+    }
+}
+
+fn stored(owners: &Owners, nodes: &BTreeMap<String, Nodes>) -> Stored {
+    let of_owner = |view: OwnerView| StoredOwner {
+        name: view.name.to_string(),
+        lease_seconds: view.lease.map_or(0, |lease| lease.as_secs().max(1)),
+        routes: view.routes.into_iter().map(|(route, _)| of_route(&route)).collect(),
+    };
+    let views = owners.views().filter(|view| view.name != OwnerName::file() && !view.routes.is_empty());
+    let nodes = nodes.iter().flat_map(|(cluster, nodes)| nodes.iter().map(move |node| (cluster, node)));
+    Stored {
+        owners: views.map(of_owner).collect(),
+        nodes: nodes
+            .map(|(cluster, (name, node))| StoredNode {
+                cluster: cluster.clone(),
+                name: name.clone(),
+                addresses: node.addresses.iter().map(ToString::to_string).collect(),
+                pod_cidrs: node.pod_cidrs.iter().map(ToString::to_string).collect(),
+            })
+            .collect(),
+    }
+}
+
+fn of_route(route: &Originate) -> StoredRoute {
+    StoredRoute {
+        prefix: route.prefix.to_string(),
+        next_hop: route.next_hop.map(|address| address.to_string()),
+        local_pref: route.local_pref,
+        med: route.med,
+        communities: route.communities.clone(),
+        large_communities: route.large_communities.clone(),
+    }
+}
