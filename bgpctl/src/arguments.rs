@@ -296,6 +296,9 @@ pub enum Config {
     Apply {
         /// The file
         file: PathBuf,
+        /// Only if this revision runs (`show summary -o json`): nobody has changed anything since
+        #[arg(long, value_name = "REVISION", default_value = "")]
+        expected_revision: String,
     },
 }
 

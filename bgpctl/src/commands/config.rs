@@ -17,7 +17,7 @@ fn document(file: &Path) -> Result<Option<v1::Document>, Error> {
 
 pub(super) async fn run(context: &Context, command: Config) -> Result<(), Error> {
     let file = match &command {
-        Config::Check { file } | Config::Diff { file } | Config::Apply { file } => file.clone(),
+        Config::Check { file } | Config::Diff { file } | Config::Apply { file, .. } => file.clone(),
     };
     let document = document(&file)?;
     let mut client = ConfigServiceClient::new(context.connect().await?);
@@ -34,8 +34,8 @@ pub(super) async fn run(context: &Context, command: Config) -> Result<(), Error>
             let answer = client.diff(v1::DiffConfigRequest { document }).await?.into_inner();
             print(context, &answer.steps, "nothing would change")
         }
-        Config::Apply { .. } => {
-            let answer = client.apply(v1::ApplyConfigRequest { document }).await?.into_inner();
+        Config::Apply { expected_revision, .. } => {
+            let answer = client.apply(v1::ApplyConfigRequest { document, expected_revision }).await?.into_inner();
             print(context, &answer.steps, "nothing has changed")
         }
     }

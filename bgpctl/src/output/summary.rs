@@ -20,6 +20,7 @@ pub(crate) struct Json<'a> {
     tables: Vec<TableJson>,
     attribute_sets: u64,
     listen: &'a [String],
+    revision: &'a str,
     awaited: &'a [String],
     selection_deferral_seconds: u64,
     connections: ConnectionsJson,
@@ -59,6 +60,7 @@ pub(crate) fn json(status: &v1::GetStatusResponse) -> Json<'_> {
             .collect(),
         attribute_sets: status.attribute_sets,
         listen: &status.listen,
+        revision: &status.revision,
         awaited: &status.awaited,
         selection_deferral_seconds: status.selection_deferral_seconds,
         connections: ConnectionsJson {

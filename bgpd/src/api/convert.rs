@@ -201,6 +201,7 @@ pub(super) fn speaker(status: &status::Status, streams: (u64, u64)) -> v1::GetSt
             })
             .collect(),
         attribute_sets: status.attribute_sets,
+        revision: status.revision.clone(),
         listen: status.listen.iter().map(ToString::to_string).collect(),
         awaited: status.awaited.iter().map(ToString::to_string).collect(),
         selection_deferral_seconds: status.selection_deferral_seconds,

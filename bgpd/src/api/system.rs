@@ -61,8 +61,9 @@ impl v1::config_service_server::ConfigService for ConfigOf {
         &self,
         request: Request<v1::ApplyConfigRequest>,
     ) -> Result<Response<v1::ApplyConfigResponse>, Status> {
-        let document = valid(request.into_inner().document)?;
-        let steps = self.0.apply(document.desired).await.map_err(convert::status_of)?;
+        let v1::ApplyConfigRequest { document, expected_revision } = request.into_inner();
+        let document = valid(document)?;
+        let steps = self.0.apply_to(document.desired, expected_revision).await.map_err(convert::status_of)?;
         Ok(Response::new(v1::ApplyConfigResponse { steps: steps.iter().map(convert::step).collect() }))
     }
 }

@@ -83,6 +83,8 @@ pub(super) struct Controller {
     /// Nodes that were declared, by cluster.
     nodes: BTreeMap<String, Nodes>,
     state: StateFile,
+    /// Changes of the desired state since the start.
+    changes: u64,
     started: SystemTime,
     fabric: Arc<Fabric>,
     doors: Doors,
@@ -122,6 +124,7 @@ impl Controller {
             signals: owners::Signals::new(),
             nodes: BTreeMap::new(),
             state: StateFile::default(),
+            changes: 0,
             started: SystemTime::now(),
             groups: Groups::new(Arc::clone(&fabric)),
             fabric,

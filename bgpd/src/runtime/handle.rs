@@ -260,7 +260,7 @@ pub struct Applied {
 pub(crate) enum Command {
     Status(oneshot::Sender<Status>),
     Desired(oneshot::Sender<Arc<Desired>>),
-    Apply(Box<Desired>, Reply<Vec<Step>>),
+    Apply(Box<Desired>, String, Reply<Vec<Step>>),
     AddNeighbor(Box<Neighbor>, Reply<()>),
     UpdateNeighbor(Box<Neighbor>, Reply<()>),
     DeleteNeighbor(IpAddr, Reply<()>),
@@ -338,7 +338,15 @@ impl Handle {
     /// # Errors
     /// When a step cannot be taken; then none is.
     pub async fn apply(&self, wanted: Desired) -> Result<Vec<Step>, ControlError> {
-        self.ask(|reply| Command::Apply(Box::new(wanted), reply)).await
+        self.apply_to(wanted, String::new()).await
+    }
+
+    /// As [`Handle::apply`], if `revision` is that of the status or empty.
+    ///
+    /// # Errors
+    /// `Superseded` when it is not; and those of [`Handle::apply`].
+    pub async fn apply_to(&self, wanted: Desired, revision: String) -> Result<Vec<Step>, ControlError> {
+        self.ask(|reply| Command::Apply(Box::new(wanted), revision, reply)).await
     }
 
     /// Adds a neighbor and starts its session.

@@ -203,6 +203,8 @@ pub struct Status {
     pub tables: BTreeMap<Family, TableCounts>,
     /// Distinct attribute sets.
     pub attribute_sets: u64,
+    /// Revision of the desired state.
+    pub revision: String,
     /// Addresses listened on.
     pub listen: Vec<SocketAddr>,
     /// After a restart: peers whose routes are waited for before any are selected (RFC 4724 §4.1).

@@ -197,3 +197,18 @@ async fn what_was_declared_survives_a_crash_and_the_file_comes_first() {
     let withdraw = v1::WithdrawRequest { prefix: "10.9.0.0/24".to_owned() };
     daemon.routes().await.withdraw(withdraw).await.expect("it waits, and can be given up");
 }
+
+#[tokio::test]
+async fn a_document_for_another_revision_is_not_applied() {
+    let daemon = Daemon::start(CONFIG).await;
+    let mut configs = v1::config_service_client::ConfigServiceClient::new(daemon.connect().await);
+    let before = daemon.status().await.revision;
+    let single = v1::AnnounceRequest { prefix: "10.9.0.0/24".to_owned(), ..Default::default() };
+    daemon.routes().await.announce(single).await.expect("done");
+    let document = Some(v1::Document { text: CONFIG.replace("10.0.0.0", "10.5.0.0"), name: String::new() });
+    let stale = v1::ApplyConfigRequest { document: document.clone(), expected_revision: before };
+    assert_eq!(configs.apply(stale).await.expect_err("it has changed").code(), Code::Aborted);
+    let expected_revision = daemon.status().await.revision;
+    configs.apply(v1::ApplyConfigRequest { document, expected_revision }).await.expect("it is the one");
+    wait_until("it is applied", || has(&daemon, &[("10.5.0.0/24", None), ("10.9.0.0/24", None)])).await;
+}

@@ -220,7 +220,7 @@ async fn no_secret_is_in_an_answer_or_in_the_log() {
         let check = v1::CheckConfigRequest { document: document.clone() };
         said += &format!("{:?}", configs.check(check).await);
         said += &format!("{:?}", configs.diff(v1::DiffConfigRequest { document: document.clone() }).await);
-        said += &format!("{:?}", configs.apply(v1::ApplyConfigRequest { document }).await);
+        said += &format!("{:?}", configs.apply(v1::ApplyConfigRequest { document, ..Default::default() }).await);
     }
     let seen = || async { daemon.log().contains("127.0.0.9") };
     wait_until("something is logged of the neighbors", seen).await;

@@ -1,7 +1,7 @@
 //! What the API asks for, one function per command.
 
 use std::net::IpAddr;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use bgp_engine::config::{Desired, Neighbor};
 use bgp_engine::session::State;
@@ -22,7 +22,7 @@ impl Controller {
         match command {
             Command::Status(reply) => drop(reply.send(self.status())),
             Command::Desired(reply) => drop(reply.send(std::sync::Arc::new(self.desired.clone()))),
-            Command::Apply(wanted, reply) => drop(reply.send(self.apply(*wanted).await)),
+            Command::Apply(wanted, revision, reply) => drop(reply.send(self.apply_to(*wanted, &revision).await)),
             Command::AddNeighbor(neighbor, reply) => drop(reply.send(self.add(*neighbor).await)),
             Command::UpdateNeighbor(neighbor, reply) => drop(reply.send(self.update(*neighbor).await)),
             Command::DeleteNeighbor(address, reply) => drop(reply.send(self.delete(address).await)),
@@ -67,8 +67,15 @@ impl Controller {
                 .until
                 .map_or(0, |until| until.saturating_duration_since(Instant::now()).as_secs()),
             connections: ConnectionCounts { refused_range: self.refused_range, ..self.admission.counts() },
+            revision: self.revision(),
             listen: self.listeners.values().filter_map(|listening| listening.socket.local_addr().ok()).collect(),
         }
+    }
+
+    /// The revision of the desired state; that of another run is never the same.
+    pub(super) fn revision(&self) -> String {
+        let start = self.started.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        format!("{:x}-{}", start.as_nanos(), self.changes)
     }
 
     /// Runs a change of the desired state through the same door as a reload.
@@ -117,6 +124,7 @@ impl Controller {
             let reason = format!("the text has more than {SHUTDOWN_TEXT_MAX} octets (RFC 9003)");
             return Err(ControlError::Invalid { field: "message".to_owned(), reason });
         }
+        self.changes += 1;
         let entry = self.entry(address)?;
         entry.neighbor.settings.shutdown.clone_from(&text);
         entry.cell.view().settings.shutdown.clone_from(&text);

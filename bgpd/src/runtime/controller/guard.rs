@@ -38,6 +38,7 @@ impl Controller {
         }
         self.nodes.insert(cluster, nodes);
         let guard = self.guard_of(self.desired.guard.clone());
+        self.changes += 1;
         self.set_guard(&guard);
         self.state.save(&self.owners, &self.nodes).await;
         Ok(())

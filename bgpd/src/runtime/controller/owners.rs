@@ -104,6 +104,7 @@ impl Controller {
         }
         self.tell_owners(declared.concerned.iter());
         if declared.changed > 0 || declared.withdrawn > 0 {
+            self.changes += 1;
             self.state.save(&self.owners, &self.nodes).await;
         }
     }

@@ -30,6 +30,16 @@ impl Controller {
         Ok(steps)
     }
 
+    /// As [`Controller::apply`], if nobody has changed anything since `expected`, which is empty if that does not matter.
+    pub(super) async fn apply_to(&mut self, file: Desired, expected: &str) -> Result<Vec<Step>, ControlError> {
+        let revision = self.revision();
+        if !expected.is_empty() && expected != revision {
+            let reason = format!("revision {revision} runs, not {expected}: compare again with what runs now");
+            return Err(ControlError::Superseded(reason));
+        }
+        self.apply(file).await
+    }
+
     /// What applying a file would do.
     pub(super) fn plan(&self, file: Desired) -> Vec<Step> {
         config::plan(&self.desired, &self.with_owners(file).0)
@@ -52,6 +62,7 @@ impl Controller {
             config::apply(&mut self.desired, step);
         }
         self.listen_on(&wanted.global.listen, opened);
+        self.changes += u64::from(!steps.is_empty());
         Ok(steps)
     }
 
