@@ -155,7 +155,14 @@ fn start(arguments: &RunArguments, server: Server, client: kube::Client, tasks: 
         let node = arguments.node_name.clone().filter(|_| matches!(arguments.scope(), Scope::Node(_)));
         tasks.spawn(Reporter::new(client, node).run(to_report, to_stand));
     }
-    let views = Views::new(known_view, applied_view, sessions_view, report_view, followed_view, exempt_view);
+    let views = Views {
+        known: known_view,
+        applied: applied_view,
+        sessions: sessions_view,
+        report: report_view,
+        followed: followed_view,
+        exempt: exempt_view,
+    };
     let service = arguments.service_cidr.iter().map(|prefix| (*prefix, Protected::ServiceCidr));
     let configured = service.chain(arguments.protect.iter().map(|prefix| (*prefix, Protected::Configured)));
     Runtime {

@@ -11,26 +11,15 @@ use crate::status::{AnnouncementStatus, Status};
 
 /// The edges' last words. An edge that does not run says nothing.
 pub(super) struct Views {
-    known: watch::Receiver<Known>,
-    applied: watch::Receiver<Applied>,
-    sessions: watch::Receiver<Sessions>,
-    report: watch::Receiver<Report>,
-    followed: watch::Receiver<Followed>,
-    exempt: watch::Receiver<Option<Problem>>,
+    pub(super) known: watch::Receiver<Known>,
+    pub(super) applied: watch::Receiver<Applied>,
+    pub(super) sessions: watch::Receiver<Sessions>,
+    pub(super) report: watch::Receiver<Report>,
+    pub(super) followed: watch::Receiver<Followed>,
+    pub(super) exempt: watch::Receiver<Option<Problem>>,
 }
 
 impl Views {
-    pub(super) fn new(
-        known: watch::Receiver<Known>,
-        applied: watch::Receiver<Applied>,
-        sessions: watch::Receiver<Sessions>,
-        report: watch::Receiver<Report>,
-        followed: watch::Receiver<Followed>,
-        exempt: watch::Receiver<Option<Problem>>,
-    ) -> Self {
-        Self { known, applied, sessions, report, followed, exempt }
-    }
-
     /// Waits until one of them says something new.
     pub(super) async fn changed(&mut self) {
         tokio::select! {
