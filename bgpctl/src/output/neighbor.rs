@@ -53,6 +53,7 @@ pub(crate) struct Json<'a> {
     queued_bytes: u64,
     slow: bool,
     graceful_restart: Restart<'a>,
+    refused_by_guard: u64,
     malformed: Malformed<'a>,
 }
 
@@ -172,6 +173,7 @@ pub(crate) fn json(neighbor: &v1::Neighbor) -> Json<'_> {
         queued_bytes: neighbor.queued_bytes,
         slow: neighbor.slow,
         graceful_restart: restart_json(neighbor),
+        refused_by_guard: neighbor.refused_by_guard,
         malformed: Malformed {
             treat_as_withdraw: count(|m| m.treat_as_withdraw),
             attribute_discard: count(|m| m.attribute_discard),
@@ -399,6 +401,12 @@ fn counters(sheet: &mut Sheet, neighbor: &v1::Neighbor) {
             String::new()
         };
         sheet.line(&format!("Limit of {}", family_name(counts.family)), &format!("{limit}{refused}"));
+    }
+    if neighbor.refused_by_guard > 0 {
+        sheet.line(
+            "Refused by the guard",
+            &format!("{} prefixes of other clusters or nodes", neighbor.refused_by_guard),
+        );
     }
     sheet.heading("Messages");
     let (received, sent) = (messages(neighbor.received), messages(neighbor.sent));

@@ -49,6 +49,7 @@ fn established() -> v1::Neighbor {
             refused: 7,
         }],
         graceful_restart: Some(restart()),
+        refused_by_guard: 3,
         malformed: Some(v1::Malformed {
             treat_as_withdraw: 1,
             last: "ORIGIN: undefined origin 7 at offset 26 (treat-as-withdraw)".into(),
