@@ -59,6 +59,12 @@ pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
+    // RFC 5082 §3: a neighbor with GTSM drops a SYN-ACK that could come from afar. Whose connection it is, and so which
+    // TTL belongs on it, is known when it is accepted.
+    match address {
+        SocketAddr::V4(_) => socket.set_ttl_v4(TTL_MAX)?,
+        SocketAddr::V6(_) => socket.set_unicast_hops_v6(TTL_MAX)?,
+    }
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     socket.listen(LISTEN_BACKLOG)?;

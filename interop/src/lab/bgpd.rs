@@ -177,8 +177,11 @@ impl Bgpd {
 
 fn write_config(node: &Node, config: &str, socket: &str) -> String {
     let listen = format!("[api]\nlisten = [\"unix:{socket}\"]\n");
-    let config =
-        if config.contains("[api]\n") { config.replace("[api]\n", &listen) } else { format!("{config}\n{listen}") };
+    let config = match config {
+        config if config.contains(&listen[6..listen.len() - 2]) => config.to_owned(),
+        config if config.contains("[api]\n") => config.replace("[api]\n", &listen),
+        config => format!("{config}\n{listen}"),
+    };
     node.write("bgpd.toml", &config).display().to_string()
 }
 
