@@ -133,6 +133,7 @@ fn spec() -> ExportSpec {
         add_path: false,
         extended_next_hop: false,
         long_lived: false,
+        role: None,
         policy: None,
     };
     ExportSpec::new(key, Policy::AcceptAll)

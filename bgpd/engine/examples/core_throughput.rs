@@ -92,6 +92,7 @@ fn spec() -> ExportSpec {
         add_path: false,
         extended_next_hop: false,
         long_lived: false,
+        role: None,
         policy: None,
     };
     ExportSpec::new(key, Policy::AcceptAll)
@@ -106,6 +107,7 @@ fn intake(interner: &Arc<Interner>) -> Intake {
         external: false,
         own_addresses: Vec::new(),
         partitions: 1,
+        role: None,
         import: Policy::AcceptAll,
         guard: None,
         decode: DecodeContext {

@@ -7,9 +7,11 @@ pub mod cluster;
 mod desired;
 pub mod owners;
 mod plan;
+mod role;
 
 pub use desired::{
     AddPath, ConnectionLimits, Desired, DynamicNeighbors, Global, GracefulRestart, LimitAction, Neighbor,
     NeighborSettings, Originate, PrefixLimits, Secret,
 };
 pub use plan::{Change, Impact, Step, apply, plan};
+pub use role::{Role, UnknownRole};

@@ -14,8 +14,10 @@ mod reflect;
 use std::fmt;
 
 use bgp_wire::Family;
+use bgp_wire::attribute::code;
 
 use crate::attr::AttrRef;
+use crate::config::Role;
 use crate::id::Source;
 use crate::policy::{Policy, Verdict};
 
@@ -36,6 +38,8 @@ pub enum Withheld {
     NoExportSubconfed,
     /// Long-lived stale, to an eBGP peer that does not know what that is (RFC 9494 §4.3).
     LongLivedStale,
+    /// For customers only, to a neighbor that is none (RFC 9234 §5).
+    OnlyToCustomer,
     /// No next hop that these sessions could be told.
     NoNextHop,
     /// The export policy rejects it.
@@ -53,6 +57,7 @@ impl fmt::Display for Withheld {
             Self::NoExport => "community no-export",
             Self::NoExportSubconfed => "community no-export-subconfed",
             Self::LongLivedStale => "long-lived stale, and the peer has no long-lived graceful restart",
+            Self::OnlyToCustomer => "OTC says that it is for customers only",
             Self::NoNextHop => "no usable next hop for the session",
             Self::Policy => "rejected by export policy",
             Self::NoExportPolicy => "eBGP without an export policy",
@@ -127,6 +132,9 @@ impl ExportSpec {
         }
         self.reflects(source.kind)?;
         self.in_scope(attrs.digest.scope)?;
+        if self.key.role.is_some_and(Role::is_below_or_beside) && attrs.block().get(code::ONLY_TO_CUSTOMER).is_some() {
+            return Err(Withheld::OnlyToCustomer);
+        }
         let attrs = match self.policy.evaluate(attrs.clone()) {
             Verdict::Accept(attrs) => attrs,
             Verdict::Reject => return Err(Withheld::Policy),

@@ -16,8 +16,8 @@ use bgp_wire::update::{DecodeContext, Decoder, Fault, FaultAction, NextHop, Nlri
 use ipnet::IpNet;
 
 use crate::attr::{AttrRef, Interner, edit};
-use crate::config::Originate;
 use crate::config::cluster::SessionGuard;
+use crate::config::{Originate, Role};
 use crate::id::PeerIndex;
 use crate::policy::{Policy, Verdict};
 use crate::stage::{AnyBatch, Rejection};
@@ -38,6 +38,8 @@ pub struct IntakeSettings {
     pub own_addresses: Vec<IpAddr>,
     /// Number of partitions.
     pub partitions: usize,
+    /// What this speaker is to the neighbor, and the AS of that (RFC 9234).
+    pub role: Option<(Role, u32)>,
     /// Import policy.
     pub import: Policy,
     /// The session is about to be shut down, so what comes over it is about to go (RFC 8326 §4).
@@ -231,7 +233,7 @@ impl Work<'_> {
         let Self { interner, settings, .. } = &*self;
         let (attrs, rejection) = match usable::check(&received, self.settings) {
             Err(rejection) => (received.clone(), Some(rejection)),
-            Ok(()) => match self.settings.import.evaluate(received.clone()) {
+            Ok(()) => match settings.import.evaluate(usable::marked(&received, settings, interner)) {
                 Verdict::Accept(attrs) if settings.graceful_shutdown || attrs.digest.scope.graceful_shutdown => {
                     (interner.shutting_down(&attrs), None)
                 }

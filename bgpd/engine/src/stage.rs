@@ -39,6 +39,8 @@ pub enum Rejection {
     NextHopMartian,
     /// The prefix is one of multicast groups (RFC 4271 §6.3).
     PrefixMartian,
+    /// It is for customers only and does not come from a provider (RFC 9234 §5).
+    RouteLeak,
     /// The import policy rejects it.
     Policy,
     /// An eBGP session without an import policy accepts nothing (RFC 8212).
@@ -59,6 +61,7 @@ impl fmt::Display for Rejection {
             Self::NextHopSelf => "next hop is an own address",
             Self::NextHopMartian => "next hop is not a unicast address",
             Self::PrefixMartian => "prefix is not of unicast addresses",
+            Self::RouteLeak => "route leak: OTC says that it is for customers only",
             Self::Policy => "rejected by import policy",
             Self::NoImportPolicy => "eBGP without an import policy",
         })

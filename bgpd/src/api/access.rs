@@ -21,7 +21,8 @@ use crate::config::{Credentials, Role};
 
 /// Methods that change nothing. `Check` and `Diff` of a configuration are not among them: they read the files that the
 /// document names.
-const READS: [&str; 9] = [
+const READS: [&str; 10] = [
+    "/bgpd.v1.ClusterService/List",
     "/bgpd.v1.NeighborService/List",
     "/bgpd.v1.NeighborService/Get",
     "/bgpd.v1.NeighborService/Watch",

@@ -43,6 +43,8 @@ pub fn default_settings() -> NeighborSettings {
         add_path: AddPath::default(),
         extended_messages: true,
         extended_next_hop: false,
+        role: None,
+        role_strict: false,
         reject_as_sets: None,
         graceful_restart: GracefulRestart::default(),
         prefix_limits: PrefixLimits::default(),
@@ -130,6 +132,8 @@ fn settings(section: &mut Section<'_>, base: NeighborSettings, problems: &mut Pr
         add_path: section.value::<AddPathValue>("add-path", problems).map_or(base.add_path, |value| value.0),
         extended_messages: section.value("extended-messages", problems).unwrap_or(base.extended_messages),
         extended_next_hop: section.value("extended-next-hop", problems).unwrap_or(base.extended_next_hop),
+        role: section.value("role", problems).or(base.role),
+        role_strict: section.value("role-strict", problems).unwrap_or(base.role_strict),
         reject_as_sets: section.value("reject-as-sets", problems).or(base.reject_as_sets),
         graceful_restart: graceful::read(section, base.graceful_restart, problems),
         prefix_limits: prefix_limit::read(section, base.prefix_limits, problems),
@@ -223,6 +227,17 @@ fn check(
             format!("route-reflector-client: AS {asn} is another AS, and clients are iBGP peers (RFC 4456 §6)");
         let place = section.place(&["route-reflector-client", "remote-asn"]);
         problems.error(place, message, "remove route-reflector-client, or correct remote-asn");
+    }
+    if is_new(&|of| asn.is_some() && of.remote_asn != 0 && !external(of) && (of.role.is_some() || of.role_strict)) {
+        let message = "roles are for eBGP neighbors (RFC 9234 §4.1), and this AS is the own one";
+        problems.error(section.place(&["role", "role-strict"]), message, "remove role and role-strict");
+    } else if is_new(&|of| of.role_strict && of.role.is_none()) {
+        let message = "role-strict without a role: there is nothing to be strict about";
+        problems.error(
+            section.place(&["role-strict"]),
+            message,
+            "add role = \"customer\", what this speaker is to the neighbor",
+        );
     }
     if is_new(&|of| of.ttl_security && of.ebgp_multihop.is_some()) {
         let message = "ttl-security and ebgp-multihop contradict each other (RFC 5082)";

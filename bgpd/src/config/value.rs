@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+use bgp_engine::config::Role;
 use bgp_wire::Family;
 use bgp_wire::attribute::{Community, LargeCommunity};
 use ipnet::IpNet;
@@ -115,6 +116,14 @@ pub(super) struct Seconds(pub(super) u16);
 impl FromToml for Seconds {
     fn from_toml(value: &DeValue<'_>) -> Result<Self, Wrong> {
         bounded(value, 0, 3600).map(Self)
+    }
+}
+
+impl FromToml for Role {
+    fn from_toml(value: &DeValue<'_>) -> Result<Self, Wrong> {
+        let text = String::from_toml(value)?;
+        named(&text, &["provider", "customer", "peer", "rs", "rs-client"], "role")?;
+        text.parse().or_else(|_| wrong(format!("\"{text}\" is not a role"), ""))
     }
 }
 

@@ -116,6 +116,7 @@ impl Driver {
             external: negotiated.external,
             own_addresses,
             partitions: self.fabric.partitions.len(),
+            role: settings.role.filter(|_| negotiated.external).map(|role| (role, negotiated.peer_asn)),
             import,
             graceful_shutdown: settings.is_shutting_down(&self.global),
             guard: self.guard.clone(),

@@ -210,6 +210,8 @@ impl Topology {
             add_path: side.add_path,
             extended_messages: link.extended_messages,
             extended_next_hop: false,
+            role: None,
+            role_strict: false,
             reject_as_sets: None,
             graceful_restart: link.graceful_restart.clone(),
             prefix_limits: PrefixLimits::default(),

@@ -127,7 +127,7 @@ fn flags_of(code: u8) -> u8 {
     const TRANSITIVE: u8 = 0x40;
     match code {
         code::AS_PATH | code::LOCAL_PREF => TRANSITIVE,
-        code::COMMUNITIES => OPTIONAL | TRANSITIVE,
+        code::COMMUNITIES | code::ONLY_TO_CUSTOMER => OPTIONAL | TRANSITIVE,
         _ => OPTIONAL,
     }
 }

@@ -70,6 +70,14 @@ impl Interner {
         self.edited(set, Community::GRACEFUL_SHUTDOWN, Edit::set_u32(0))
     }
 
+    /// The set of a path that is for customers only, marked with `asn` (RFC 9234 §5).
+    #[must_use]
+    pub fn only_to_customer(&self, set: &AttrRef, asn: u32) -> AttrRef {
+        let mut bytes = Vec::with_capacity(set.bytes().len() + 7);
+        edit::rewrite(set.bytes(), &[(code::ONLY_TO_CUSTOMER, Edit::set_u32(asn))], &mut bytes);
+        self.intern(set.next_hop, AttributeBlock::from_canonical(&bytes))
+    }
+
     fn edited(&self, set: &AttrRef, community: Community, local_pref: Edit<'_>) -> AttrRef {
         let add = |value: &[u8], out: &mut Vec<u8>| edit::add_communities(value, &[(true, community)], out);
         let mut bytes = Vec::with_capacity(set.bytes().len() + 14);

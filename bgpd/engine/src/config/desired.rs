@@ -8,6 +8,7 @@ use std::time::Duration;
 use bgp_wire::Family;
 use ipnet::IpNet;
 
+use super::Role;
 use super::cluster::Guard;
 
 /// Everything the speaker should be and do.
@@ -147,6 +148,10 @@ pub struct NeighborSettings {
     pub extended_messages: bool,
     /// Offer an IPv6 next hop for IPv4 routes (RFC 8950).
     pub extended_next_hop: bool,
+    /// What this speaker is to an eBGP neighbor (RFC 9234).
+    pub role: Option<Role>,
+    /// Only neighbors that say their own role are let in (RFC 9234 §4.2).
+    pub role_strict: bool,
     /// Treat routes with AS_SET as withdrawn (RFC 9774); `None` is on for eBGP only.
     pub reject_as_sets: Option<bool>,
     /// Graceful restart (RFC 4724, RFC 8538, RFC 9494).

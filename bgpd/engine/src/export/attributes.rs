@@ -5,6 +5,7 @@ use bgp_wire::update::NextHop;
 
 use crate::attr::AttrRef;
 use crate::attr::edit::{self, Edit};
+use crate::config::Role;
 use crate::id::{Source, SourceKind};
 
 use super::ExportSpec;
@@ -65,10 +66,16 @@ impl ExportSpec {
     /// (RFC 4271 §5.1.4), non-transitive extended communities (RFC 4360 §6), tunnels (RFC 9012 §11) and
     /// segment identifiers (RFC 8669 §5).
     fn to_external(&self, attrs: &AttrRef, source: &Source, asn: u32, out: &mut Vec<u8>) {
+        let own = asn.to_be_bytes();
         let added = [(self.shutting_down, Community::GRACEFUL_SHUTDOWN)];
         let add = |value: &[u8], out: &mut Vec<u8>| edit::add_communities(value, &added, out);
         let communities = if self.shutting_down { Edit::Append(&add) } else { Edit::Keep };
         let med = if source.kind == SourceKind::Local { Edit::Keep } else { Edit::Remove };
+        // RFC 9234 §5: marked by the first who sends it down or sideways.
+        let mark = |value: &[u8], out: &mut Vec<u8>| {
+            out.extend_from_slice(if value.is_empty() { &own } else { value });
+        };
+        let otc = if self.key.role.is_some_and(Role::is_above_or_beside) { Edit::Append(&mark) } else { Edit::Keep };
         let prepend = |value: &[u8], out: &mut Vec<u8>| as_path::prepend(value, asn, 1, out);
         let edits = [
             (code::AS_PATH, Edit::Map(&prepend)),
@@ -80,6 +87,7 @@ impl ExportSpec {
             (code::EXTENDED_COMMUNITIES, Edit::Map(&transitive_communities)),
             (code::TUNNEL_ENCAPSULATION, Edit::Remove),
             (code::AIGP, Edit::Remove),
+            (code::ONLY_TO_CUSTOMER, otc),
             (code::PREFIX_SID, Edit::Remove),
         ];
         edit::rewrite(attrs.bytes(), &edits, out);
@@ -148,6 +156,26 @@ mod tests {
         let expected = edit::build(&[&origin[..], &disguise].concat());
         assert_eq!(sent_by(key(false), SourceKind::External, &stale), expected);
         assert_eq!(sent_by(key(true), SourceKind::External, &stale), edit::build(&stale));
+    }
+
+    #[test]
+    fn a_route_is_marked_for_customers_by_the_first_who_sends_it_down() {
+        // RFC 9234 §5, egress 1: what is marked already keeps its mark.
+        let origin = [Attribute::Origin(Origin::Igp), path(&[])];
+        let (own, other) = (Attribute::OnlyToCustomer(65_000), Attribute::OnlyToCustomer(65_009));
+        let sent_as = |role, attributes: &[Attribute]| {
+            let key = ExportKey { external_as: Some(65_000), role, ..ExportKey::loc_rib(Family::IPV4_UNICAST) };
+            sent_by(key, SourceKind::Local, attributes)
+        };
+        let path_out = [Attribute::Origin(Origin::Igp), path(&[65_000])];
+        let expected = |mark: &[Attribute]| edit::build(&[&path_out[..], mark].concat());
+        for role in [Role::Provider, Role::Peer, Role::RouteServer] {
+            assert_eq!(sent_as(Some(role), &origin), expected(std::slice::from_ref(&own)), "{role}");
+        }
+        let marked = [&origin[..], std::slice::from_ref(&other)].concat();
+        assert_eq!(sent_as(Some(Role::Provider), &marked), expected(std::slice::from_ref(&other)));
+        assert_eq!(sent_as(Some(Role::Customer), &origin), expected(&[]));
+        assert_eq!(sent_as(None, &origin), expected(&[]));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use bgp_wire::Family;
 
-use crate::config::{AddPath, Global, NeighborSettings};
+use crate::config::{AddPath, Global, NeighborSettings, Role};
 use crate::policy::{Policy, UnknownPolicy};
 
 use super::ExportSpec;
@@ -81,6 +81,8 @@ pub struct ExportKey {
     pub extended_next_hop: bool,
     /// The members know what long-lived stale routes are (RFC 9494 §4.3).
     pub long_lived: bool,
+    /// What this speaker is to the members (RFC 9234).
+    pub role: Option<Role>,
     /// Names of the export policies; `None` is the default of RFC 8212.
     pub policy: Option<Vec<String>>,
 }
@@ -95,6 +97,7 @@ impl ExportKey {
             route_reflector_client,
             next_hop_self,
             export_policy,
+            role,
             // Offers: what counts is what was negotiated, in `facts`.
             families: _,
             add_path: AddPath { receive: _, send: _ },
@@ -117,6 +120,7 @@ impl ExportKey {
             shutdown: _,
             // What is received.
             reject_as_sets: _,
+            role_strict: _,
             import_policy: _,
             prefix_limits: _,
         } = settings;
@@ -134,6 +138,7 @@ impl ExportKey {
             add_path: facts.add_path,
             extended_next_hop: facts.extended_next_hop,
             long_lived: facts.long_lived,
+            role: role.filter(|_| facts.external),
             policy: export_policy.clone(),
         }
     }
@@ -161,6 +166,7 @@ impl ExportKey {
             add_path: false,
             extended_next_hop: true,
             long_lived: true,
+            role: None,
             policy: None,
         }
     }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use bgp_wire::attribute::{as_path, code};
 use bgp_wire::update::NextHop;
 
-use crate::attr::AttrRef;
+use crate::attr::{AttrRef, Interner};
 use crate::stage::Rejection;
 
 use super::IntakeSettings;
@@ -24,7 +24,30 @@ pub(super) fn check(attrs: &AttrRef, settings: &IntakeSettings) -> Result<(), Re
     if clusters.chunks_exact(4).any(|id| id == settings.cluster_id.octets()) {
         return Err(Rejection::ClusterLoop); // RFC 4456 §8
     }
+    // RFC 9234 §5: a route that is for customers only and comes from a customer, or from a peer that is not the one who
+    // marked it.
+    if let Some((role, from)) = settings.role
+        && only_to_customer(attrs).is_some_and(|otc| role.is_leak(otc, from))
+    {
+        return Err(Rejection::RouteLeak);
+    }
     next_hop(&attrs.next_hop, settings)
+}
+
+fn only_to_customer(attrs: &AttrRef) -> Option<u32> {
+    let value = attrs.block().get(code::ONLY_TO_CUSTOMER)?;
+    value.first_chunk().copied().map(u32::from_be_bytes)
+}
+
+/// What comes from a provider, a peer or a route server is for customers only from here on: it is marked with the AS that
+/// it comes from (RFC 9234 §5).
+pub(super) fn marked(attrs: &AttrRef, settings: &IntakeSettings, interner: &Interner) -> AttrRef {
+    match settings.role {
+        Some((role, from)) if role.is_below_or_beside() && only_to_customer(attrs).is_none() => {
+            interner.only_to_customer(attrs, from)
+        }
+        _ => attrs.clone(),
+    }
 }
 
 /// RFC 4271 §6.3: the next hop must be a host address and not this speaker's own.

@@ -9,6 +9,7 @@ use bgp_wire::notification::{Notification, OpenSubcode};
 use bgp_wire::open::Open;
 
 use super::SessionSettings;
+use crate::config::Role;
 
 /// AFI of IPv6, as the next hop of IPv4 routes (RFC 8950 §4).
 const AFI_IPV6: u16 = 2;
@@ -171,7 +172,32 @@ fn check(settings: &SessionSettings, received: &Open) -> Result<(), Refused> {
             error: format!("peer has our own router ID {}", settings.router_id),
         });
     }
-    Ok(())
+    check_role(settings, received)
+}
+
+/// RFC 9234 §4.2: the roles that both say must be a pair; several different ones are none.
+fn check_role(settings: &SessionSettings, received: &Open) -> Result<(), Refused> {
+    let Some(own) = roles(&settings.capabilities).next().and_then(Role::of_code) else { return Ok(()) };
+    let mut theirs = roles(&received.capabilities);
+    let expected = own.counterpart();
+    let error = match theirs.next() {
+        None if settings.role_strict => format!("peer does not say its role, expected {expected} (role-strict)"),
+        None => return Ok(()),
+        Some(first) if theirs.any(|other| other != first) => "peer says several roles".to_owned(),
+        Some(first) if first == expected.code() => return Ok(()),
+        Some(first) => {
+            let name = Role::of_code(first).map_or_else(|| first.to_string(), |role| role.to_string());
+            format!("peer says role {name}, but we are {own}: expected {expected}")
+        }
+    };
+    Err(Refused { notification: Notification::open(OpenSubcode::RoleMismatch, &[]), error })
+}
+
+fn roles(capabilities: &[Capability]) -> impl Iterator<Item = u8> {
+    capabilities.iter().filter_map(|capability| match capability {
+        Capability::Role(code) => Some(*code),
+        _ => None,
+    })
 }
 
 /// Families of an OPEN; without a capability that says so it is IPv4 unicast (RFC 4760 §8).

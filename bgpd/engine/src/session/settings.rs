@@ -31,6 +31,8 @@ pub struct SessionSettings {
     pub connect_retry: Duration,
     /// Wait for the peer to connect.
     pub passive: bool,
+    /// Refuse a peer that does not say its role (RFC 9234 §4.2).
+    pub role_strict: bool,
     /// What OPEN offers.
     pub capabilities: Vec<Capability>,
     /// How long stale routes of a peer that is back are kept (RFC 4724 §4.2).
@@ -51,6 +53,7 @@ impl SessionSettings {
             idle_hold: neighbor.idle_hold,
             connect_retry: neighbor.connect_retry,
             passive: neighbor.passive,
+            role_strict: neighbor.role_strict,
             capabilities: offered_capabilities(neighbor, global),
             stale_path: neighbor.graceful_restart.stale_path,
             jitter_seed,
@@ -123,6 +126,7 @@ pub fn offered_capabilities(neighbor: &NeighborSettings, global: &Global) -> Vec
     if neighbor.extended_next_hop && !ipv4.is_empty() {
         offered.push(Capability::ExtendedNextHop(ipv4));
     }
+    offered.extend(neighbor.role.map(|role| Capability::Role(role.code())));
     offer_restart(neighbor, &mut offered);
     offered
 }

@@ -33,6 +33,7 @@ fn settings() -> SessionSettings {
         idle_hold: Duration::from_secs(5),
         connect_retry: Duration::from_secs(30),
         passive: false,
+        role_strict: false,
         capabilities: capabilities(OUR_AS),
         stale_path: Duration::from_secs(300),
         jitter_seed: 7,

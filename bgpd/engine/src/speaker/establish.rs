@@ -109,6 +109,7 @@ impl Peer {
             external: negotiated.external,
             own_addresses,
             partitions,
+            role: self.neighbor.settings.role.filter(|_| negotiated.external).map(|role| (role, negotiated.peer_asn)),
             import,
             graceful_shutdown: self.neighbor.settings.is_shutting_down(&self.global),
             guard: None,

@@ -510,6 +510,7 @@ fn spec(add_path: bool) -> ExportSpec {
         add_path,
         extended_next_hop: false,
         long_lived: true,
+        role: None,
         policy: None,
     };
     ExportSpec::new(key, Policy::AcceptAll)

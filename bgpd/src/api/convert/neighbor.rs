@@ -187,6 +187,8 @@ fn settings(request: &v1::NeighborConfig, base: NeighborSettings) -> Result<Neig
         add_path: base.add_path,
         extended_messages: base.extended_messages,
         extended_next_hop: base.extended_next_hop,
+        role: base.role,
+        role_strict: base.role_strict,
         reject_as_sets: base.reject_as_sets,
         graceful_restart: graceful_restart(request, base.graceful_restart)?,
         prefix_limits: prefix_limits(request, base.prefix_limits)?,

@@ -44,11 +44,11 @@ const DOCUMENT: &str = "[global]\nasn = 65000\nrouter-id = \"192.0.2.1\"\n\
     [[originate]]\nprefix = \"10.1.0.0/24\"\n\
     [[cluster]]\nname = \"east\"\npod-cidrs = [\"10.1.0.0/16\"]\nnodes = [\"192.0.2.0/24\"]\n[restart]\n\n[api]\n\n[log]\n\n[metrics]\n";
 
-/// The document with one key more, or with another value for it.
-fn with(heading: &str, key: &str, value: &str) -> String {
+/// A document with one key more, or with another value for it.
+fn with(document: &str, heading: &str, key: &str, value: &str) -> String {
     let heading = heading.split(' ').next().unwrap_or_default();
-    let at = DOCUMENT.find(&format!("{heading}\n")).unwrap_or_else(|| panic!("{heading} is no section"));
-    let (before, section) = DOCUMENT.split_at(at + heading.len() + 1);
+    let at = document.find(&format!("{heading}\n")).unwrap_or_else(|| panic!("{heading} is no section"));
+    let (before, section) = document.split_at(at + heading.len() + 1);
     let end = section.find("\n[").map_or(section.len(), |end| end + 1);
     let (section, after) = section.split_at(end);
     let others: String = section.split_inclusive('\n').filter(|line| !line.starts_with(&format!("{key} ="))).collect();
@@ -107,7 +107,7 @@ fn a_key_with_its_documented_default_changes_nothing() {
             // Said in words: there is no value to write.
             _ => continue,
         };
-        let found = read(&with(&heading, &key, value), base);
+        let found = read(&with(DOCUMENT, &heading, &key, value), base);
         assert_eq!(found.desired, expected.desired, "{heading} {key} = {value}");
         assert_eq!((found.api, found.log), (expected.api.clone(), expected.log.clone()), "{heading} {key} = {value}");
         assert_eq!(found.metrics, expected.metrics, "{heading} {key} = {value}");
@@ -118,7 +118,7 @@ fn a_key_with_its_documented_default_changes_nothing() {
 }
 
 /// Values other than those in `DOCUMENT`.
-const OTHERS: [(&str, &str, &str); 43] = [
+const OTHERS: [(&str, &str, &str); 45] = [
     ("[global]", "asn", "65001"),
     ("[global]", "router-id", "\"192.0.2.2\""),
     ("[global]", "cluster-id", "\"192.0.2.2\""),
@@ -148,6 +148,8 @@ const OTHERS: [(&str, &str, &str); 43] = [
     ("[[neighbor]]", "add-path", "\"both\""),
     ("[[neighbor]]", "extended-messages", "false"),
     ("[[neighbor]]", "extended-next-hop", "true"),
+    ("[[neighbor]]", "role", "\"customer\""),
+    ("[[neighbor]]", "role-strict", "true\nrole = \"customer\""),
     ("[[neighbor]]", "reject-as-sets", "true"),
     ("[[neighbor]]", "graceful-restart", "false"),
     ("[[neighbor]]", "restart-time", "60"),
@@ -181,7 +183,9 @@ fn impact(steps: &[Step], key: &str) -> Option<Impact> {
 fn the_documented_effect_of_a_change_is_what_the_plan_does() {
     let dir = tempfile::tempdir().expect("a directory for the key");
     fs::write(dir.path().join("key"), "secret\n").expect("it can be written");
-    let running = read(DOCUMENT, dir.path()).desired;
+    // Roles are for neighbors in another AS.
+    let external = DOCUMENT
+        .replace("address = \"192.0.2.10\"\nremote-asn = 65000", "address = \"192.0.2.10\"\nremote-asn = 65009");
     for Row { heading, key, cells } in rows() {
         let Some(change) = cells.get(3) else { continue };
         let expected = match change.split([' ', ':', ',']).next() {
@@ -195,7 +199,9 @@ fn the_documented_effect_of_a_change_is_what_the_plan_does() {
         };
         let other = OTHERS.iter().find(|(section, name, _)| heading.starts_with(section) && *name == key);
         let (section, _, value) = other.unwrap_or_else(|| panic!("{heading} {key} needs another value here"));
-        let wanted = read(&with(section, &key, value), dir.path()).desired;
+        let document = if key.starts_with("role") { external.as_str() } else { DOCUMENT };
+        let running = read(document, dir.path()).desired;
+        let wanted = read(&with(document, section, &key, value), dir.path()).desired;
         let impact = impact(&plan(&running, &wanted), &key);
         assert!(impact.is_some_and(|impact| expected.contains(&impact)), "{key}: {change}, but {impact:?}");
     }

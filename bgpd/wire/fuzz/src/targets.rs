@@ -233,6 +233,7 @@ fn settings() -> SessionSettings {
         idle_hold: Duration::from_secs(5),
         connect_retry: Duration::from_secs(30),
         passive: false,
+        role_strict: false,
         capabilities: vec![
             Capability::Multiprotocol(both[0]),
             Capability::Multiprotocol(both[1]),

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
+use crate::config::Role;
 use crate::config::desired::{
     AddPath, ConnectionLimits, DynamicNeighbors, Global, GracefulRestart, LimitAction, Neighbor, NeighborSettings,
     PrefixLimits, Secret,
@@ -141,6 +142,8 @@ fn compare_settings(changes: &mut Comparison, old: &NeighborSettings, new: &Neig
         add_path,
         extended_messages,
         extended_next_hop,
+        role,
+        role_strict,
         reject_as_sets,
         graceful_restart,
         prefix_limits,
@@ -166,6 +169,8 @@ fn compare_settings(changes: &mut Comparison, old: &NeighborSettings, new: &Neig
     changes.field("add-path", Impact::SessionReset, add_path, &new.add_path);
     changes.field("extended-messages", Impact::SessionReset, extended_messages, &new.extended_messages);
     changes.field("extended-next-hop", Impact::SessionReset, extended_next_hop, &new.extended_next_hop);
+    changes.field("role", Impact::SessionReset, role, &new.role);
+    changes.field("role-strict", Impact::SessionReset, role_strict, &new.role_strict);
     changes.field("reject-as-sets", Impact::RefreshIn, reject_as_sets, &new.reject_as_sets);
     compare_restart(changes, graceful_restart, &new.graceful_restart);
     compare_limits(changes, prefix_limits, &new.prefix_limits);
@@ -213,6 +218,7 @@ show_as_display!(
     u32,
     usize,
     LimitAction,
+    Role,
     std::net::Ipv4Addr,
     std::net::IpAddr,
     std::net::SocketAddr,

@@ -32,6 +32,8 @@ pub(in crate::config) fn settings(remote_asn: u32) -> NeighborSettings {
         add_path: AddPath::default(),
         extended_messages: true,
         extended_next_hop: false,
+        role: None,
+        role_strict: false,
         reject_as_sets: None,
         graceful_restart: GracefulRestart::default(),
         prefix_limits: PrefixLimits::default(),

@@ -174,3 +174,46 @@ fn new_settings_do_not_change_a_session_that_is_up() {
     let (_, found) = rig.session.established().expect("established");
     assert_eq!((found.hold_seconds, found.sent.hold_seconds), (90, 90));
 }
+
+fn with_role(asn: u32, codes: &[u8]) -> Vec<Capability> {
+    let mut all = capabilities(asn);
+    all.extend(codes.iter().copied().map(Capability::Role));
+    all
+}
+
+#[test]
+fn only_pairs_of_roles_are_let_in() {
+    // RFC 9234 §4.2, table 2.
+    let pairs = [(0, 3), (3, 0), (1, 2), (2, 1), (4, 4)];
+    for ours in 0..5 {
+        for theirs in 0..6 {
+            let settings = settings_with(with_role(OUR_AS, &[ours]));
+            let open = open_with(with_role(PEER_AS, &[theirs]));
+            if pairs.contains(&(ours, theirs)) {
+                assert_eq!(negotiated(settings, &open).peer_asn, PEER_AS);
+            } else {
+                let refused = refusal(settings, &open);
+                assert_eq!(refused, Notification::open(OpenSubcode::RoleMismatch, &[]), "{ours} {theirs}");
+                assert_eq!((refused.code, refused.subcode), (2, 11));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_peer_without_a_role_is_refused_in_strict_mode_only() {
+    // RFC 9234 §4.2.
+    let settings = settings_with(with_role(OUR_AS, &[3]));
+    let strict = SessionSettings { role_strict: true, ..settings.clone() };
+    let silent = open_with(capabilities(PEER_AS));
+    assert_eq!(negotiated(settings, &silent).peer_asn, PEER_AS);
+    assert_eq!(refusal(strict.clone(), &silent), Notification::open(OpenSubcode::RoleMismatch, &[]));
+    assert_eq!(negotiated(strict, &open_with(with_role(PEER_AS, &[0, 0]))).peer_asn, PEER_AS);
+    let several = open_with(with_role(PEER_AS, &[0, 3]));
+    assert_eq!(
+        refusal(settings_with(with_role(OUR_AS, &[3])), &several),
+        Notification::open(OpenSubcode::RoleMismatch, &[])
+    );
+    // Who has no role configured does not judge that of the peer.
+    assert_eq!(negotiated(super::settings(), &open_with(with_role(PEER_AS, &[0]))).peer_asn, PEER_AS);
+}

@@ -1,0 +1,83 @@
+//! Roles and OTC (RFC 9234) with FRR and BIRD.
+
+use interop::lab::{BIRD, Bgpd, Bird, FRR, Frr, Lab, Node, to, wait_until};
+
+const GLOBAL: &str = "[global]\nasn = 65000\nrouter-id = \"192.0.2.1\"\n";
+
+fn neighbor(host: u8, asn: u32, role: &str) -> String {
+    format!(
+        "[[neighbor]]\naddress = \"192.0.2.{host}\"\nremote-asn = {asn}\nconnect-retry = 1\nidle-hold-time = 1\n{role}\n\
+         import-policy = [\"accept-all\"]\nexport-policy = [\"accept-all\"]\n"
+    )
+}
+
+fn bird(node: &Node, asn: u32, role: &str) -> Bird {
+    let (address, host) = (node.ipv4, node.ipv4.octets()[3]);
+    Bird::start(
+        node,
+        &format!(
+            "router id {address}; protocol device {{}}\nprotocol direct {{ ipv4; interface \"eth0\"; }}\n\
+             protocol static pods {{ ipv4; route 10.{host}.0.0/24 unreachable; }}\n\
+             protocol bgp up {{ local as {asn}; neighbor 192.0.2.1 as 65000; hold time 9; connect retry time 1;\n\
+             error wait time 1, 2; {role} ipv4 {{ import all; export where proto = \"pods\"; next hop self; }}; }}\n"
+        ),
+    )
+}
+
+fn frr(node: &Node, asn: u32, role: &str) -> Frr {
+    let host = node.ipv4.octets()[3];
+    let config = format!(
+        "router bgp {asn}\n bgp router-id {}\n no bgp network import-check\n no bgp ebgp-requires-policy\n \
+         neighbor 192.0.2.1 remote-as 65000\n neighbor 192.0.2.1 timers 3 9\n neighbor 192.0.2.1 timers connect 1\n \
+         {role}\n address-family ipv4 unicast\n  network 10.{host}.0.0/24\n exit-address-family\n",
+        node.ipv4
+    );
+    Frr::start(node, &config)
+}
+
+#[test]
+fn routes_of_a_provider_go_to_customers_only_and_wrong_roles_are_refused() {
+    let lab = Lab::new("roles", &[&FRR[..], &BIRD[..]].concat());
+    let us = lab.node("us", 1);
+    let (above, below) = (lab.node("above", 11), lab.node("below", 12));
+    let (beside, wrong) = (lab.node("beside", 13), lab.node("wrong", 14));
+    let config = [
+        GLOBAL.to_owned(),
+        neighbor(11, 65011, "role = \"customer\"\nrole-strict = true"),
+        neighbor(12, 65012, "role = \"provider\"\nrole-strict = true"),
+        neighbor(13, 65013, "role = \"peer\""),
+        neighbor(14, 65014, "role = \"customer\""),
+    ];
+    let bgpd = Bgpd::start(&us, &config.concat());
+    let provider = frr(&above, 65011, "neighbor 192.0.2.1 local-role provider strict-mode");
+    let customer = bird(&below, 65012, "local role customer; require roles on;");
+    let peer = bird(&beside, 65013, "local role peer;");
+    let confused = bird(&wrong, 65014, "local role peer;");
+    let picture = || {
+        let last = [provider.picture(), customer.picture(), peer.picture(), confused.picture()];
+        bgpd.picture() + &last.concat()
+    };
+    bgpd.wait_established(&[11, 12, 13].map(|host| format!("192.0.2.{host}")));
+
+    let prefix = |host: u8| format!("10.{host}.0.0/24");
+    let knows = |bird: &Bird, host: u8| to(&bird.routes(false), &prefix(host)).is_some();
+    wait_until("the customer has all", || [11, 13].iter().all(|host| knows(&customer, *host)), picture);
+    wait_until("the peer has the customer's", || knows(&peer, 12), picture);
+    let has_customers = || to(&provider.routes(false), &prefix(12)).is_some();
+    wait_until("so has the provider", has_customers, picture);
+    // RFC 9234 §5, egress 2: what came from the provider or the peer goes to neither of them.
+    assert!(!knows(&peer, 11), "{}", picture());
+    assert!(to(&provider.routes(false), &prefix(13)).is_none(), "{}", picture());
+    let why = bgpd.ctl(&["explain", &prefix(11), "--to", "192.0.2.13"]);
+    assert!(why.contains("OTC says that it is for customers only"), "{why}");
+    // §5, ingress 3 and egress 1: BIRD shows the marks.
+    let marked = |bird: &Bird, host: u8, asn: u32| {
+        bird.birdc(&format!("show route {} all", prefix(host))).contains(&format!("BGP.otc: {asn}"))
+    };
+    assert!(marked(&customer, 11, 65011) && marked(&customer, 13, 65013), "{}", picture());
+    assert!(marked(&peer, 12, 65000), "{}", picture());
+    // §4.2: the other side of a customer is a provider.
+    let refused = || bgpd.neighbor("192.0.2.14")["last_error"].to_string().to_lowercase().contains("role");
+    wait_until("the wrong role is said", refused, picture);
+    assert!(!bgpd.is_established("192.0.2.14"), "{}", picture());
+}
