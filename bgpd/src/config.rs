@@ -13,6 +13,7 @@ mod graceful;
 mod metrics;
 mod neighbor;
 mod originate;
+mod policy;
 mod prefix_limit;
 mod reader;
 mod syntax;
@@ -22,6 +23,7 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
 use bgp_engine::config::Desired;
 use bgp_engine::config::cluster::Guard;
@@ -34,7 +36,7 @@ pub use self::diagnosis::{Diagnosis, Warning};
 pub use self::graceful::{ForwardingState, OnTerminate, RestartSettings};
 pub use self::metrics::MetricsSettings;
 use self::neighbor::Groups;
-pub use self::neighbor::default_settings;
+pub use self::neighbor::{base_settings, default_settings};
 use self::reader::Section;
 
 /// A configuration file that is valid.
@@ -96,24 +98,28 @@ fn read(table: &DeTable<'_>, span: std::ops::Range<usize>, problems: &mut Proble
     let ranges = document.tables("dynamic-neighbors", problems);
     let originated = document.tables("originate", problems);
     let clusters = document.tables("cluster", problems);
+    let policies = policy::Sections::take(&mut document, problems);
     document.finish(problems);
     if no_global {
         let help = "add [global] with asn = 65000 and router-id = \"192.0.2.1\", your own";
         problems.error(0..0, "[global] is missing", help);
     }
-    let global = global.and_then(|section| global::read(section, problems));
+    let policies = Arc::new(policy::read(policies, problems));
+    let global = global.and_then(|section| global::read(section, &policies, problems));
     let api = api.map_or_else(ApiSettings::default, |section| api::read(section, problems));
     let log = log.map_or_else(LogSettings::default, |section| api::read_log(section, problems));
     let metrics = metrics.map_or_else(MetricsSettings::default, |section| metrics::read(section, problems));
     let restart = restart.map_or_else(RestartSettings::default, |section| graceful::read_restart(section, problems));
     let asn = global.as_ref().map(|global| global.asn);
-    let groups = Groups::read(groups, asn, problems);
+    let base = global.as_ref().map_or_else(default_settings, base_settings);
+    let groups = Groups::read(groups, &base, Arc::clone(&policies), asn, problems);
     let desired = Desired {
         neighbors: neighbor::read(neighbors, &groups, global.as_ref(), problems),
         dynamic: neighbor::read_ranges(ranges, &groups, asn, problems),
         originate: originate::read(originated, problems),
         guard: Guard { clusters: cluster::read(clusters, &groups, problems), ..Guard::default() },
         peer_groups: groups.settings(),
+        policies,
         global: global?,
     };
     Some(Document { desired, api, log, metrics, restart, warnings: Vec::new() })

@@ -16,13 +16,14 @@ use std::collections::BTreeSet;
 use std::io;
 use std::net::SocketAddr;
 use std::num::NonZero;
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, RwLock};
 use std::thread;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use bgp_engine::attr::Interner;
 use bgp_engine::config::Desired;
+use bgp_engine::policy::{Definitions, Library, UnknownPolicy};
 use bgp_engine::stage::Alarm;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -55,6 +56,9 @@ pub enum StartError {
     /// A thread cannot be started.
     #[error("cannot start a worker thread: {0}")]
     Thread(io::Error),
+    /// A policy names a set that does not exist.
+    #[error(transparent)]
+    Policy(UnknownPolicy),
 }
 
 fn listen_hint(error: &io::Error) -> &'static str {
@@ -82,7 +86,8 @@ pub fn start(desired: Desired, settings: &RestartSettings) -> Result<Handle, Sta
         let (peers, seconds) = (peers.len(), settings.selection_deferral.as_secs());
         info!(peers, seconds, "restarted: route selection waits for the routes of the peers from before");
     }
-    let (fabric, inputs) = fabric(workers, Restart::new(deferring, remembered.forwarding_kept));
+    let restart = Restart::new(deferring, remembered.forwarding_kept);
+    let (fabric, inputs) = fabric(workers, restart, &desired.policies)?;
     let fabric = Arc::new(fabric);
     for (index, input) in inputs.partitions.into_iter().enumerate() {
         rib_worker::spawn(index, input, Arc::clone(&fabric), &desired.global, expected.clone())
@@ -119,7 +124,7 @@ struct Inputs {
     alarms: mpsc::UnboundedReceiver<Alarm>,
 }
 
-fn fabric(workers: usize, restart: Restart) -> (Fabric, Inputs) {
+fn fabric(workers: usize, restart: Restart, policies: &Definitions) -> Result<(Fabric, Inputs), StartError> {
     let (watch, watch_receiver) = mpsc::channel(GROUP_QUEUE);
     let (alarms, alarm_receiver) = mpsc::unbounded_channel();
     let mut inputs =
@@ -139,8 +144,10 @@ fn fabric(workers: usize, restart: Restart) -> (Fabric, Inputs) {
     let interner = Arc::new(Interner::new(seed));
     let (started, seed) = (Instant::now(), AtomicU64::new(seed));
     let latencies = Latencies::default();
-    let fabric = Fabric { partitions, groups, alarms, watch, interner, latencies, started, restart, seed };
-    (fabric, inputs)
+    let library = Library::new(Arc::clone(&interner)).with(policies).map_err(StartError::Policy)?;
+    let library = RwLock::new(Arc::new(library));
+    let fabric = Fabric { partitions, groups, alarms, watch, interner, latencies, library, started, restart, seed };
+    Ok((fabric, inputs))
 }
 
 /// A seed that a peer cannot guess well enough to make hash tables degenerate.

@@ -17,7 +17,7 @@ use bgp_engine::id::{GroupIndex, PeerIndex, Source, SourceKind};
 use bgp_engine::intake::{Intake, IntakeSettings};
 use bgp_engine::policy::Policy;
 use bgp_engine::rib::{Partition, PartitionSettings, decision};
-use bgp_engine::stage::{AnyMissed, Fence, Member};
+use bgp_engine::stage::{AnyMissed, Fence, Import, Member};
 use bgp_wire::Family;
 use bgp_wire::attribute::{AsPath, Attribute, AttributeBlock, Community, Origin};
 use bgp_wire::nlri::{Ipv4Unicast, Prefix};
@@ -100,15 +100,16 @@ fn spec() -> ExportSpec {
 
 fn intake(interner: &Arc<Interner>) -> Intake {
     let settings = IntakeSettings {
-        graceful_shutdown: false,
         own_asn: 65_000,
         router_id: Ipv4Addr::new(10, 0, 0, 100),
         cluster_id: Ipv4Addr::new(10, 0, 0, 100),
-        external: false,
+        kind: SourceKind::Client,
+        address: IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)),
+        asn: 65_000,
         own_addresses: Vec::new(),
         partitions: 1,
         role: None,
-        import: Policy::AcceptAll,
+        import: Import::ACCEPT_ALL,
         guard: None,
         decode: DecodeContext {
             external: false,
@@ -145,8 +146,9 @@ fn main() {
     for peer in 0..CLIENTS {
         let router_id = Ipv4Addr::from(0x0a00_0001 + peer);
         let source = Source { peer: PeerIndex(peer), router_id, kind: SourceKind::Client };
-        partition
-            .fence(&Fence::PeerUp { source, address: IpAddr::V4(router_id), awaited: Vec::new() }, &mut Vec::new());
+        let (address, import) = (IpAddr::V4(router_id), Import::ACCEPT_ALL);
+        let fence = Fence::PeerUp { source, address, asn: 65_000, import, awaited: Vec::new() };
+        partition.fence(&fence, &mut Vec::new());
         group.join(PeerIndex(peer), &mut sink);
     }
     let before = resident();

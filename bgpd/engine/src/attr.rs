@@ -15,7 +15,7 @@ use bgp_wire::attribute::AttributeBlock;
 use bgp_wire::update::NextHop;
 use triomphe::ThinArc;
 
-pub use digest::{Digest, Scope};
+pub use digest::{Digest, Local, Scope};
 pub use interner::Interner;
 
 /// What a set begins with: what is read of it more often than its octets.
@@ -25,7 +25,9 @@ pub struct AttrHead {
     pub next_hop: NextHop,
     /// What decision and export read.
     pub digest: Digest,
-    /// Hash of next hop and bytes, for the interner.
+    /// What no attribute says.
+    pub local: Local,
+    /// Hash of next hop, bytes and what is local, for the interner.
     hash: u64,
 }
 

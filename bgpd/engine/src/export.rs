@@ -10,6 +10,7 @@ mod attributes;
 mod key;
 mod next_hop;
 mod reflect;
+mod regroup;
 
 use std::fmt;
 
@@ -19,9 +20,10 @@ use bgp_wire::attribute::code;
 use crate::attr::AttrRef;
 use crate::config::Role;
 use crate::id::Source;
-use crate::policy::{Policy, Verdict};
+use crate::policy::{Policy, Rules, Verdict};
 
 pub use key::{ExportKey, LocalAddresses, SessionFacts};
+pub use regroup::{Memberships, Regrouping, regroup};
 
 /// Why a route is not told to a group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -124,9 +126,16 @@ impl ExportSpec {
     /// Whether a route goes to this group, and with which attributes before they are edited for
     /// the session by [`ExportSpec::outgoing`].
     ///
+    /// `judge` asks the export policy, where there is one to be asked.
+    ///
     /// # Errors
     /// The first rule that keeps the route back.
-    pub fn evaluate(&self, attrs: &AttrRef, source: &Source) -> Result<AttrRef, Withheld> {
+    pub fn evaluate(
+        &self,
+        attrs: &AttrRef,
+        source: &Source,
+        judge: impl FnOnce(&Rules) -> Verdict,
+    ) -> Result<AttrRef, Withheld> {
         if self.view == View::LocRib {
             return Ok(attrs.clone());
         }
@@ -135,12 +144,17 @@ impl ExportSpec {
         if self.key.role.is_some_and(Role::is_below_or_beside) && attrs.block().get(code::ONLY_TO_CUSTOMER).is_some() {
             return Err(Withheld::OnlyToCustomer);
         }
-        let attrs = match self.policy.evaluate(attrs.clone()) {
-            Verdict::Accept(attrs) => attrs,
-            Verdict::Reject => return Err(Withheld::Policy),
-            Verdict::RejectMissing => return Err(Withheld::NoExportPolicy),
+        let attrs = match &self.policy {
+            Policy::AcceptAll => attrs.clone(),
+            Policy::RejectAll => return Err(Withheld::Policy),
+            Policy::Missing => return Err(Withheld::NoExportPolicy),
+            Policy::Rules(rules) => match judge(rules) {
+                Verdict::Accept(attrs) => attrs,
+                Verdict::Reject => return Err(Withheld::Policy),
+                Verdict::RejectMissing => return Err(Withheld::NoExportPolicy),
+            },
         };
-        self.next_hop(&attrs.next_hop, source).ok_or(Withheld::NoNextHop)?;
+        self.next_hop(&attrs, source).ok_or(Withheld::NoNextHop)?;
         Ok(attrs)
     }
 }

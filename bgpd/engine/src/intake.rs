@@ -18,9 +18,9 @@ use ipnet::IpNet;
 use crate::attr::{AttrRef, Interner, edit};
 use crate::config::cluster::SessionGuard;
 use crate::config::{Originate, Role};
-use crate::id::PeerIndex;
-use crate::policy::{Policy, Verdict};
-use crate::stage::{AnyBatch, Rejection};
+use crate::id::{PeerIndex, SourceKind};
+use crate::policy::{Memo, Policy, Provenance, Rules, Verdict};
+use crate::stage::{AnyBatch, Import, Rejection};
 use batches::Batches;
 
 /// What intake needs to know of this speaker and of the session.
@@ -32,18 +32,20 @@ pub struct IntakeSettings {
     pub router_id: Ipv4Addr,
     /// Own cluster identifier.
     pub cluster_id: Ipv4Addr,
-    /// eBGP session.
-    pub external: bool,
+    /// How the routes of this session come.
+    pub kind: SourceKind,
+    /// The peer's address.
+    pub address: IpAddr,
+    /// The peer's AS number.
+    pub asn: u32,
     /// Addresses that cannot be next hops because they are ours.
     pub own_addresses: Vec<IpAddr>,
     /// Number of partitions.
     pub partitions: usize,
     /// What this speaker is to the neighbor, and the AS of that (RFC 9234).
     pub role: Option<(Role, u32)>,
-    /// Import policy.
-    pub import: Policy,
-    /// The session is about to be shut down, so what comes over it is about to go (RFC 8326 §4).
-    pub graceful_shutdown: bool,
+    /// What routes pass on their way in.
+    pub import: Import,
     /// What the peer may announce as a node of a cluster.
     pub guard: Option<SessionGuard>,
     /// What the session negotiated.
@@ -85,6 +87,8 @@ pub struct Intake {
     decoder: Decoder,
     batches: Batches,
     last: Option<Judged>,
+    /// What the import policy says of attribute sets.
+    memo: Memo,
     statistics: IntakeStatistics,
     faults: Vec<Fault>,
 }
@@ -92,9 +96,11 @@ pub struct Intake {
 /// A received set and what is to be done with it.
 #[derive(Clone)]
 struct Judged {
+    /// As it came.
+    announced: AttrRef,
+    /// As it stands in the Adj-RIB-In: with the mark of RFC 9234 §5.
     received: AttrRef,
-    /// What the import policy made of it.
-    attrs: AttrRef,
+    /// Why it is not usable, whatever the prefix.
     rejection: Option<Rejection>,
 }
 
@@ -108,6 +114,7 @@ impl Intake {
             interner,
             decoder: Decoder::new(),
             last: None,
+            memo: Memo::default(),
             statistics: IntakeStatistics::default(),
             faults: Vec::new(),
         }
@@ -118,11 +125,11 @@ impl Intake {
     /// # Errors
     /// A fault that ends the session (RFC 7606 §2, "session reset"), with its NOTIFICATION.
     pub fn update(&mut self, body: &[u8]) -> Result<Received, ResetFault> {
-        let Self { settings, interner, decoder, batches, last, statistics, faults } = self;
+        let Self { settings, interner, decoder, batches, last, memo, statistics, faults } = self;
         let update = decoder.decode(body, &settings.decode)?;
         statistics.updates += 1;
         note_faults(update.faults, statistics, faults);
-        let mut intake = Work { settings, interner, batches, last, statistics };
+        let mut intake = Work { settings, interner, batches, last, memo, statistics };
         intake.withdraw(&update.withdrawn);
         if let Some(unreach) = &update.mp_unreach {
             intake.withdraw(unreach);
@@ -148,11 +155,11 @@ impl Intake {
 
     /// Replaces the import policy, whether AS_SETs are refused (RFC 9774), and whether the session is about to be shut
     /// down (RFC 8326): all hold for what comes from now on.
-    pub fn replace_import(&mut self, import: Policy, reject_as_sets: bool, graceful_shutdown: bool) {
+    pub fn replace_import(&mut self, import: Import, reject_as_sets: bool) {
         self.settings.import = import;
-        self.settings.graceful_shutdown = graceful_shutdown;
         self.settings.decode.reject_as_sets = reject_as_sets;
         self.last = None;
+        self.memo.clear();
     }
 
     /// Replaces what the peer may announce, for what comes from now on.
@@ -190,13 +197,14 @@ struct Work<'a> {
     interner: &'a Interner,
     batches: &'a mut Batches,
     last: &'a mut Option<Judged>,
+    memo: &'a mut Memo,
     statistics: &'a mut IntakeStatistics,
 }
 
 impl Work<'_> {
     fn withdraw(&mut self, block: &NlriBlock<'_>) {
         if !block.is_empty() {
-            self.statistics.withdrawn += self.batches.push(block, None, None);
+            self.statistics.withdrawn += self.batches.push(block, None, None, None);
         }
     }
 
@@ -206,13 +214,29 @@ impl Work<'_> {
         }
         // The decoder withdraws what has no next hop (RFC 7606 §3(d)).
         let (Some(next_hop), false) = (hop, update.treat_as_withdraw) else {
-            self.statistics.treated_as_withdraw += self.batches.push(block, None, None);
+            self.statistics.treated_as_withdraw += self.batches.push(block, None, None, None);
             return;
         };
-        let judged = self.judge(next_hop, update.attributes);
-        let count = self.batches.push(block, Some(&judged.attrs), judged.rejection);
+        let Judged { received, rejection, .. } = self.judge(next_hop, update.attributes);
+        match &self.settings.import.policy {
+            _ if rejection.is_some() => self.announce_all(block, &received, rejection, &received),
+            Policy::Rules(rules) => self.announce_by(rules, block, &received),
+            _ => self.announce_judged(block, Verdict::Accept(received.clone()), &received),
+        }
+    }
+
+    /// All routes of a block share what becomes of them.
+    fn announce_all(
+        &mut self,
+        block: &NlriBlock<'_>,
+        attrs: &AttrRef,
+        rejection: Option<Rejection>,
+        received: &AttrRef,
+    ) {
+        let received = (attrs != received).then_some(received);
+        let count = self.batches.push(block, Some(attrs), received, rejection);
         self.statistics.announced += count;
-        match judged.rejection {
+        match rejection {
             None => {}
             Some(Rejection::Policy | Rejection::NoImportPolicy) => {
                 self.statistics.rejected_by_policy += count;
@@ -221,28 +245,48 @@ impl Work<'_> {
         }
     }
 
+    /// The policy says the same of all routes of a block.
+    fn announce_judged(&mut self, block: &NlriBlock<'_>, verdict: Verdict, received: &AttrRef) {
+        let (attrs, rejection) = self.settings.import.outcome(verdict, received, self.interner);
+        self.announce_all(block, &attrs, rejection, received);
+    }
+
+    /// Policies decide: of all routes at once where they read no prefix, else of each.
+    fn announce_by(&mut self, rules: &Rules, block: &NlriBlock<'_>, received: &AttrRef) {
+        let IntakeSettings { address, asn, kind, .. } = *self.settings;
+        let from = Provenance { family: block.family(), address, asn, kind };
+        let tree = self.memo.tree(rules, received, &from);
+        if let Some(verdict) = tree.verdict() {
+            let verdict = verdict.clone();
+            self.announce_judged(block, verdict, received);
+            return;
+        }
+        let (import, interner, mut rejected) = (&self.settings.import, self.interner, 0);
+        self.statistics.announced += self.batches.push_each(block, received, |prefix| {
+            let verdict = tree.judge(rules, &prefix);
+            rejected += u64::from(!matches!(verdict, Verdict::Accept(_)));
+            import.outcome(verdict, received, interner)
+        });
+        self.statistics.rejected_by_policy += rejected;
+    }
+
     /// Interns a set and judges it; the set of the UPDATE before is remembered.
     fn judge(&mut self, next_hop: NextHop, block: AttributeBlock<'_>) -> Judged {
         if let Some(last) = self.last.as_ref()
-            && last.received.next_hop == next_hop
-            && last.received.bytes() == block.bytes()
+            && last.announced.next_hop == next_hop
+            && last.announced.bytes() == block.bytes()
         {
             return last.clone();
         }
-        let received = self.interner.intern(next_hop, block);
-        let Self { interner, settings, .. } = &*self;
-        let (attrs, rejection) = match usable::check(&received, self.settings) {
-            Err(rejection) => (received.clone(), Some(rejection)),
-            Ok(()) => match settings.import.evaluate(usable::marked(&received, settings, interner)) {
-                Verdict::Accept(attrs) if settings.graceful_shutdown || attrs.digest.scope.graceful_shutdown => {
-                    (interner.shutting_down(&attrs), None)
-                }
-                Verdict::Accept(attrs) => (attrs, None),
-                Verdict::Reject => (received.clone(), Some(Rejection::Policy)),
-                Verdict::RejectMissing => (received.clone(), Some(Rejection::NoImportPolicy)),
-            },
+        let announced = self.interner.intern(next_hop, block);
+        let received = usable::marked(&announced, self.settings, self.interner);
+        let rejection = match (usable::check(&announced, self.settings), &self.settings.import.policy) {
+            (Err(rejection), _) => Some(rejection),
+            (Ok(()), Policy::RejectAll) => Some(Rejection::Policy),
+            (Ok(()), Policy::Missing) => Some(Rejection::NoImportPolicy),
+            (Ok(()), Policy::AcceptAll | Policy::Rules(_)) => None,
         };
-        self.last.insert(Judged { received, attrs, rejection }).clone()
+        self.last.insert(Judged { announced, received, rejection }).clone()
     }
 }
 

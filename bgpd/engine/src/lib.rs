@@ -1,7 +1,7 @@
 //! What a BGP speaker is, without any I/O: bytes and time come in, effects go out.
 //!
 //! The modules depend on each other in one direction only:
-//! `id → config → session → attr → policy → export → stage → rib, intake → group → speaker`; a test holds them to it.
+//! `id → attr → policy → config → session → export → stage → rib, intake → group → speaker`; a test holds them to it.
 #![forbid(unsafe_code)]
 
 pub mod attr;

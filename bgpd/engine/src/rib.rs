@@ -16,6 +16,7 @@ mod destination;
 mod explain;
 mod peers;
 mod query;
+mod reimport;
 mod sweep;
 mod table;
 mod walk;
@@ -171,7 +172,15 @@ impl Partition {
     /// Takes note of an event among a peer's batches. What it costs is done in [`Partition::work`].
     pub fn fence(&mut self, fence: &Fence, out: &mut Vec<AnyEmission>) {
         match *fence {
-            Fence::PeerUp { source, address, ref awaited } => self.peer_up(source, address, awaited, out),
+            Fence::PeerUp { source, address, asn, ref import, ref awaited } => {
+                self.forget_other(&source, address, out);
+                self.peers.up(source, address, asn, import.clone());
+                self.excuse_unawaited(address, awaited);
+            }
+            Fence::ImportReplaced { peer, ref import } => {
+                self.peers.replace_import(peer, import);
+                self.tables.each(|table| table.import_again(peer));
+            }
             Fence::PeerDown { peer, ref retained } => {
                 self.peers.down(peer);
                 let (tables, mut context) = self.split(out);
@@ -201,12 +210,15 @@ impl Partition {
         }
     }
 
-    fn peer_up(&mut self, source: Source, address: IpAddr, awaited: &[Family], out: &mut Vec<AnyEmission>) {
-        if self.peers.replaces(&source, address) {
+    /// What is left of somebody else with a peer's index goes.
+    fn forget_other(&mut self, source: &Source, address: IpAddr, out: &mut Vec<AnyEmission>) {
+        if self.peers.replaces(source, address) {
             let (tables, mut context) = self.split(out);
             tables.each(|table| table.forget(source.peer, &mut context));
         }
-        self.peers.up(source, address);
+    }
+
+    fn excuse_unawaited(&mut self, address: IpAddr, awaited: &[Family]) {
         self.tables.each_family(|family, table| {
             if !awaited.contains(&family) {
                 table.deferral_mut().excuse(address);

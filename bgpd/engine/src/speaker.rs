@@ -16,6 +16,7 @@ mod groups;
 mod outlet;
 mod partitions;
 mod peer;
+mod policies;
 #[cfg(feature = "sabotage")]
 mod sabotage;
 mod view;
@@ -32,6 +33,7 @@ use crate::attr::Interner;
 use crate::config::Desired;
 use crate::export::LocalAddresses;
 use crate::id::{GroupIndex, PeerIndex};
+use crate::policy::Library;
 use crate::rib::PartitionSettings;
 use crate::rib::decision;
 
@@ -154,6 +156,7 @@ impl Fabric {
 pub struct Speaker {
     desired: Desired,
     interner: Arc<Interner>,
+    library: Arc<Library>,
     fabric: Fabric,
     controller: Controller,
     /// Drivers; one that was removed is here until it has ended.
@@ -187,6 +190,9 @@ impl Speaker {
         now: Instant,
     ) -> Self {
         let interner = Arc::new(Interner::new(settings.seed));
+        // A policy that names what does not exist was to be refused before; it is left out.
+        let library = Library::new(Arc::clone(&interner));
+        let library = Arc::new(library.clone().with(&desired.policies).unwrap_or(library));
         let mut fabric = Fabric::new(&desired, settings, &interner, now);
         let expected = desired.expected_back(peers);
         fabric.deferral_until = (!expected.is_empty()).then(|| now + settings.selection_deferral);
@@ -195,6 +201,7 @@ impl Speaker {
         }
         let mut speaker = Self {
             interner,
+            library,
             fabric,
             desired,
             controller: Controller::default(),

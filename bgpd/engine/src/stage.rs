@@ -19,9 +19,10 @@ use bgp_wire::nlri::{Ipv4Unicast, Ipv6Unicast};
 use bgp_wire::update::PathKey;
 use bgp_wire::{Family, Nlri};
 
-use crate::attr::AttrRef;
+use crate::attr::{AttrRef, Interner};
 use crate::config::cluster::Refused;
 use crate::id::{GroupIndex, PeerIndex, Source, SourceKind};
+use crate::policy::{Policy, Verdict};
 pub use limit::{Alarm, AlarmKind, PrefixBudget};
 
 /// Why a received path cannot be used. It stays in the Adj-RIB-In so that people can see it.
@@ -51,6 +52,38 @@ pub enum Rejection {
 
 const _: () = assert!(size_of::<Option<Rejection>>() == 1, "every path has one");
 
+/// What the routes of a peer pass on their way in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Import {
+    /// The import policy.
+    pub policy: Policy,
+    /// The session is about to be shut down (RFC 8326).
+    pub graceful_shutdown: bool,
+}
+
+impl Import {
+    /// Everything passes as it is.
+    pub const ACCEPT_ALL: Self = Self { policy: Policy::AcceptAll, graceful_shutdown: false };
+
+    /// What a verdict of the policy makes of a route that was received with these attributes.
+    pub(crate) fn outcome(
+        &self,
+        verdict: Verdict,
+        received: &AttrRef,
+        interner: &Interner,
+    ) -> (AttrRef, Option<Rejection>) {
+        match verdict {
+            // RFC 8326 §4: what is about to go is the last choice.
+            Verdict::Accept(attrs) if self.graceful_shutdown || attrs.digest.scope.graceful_shutdown => {
+                (interner.shutting_down(&attrs), None)
+            }
+            Verdict::Accept(attrs) => (attrs, None),
+            Verdict::Reject => (received.clone(), Some(Rejection::Policy)),
+            Verdict::RejectMissing => (received.clone(), Some(Rejection::NoImportPolicy)),
+        }
+    }
+}
+
 impl fmt::Display for Rejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -73,6 +106,8 @@ impl fmt::Display for Rejection {
 pub struct Run {
     /// The attributes announced; `None` withdraws.
     pub attrs: Option<AttrRef>,
+    /// What they were before the import policy, where that changed them.
+    pub received: Option<AttrRef>,
     /// Why the paths are not usable, if they are not.
     pub rejection: Option<Rejection>,
     /// How many of the batch's keys belong to this run.
@@ -99,12 +134,28 @@ impl<N: Nlri> Batch<N> {
 
     /// Appends one key; extends the last run where it says the same.
     pub fn push(&mut self, attrs: Option<&AttrRef>, rejection: Option<Rejection>, key: PathKey<N::Key>) {
+        self.push_changed(attrs, None, rejection, key);
+    }
+
+    /// As [`Batch::push`], of attributes that the import policy made of `received`.
+    pub fn push_changed(
+        &mut self,
+        attrs: Option<&AttrRef>,
+        received: Option<&AttrRef>,
+        rejection: Option<Rejection>,
+        key: PathKey<N::Key>,
+    ) {
         self.keys.push(key);
         match self.runs.last_mut() {
-            Some(run) if run.attrs.as_ref() == attrs && run.rejection == rejection => {
+            Some(run)
+                if run.attrs.as_ref() == attrs && run.rejection == rejection && run.received.as_ref() == received =>
+            {
                 run.count += 1;
             }
-            _ => self.runs.push(Run { attrs: attrs.cloned(), rejection, count: 1 }),
+            _ => {
+                let (attrs, received) = (attrs.cloned(), received.cloned());
+                self.runs.push(Run { attrs, received, rejection, count: 1 });
+            }
         }
     }
 }
@@ -118,8 +169,19 @@ pub enum Fence {
         source: Source,
         /// Its address: the last tie-breaker (RFC 4271 §9.1.2.2(g)) and the name people know.
         address: IpAddr,
+        /// Its AS number.
+        asn: u32,
+        /// What its routes pass on their way in.
+        import: Import,
         /// Families in which its End-of-RIB is worth waiting for (RFC 4724 §4.1).
         awaited: Vec<Family>,
+    },
+    /// The import policy is another one: the routes that are in are judged again. Those behind the fence have been.
+    ImportReplaced {
+        /// Whose.
+        peer: PeerIndex,
+        /// The new one.
+        import: Import,
     },
     /// The session ended: its paths go, or become stale.
     PeerDown {

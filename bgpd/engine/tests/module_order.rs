@@ -5,7 +5,7 @@ use std::path::Path;
 
 /// Each module may use those before it.
 const ORDER: [&str; 11] =
-    ["id", "config", "session", "attr", "policy", "export", "stage", "rib", "intake", "group", "speaker"];
+    ["id", "attr", "policy", "config", "session", "export", "stage", "rib", "intake", "group", "speaker"];
 
 fn sources(under: &Path, out: &mut Vec<std::path::PathBuf>) {
     let entries = fs::read_dir(under).expect("the sources are there");

@@ -3,16 +3,18 @@
 use std::net::SocketAddr;
 
 use bgp_engine::config::{ConnectionLimits, Global};
+use bgp_engine::policy::Definitions;
 use toml::de::DeValue;
 
 use super::diagnosis::Problems;
+use super::neighbor;
 use super::reader::Section;
 use super::value::{Asn, FromToml, Identifier, Wrong, bounded};
 
 /// Addresses that accept BGP connections unless configured otherwise.
 const LISTEN: [&str; 2] = ["0.0.0.0:179", "[::]:179"];
 
-pub(super) fn read(mut section: Section<'_>, problems: &mut Problems<'_>) -> Option<Global> {
+pub(super) fn read(mut section: Section<'_>, policies: &Definitions, problems: &mut Problems<'_>) -> Option<Global> {
     let asn = section.need::<Asn>("asn", "65000", problems);
     let router_id = section.need::<Identifier>("router-id", "\"192.0.2.1\"", problems);
     let cluster_id = section.value::<Identifier>("cluster-id", problems);
@@ -21,6 +23,8 @@ pub(super) fn read(mut section: Section<'_>, problems: &mut Problems<'_>) -> Opt
     let graceful_shutdown = section.value("graceful-shutdown", problems);
     let always_compare_med = section.value("always-compare-med", problems);
     let connections = connections(&mut section, problems);
+    let import_policy = neighbor::policies(&mut section, "import-policy", policies, problems);
+    let export_policy = neighbor::policies(&mut section, "export-policy", policies, problems);
     section.finish(problems);
     let router_id = router_id?.value.0;
     Some(Global {
@@ -35,6 +39,8 @@ pub(super) fn read(mut section: Section<'_>, problems: &mut Problems<'_>) -> Opt
         graceful_shutdown: graceful_shutdown.unwrap_or(false),
         always_compare_med: always_compare_med.unwrap_or(false),
         connections,
+        import_policy,
+        export_policy,
     })
 }
 

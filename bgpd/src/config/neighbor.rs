@@ -4,18 +4,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::net::IpAddr;
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bgp_engine::config::{
     AddPath, DynamicNeighbors, Global, GracefulRestart, Neighbor, NeighborSettings, PrefixLimits, Secret,
 };
+use bgp_engine::policy::Definitions;
 use bgp_wire::Family;
 use ipnet::IpNet;
 use toml::de::DeValue;
 
 use super::diagnosis::Problems;
+use super::policy::check_names;
 use super::reader::{At, Section, nearest};
-use super::value::{Asn, FromToml, HoldTime, Hops, HostAddress, PolicyName, Port, Seconds, Shutdown, Wrong, named};
+use super::value::{Asn, FromToml, HoldTime, Hops, HostAddress, Port, Seconds, Shutdown, Wrong, named};
 use super::{Named, graceful, prefix_limit};
 
 /// TCP port of BGP.
@@ -55,6 +58,17 @@ pub fn default_settings() -> NeighborSettings {
     }
 }
 
+/// Settings of a neighbor that has none of its own and no peer group.
+#[must_use]
+pub fn base_settings(global: &Global) -> NeighborSettings {
+    let Global { import_policy, export_policy, .. } = global;
+    NeighborSettings {
+        import_policy: import_policy.clone(),
+        export_policy: export_policy.clone(),
+        ..default_settings()
+    }
+}
+
 /// `add-path`.
 struct AddPathValue(AddPath);
 
@@ -71,14 +85,23 @@ pub(super) struct Groups {
     settings: BTreeMap<String, NeighborSettings>,
     /// Those whose AS number is there but wrong: it is not missed as well.
     unsure: BTreeSet<String>,
+    /// Settings without a group.
+    base: NeighborSettings,
+    policies: Arc<Definitions>,
 }
 
 impl Groups {
-    pub(super) fn read(sections: Vec<Section<'_>>, asn: Option<u32>, problems: &mut Problems<'_>) -> Self {
+    pub(super) fn read(
+        sections: Vec<Section<'_>>,
+        base: &NeighborSettings,
+        policies: Arc<Definitions>,
+        asn: Option<u32>,
+        problems: &mut Problems<'_>,
+    ) -> Self {
         let (mut groups, mut unsure) = (Named::new("peer group"), BTreeSet::new());
         for mut section in sections {
             let name = section.need::<String>("name", "\"nodes\"", problems);
-            let settings = settings(&mut section, default_settings(), problems);
+            let settings = settings(&mut section, base.clone(), &policies, problems);
             check(&section, &settings, None, asn, problems);
             let asn_is_wrong = section.is_wrong(&["remote-asn"]);
             section.finish(problems);
@@ -89,7 +112,7 @@ impl Groups {
                 groups.insert(name.value, settings, name.span, problems);
             }
         }
-        Self { settings: groups.entries, unsure }
+        Self { settings: groups.entries, unsure, base: base.clone(), policies }
     }
 
     pub(super) fn settings(self) -> BTreeMap<String, NeighborSettings> {
@@ -111,7 +134,12 @@ impl Groups {
 }
 
 /// Reads what a peer group and a neighbor have in common, over `base`.
-fn settings(section: &mut Section<'_>, base: NeighborSettings, problems: &mut Problems<'_>) -> NeighborSettings {
+fn settings(
+    section: &mut Section<'_>,
+    base: NeighborSettings,
+    names: &Definitions,
+    problems: &mut Problems<'_>,
+) -> NeighborSettings {
     let seconds = |value: Option<Seconds>, or: Duration| value.map_or(or, |s| Duration::from_secs(s.0.into()));
     NeighborSettings {
         remote_asn: section.value::<Asn>("remote-asn", problems).map_or(base.remote_asn, |asn| asn.0),
@@ -137,20 +165,26 @@ fn settings(section: &mut Section<'_>, base: NeighborSettings, problems: &mut Pr
         reject_as_sets: section.value("reject-as-sets", problems).or(base.reject_as_sets),
         graceful_restart: graceful::read(section, base.graceful_restart, problems),
         prefix_limits: prefix_limit::read(section, base.prefix_limits, problems),
-        import_policy: policies(section, "import-policy", problems).or(base.import_policy),
-        export_policy: policies(section, "export-policy", problems).or(base.export_policy),
+        import_policy: policies(section, "import-policy", names, problems).or(base.import_policy),
+        export_policy: policies(section, "export-policy", names, problems).or(base.export_policy),
         graceful_shutdown: section.value("graceful-shutdown", problems).unwrap_or(base.graceful_shutdown),
         shutdown: section.value::<Shutdown>("shutdown", problems).map_or(base.shutdown, |shutdown| shutdown.0),
     }
 }
 
-fn policies(section: &mut Section<'_>, key: &'static str, problems: &mut Problems<'_>) -> Option<Vec<String>> {
-    let names = section.list::<PolicyName>(key, problems)?;
+pub(super) fn policies(
+    section: &mut Section<'_>,
+    key: &'static str,
+    known: &Definitions,
+    problems: &mut Problems<'_>,
+) -> Option<Vec<String>> {
+    let names = section.list::<String>(key, problems)?;
+    check_names(&names, key, known, problems);
     if names.is_empty() {
         let help = format!("write {key} = [\"accept-all\"] or [\"reject-all\"], or leave it out");
         problems.error(section.place(&[key]), format!("{key}: an empty list says neither yes nor no"), help);
     }
-    Some(names.into_iter().map(|at| at.value.0).collect())
+    Some(names.into_iter().map(|at| at.value).collect())
 }
 
 fn families(section: &mut Section<'_>, problems: &mut Problems<'_>) -> Option<Vec<Family>> {
@@ -304,7 +338,8 @@ pub(super) fn read(
         let base = group.as_ref().and_then(|group| groups.find(group, problems).cloned());
         // A group that is not there has been said; the AS number that it would have is not missed as well.
         let is_known = group.as_ref().is_none_or(|group| base.is_some() && !groups.unsure.contains(&group.value));
-        let settings = settings(&mut section, base.clone().unwrap_or_else(default_settings), problems);
+        let own_base = base.clone().unwrap_or_else(|| groups.base.clone());
+        let settings = settings(&mut section, own_base, &groups.policies, problems);
         let description = section.value("description", problems);
         let port = section.get::<Port>("port", problems);
         if is_known && settings.remote_asn == 0 && !section.is_wrong(&["remote-asn"]) {

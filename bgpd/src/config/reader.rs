@@ -156,6 +156,11 @@ impl<'a> Section<'a> {
 
     /// Says which keys nobody asked for.
     pub(super) fn finish(self, problems: &mut Problems<'_>) {
+        self.report_unknown(problems);
+    }
+
+    /// As [`Section::finish`], where others still use the section.
+    pub(super) fn report_unknown(&self, problems: &mut Problems<'_>) {
         for (name, value) in self.table.iter() {
             let key = name.get_ref().as_ref();
             let is_section = value.get_ref().is_table() || value.get_ref().is_array();
@@ -186,6 +191,14 @@ fn section_name(key: &str) -> &'static str {
         "peer-group" => "this [[peer-group]]",
         "neighbor" => "this [[neighbor]]",
         "dynamic-neighbors" => "this [[dynamic-neighbors]]",
+        "prefix-set" => "this [[prefix-set]]",
+        "as-path-set" => "this [[as-path-set]]",
+        "community-set" => "this [[community-set]]",
+        "neighbor-set" => "this [[neighbor-set]]",
+        "policy" => "this [[policy]]",
+        "statement" => "this [[policy.statement]]",
+        "match" => "match",
+        "set" => "set",
         _ => "this [[originate]]",
     }
 }

@@ -63,7 +63,7 @@ fn shown_documents_are_valid_and_give_no_warning() {
     for path in examples {
         valid(&fs::read_to_string(&path).expect("it can be read"), &path.display().to_string());
     }
-    for page in ["README.md", "docs/configuration.md"] {
+    for page in ["README.md", "docs/configuration.md", "docs/policy.md"] {
         let text = fs::read_to_string(root().join(page)).expect("it can be read");
         let blocks: Vec<&str> = text.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
         assert!(!blocks.is_empty(), "{page} has no example");

@@ -17,7 +17,7 @@ pub(super) struct Wrong {
     pub(super) help: String,
 }
 
-fn wrong<T>(message: impl Into<String>, help: impl Into<String>) -> Result<T, Wrong> {
+pub(super) fn wrong<T>(message: impl Into<String>, help: impl Into<String>) -> Result<T, Wrong> {
     Err(Wrong { message: message.into(), help: help.into() })
 }
 
@@ -27,7 +27,7 @@ pub(super) trait FromToml: Sized {
 }
 
 /// The text of a string, or what to say of something else.
-fn text<'v>(value: &'v DeValue<'_>, example: &str) -> Result<&'v str, Wrong> {
+pub(super) fn text<'v>(value: &'v DeValue<'_>, example: &str) -> Result<&'v str, Wrong> {
     match value.as_str() {
         Some(text) => Ok(text),
         None => {
@@ -38,7 +38,7 @@ fn text<'v>(value: &'v DeValue<'_>, example: &str) -> Result<&'v str, Wrong> {
 }
 
 /// A number; `None` is one that no type of ours can hold.
-fn integer(value: &DeValue<'_>) -> Result<Option<i64>, Wrong> {
+pub(super) fn integer(value: &DeValue<'_>) -> Result<Option<i64>, Wrong> {
     let Some(integer) = value.as_integer() else {
         let found = article(value.type_str());
         let help = match value.as_str() {
@@ -291,17 +291,6 @@ pub(super) fn named(text: &str, words: &[&str], what: &str) -> Result<(), Wrong>
         None => format!("expected one of \"{}\"", words.join("\", \"")),
     };
     wrong(format!("\"{text}\" is not {}", article(what)), help)
-}
-
-/// The name of a policy.
-pub(super) struct PolicyName(pub(super) String);
-
-impl FromToml for PolicyName {
-    fn from_toml(value: &DeValue<'_>) -> Result<Self, Wrong> {
-        let text = text(value, "accept-all")?;
-        named(text, &["accept-all", "reject-all"], "policy")?;
-        Ok(Self(text.to_owned()))
-    }
 }
 
 impl FromToml for Community {

@@ -52,6 +52,8 @@ pub(crate) enum PeerCommand {
     Guard(Option<SessionGuard>),
     /// Ask the peer for its routes again.
     RefreshIn,
+    /// A policy that the neighbor uses has changed.
+    Policies,
     /// End the session and the task.
     Remove(Notification),
 }
@@ -205,7 +207,7 @@ impl Driver {
         match wake {
             Wake::Command(command) => {
                 self.command(command);
-                // New budgets are not to wait for the peer's next message.
+                // New budgets and a new import policy are not to wait for the peer's next message.
                 self.deliver().await;
             }
             Wake::Incoming(stream) => {
@@ -249,6 +251,7 @@ impl Driver {
             Some(PeerCommand::Alarm(alarm)) => self.alarm(&alarm),
             Some(PeerCommand::Guard(guard)) => self.replace_guard(guard),
             Some(PeerCommand::RefreshIn) => self.refresh_in(),
+            Some(PeerCommand::Policies) => self.replace_import(),
             Some(PeerCommand::Remove(notification)) => self.remove(notification),
             None => self.remove(Notification::admin_shutdown("")),
         }
@@ -269,9 +272,16 @@ impl Driver {
             view.peer_group.clone_from(&neighbor.peer_group);
             view.capabilities_offered = bgp_engine::session::offered_capabilities(&neighbor.settings, &global);
         }
+        let of = |neighbor: &Neighbor, global: &Global| {
+            let settings = &neighbor.settings;
+            (settings.import_policy.clone(), settings.reject_as_sets, settings.is_shutting_down(global))
+        };
+        let changed = of(&self.neighbor, &self.global) != of(&neighbor, &global);
         let limits = std::mem::replace(&mut self.neighbor, neighbor).settings.prefix_limits;
         self.global = global;
-        self.replace_import();
+        if changed {
+            self.replace_import();
+        }
         if limits != self.neighbor.settings.prefix_limits {
             self.replace_budgets();
         }

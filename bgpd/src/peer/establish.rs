@@ -8,9 +8,9 @@ use std::time::{Instant, SystemTime};
 use bgp_engine::export::LocalAddresses;
 use bgp_engine::id::{Source, SourceKind};
 use bgp_engine::intake::{Intake, IntakeSettings};
-use bgp_engine::policy::Policy;
+use bgp_engine::policy::{Direction, Policy};
 use bgp_engine::session::{ConnectionId, Negotiated, State};
-use bgp_engine::stage::Fence;
+use bgp_engine::stage::{Fence, Import};
 use bgp_wire::Family;
 use bgp_wire::route_refresh::{RefreshSubtype, RouteRefresh};
 use bgp_wire::update::DecodeContext;
@@ -51,15 +51,16 @@ impl Driver {
             hold_seconds = negotiated.hold_seconds,
             "session established"
         );
-        let intake = match self.intake(&negotiated, local) {
-            Ok(intake) => intake,
+        let (intake, import) = match self.intake(&negotiated, local) {
+            Ok(both) => both,
             Err(reason) => {
                 // Policies are resolved when the configuration is applied; see there for what a person is told.
                 error!(peer = %self.cell.address, reason, "policy not found, all routes are rejected");
                 return;
             }
         };
-        let fence = Fence::PeerUp { source, address: self.cell.address, awaited: negotiated.awaited() };
+        let (address, asn, awaited) = (self.cell.address, negotiated.peer_asn, negotiated.awaited());
+        let fence = Fence::PeerUp { source, address, asn, import, awaited };
         self.established = Some(Established { intake, since: Instant::now(), incomplete: negotiated.families.clone() });
         self.fence(&fence).await;
         self.replace_budgets();
@@ -79,27 +80,33 @@ impl Driver {
     /// The import policy as configured, and whether AS_SETs are refused.
     fn import(&self, external: bool) -> Result<(Policy, bool), String> {
         let settings = &self.neighbor.settings;
-        let import =
-            Policy::resolve(settings.import_policy.as_deref(), external).map_err(|unknown| unknown.to_string())?;
+        let library = self.fabric.library();
+        let import = library.resolve(settings.import_policy.as_deref(), external, Direction::Import);
+        let import = import.map_err(|unknown| unknown.to_string())?;
         // RFC 9774 §3.
         Ok((import, settings.reject_as_sets.unwrap_or(external)))
     }
 
-    /// Puts a changed import policy to work; routes that are in are asked for again.
+    /// Puts a changed import policy to work, also on the routes that are in.
     pub(super) fn replace_import(&mut self) {
         let Some((_, negotiated)) = self.session.established() else { return };
         let shutting_down = self.neighbor.settings.is_shutting_down(&self.global);
         let replaced = self.import(negotiated.external);
         let Some(established) = self.established.as_mut() else { return };
         match replaced {
-            Ok((import, reject_as_sets)) => established.intake.replace_import(import, reject_as_sets, shutting_down),
+            Ok((policy, reject_as_sets)) => {
+                let import = Import { policy, graceful_shutdown: shutting_down };
+                established.intake.replace_import(import.clone(), reject_as_sets);
+                self.fences.push(Fence::ImportReplaced { peer: self.cell.index, import });
+            }
             Err(reason) => error!(peer = %self.cell.address, reason, "policy not found, the old one stays"),
         }
     }
 
-    fn intake(&self, negotiated: &Negotiated, local: LocalAddresses) -> Result<Intake, String> {
+    fn intake(&self, negotiated: &Negotiated, local: LocalAddresses) -> Result<(Intake, Import), String> {
         let settings = &self.neighbor.settings;
-        let (import, reject_as_sets) = self.import(negotiated.external)?;
+        let (policy, reject_as_sets) = self.import(negotiated.external)?;
+        let import = Import { policy, graceful_shutdown: settings.is_shutting_down(&self.global) };
         let decode = DecodeContext {
             external: negotiated.external,
             four_octet_as: negotiated.four_octet_as,
@@ -113,16 +120,17 @@ impl Driver {
             own_asn: settings.local_asn.unwrap_or(self.global.asn),
             router_id: self.global.router_id,
             cluster_id: self.global.cluster_id,
-            external: negotiated.external,
+            kind: self.source(negotiated).kind,
+            address: self.cell.address,
+            asn: negotiated.peer_asn,
             own_addresses,
             partitions: self.fabric.partitions.len(),
             role: settings.role.filter(|_| negotiated.external).map(|role| (role, negotiated.peer_asn)),
-            import,
-            graceful_shutdown: settings.is_shutting_down(&self.global),
+            import: import.clone(),
             guard: self.guard.clone(),
             decode,
         };
-        Ok(Intake::new(self.cell.index, settings, Arc::clone(&self.fabric.interner)))
+        Ok((Intake::new(self.cell.index, settings, Arc::clone(&self.fabric.interner)), import))
     }
 
     pub(super) async fn tear_down(&mut self, retained: Vec<Family>) {

@@ -10,6 +10,7 @@ mod guard;
 mod neighbors;
 mod originate;
 mod owners;
+mod policies;
 mod steps;
 
 use std::collections::BTreeMap;

@@ -4,12 +4,13 @@
 //! the last hop never waits. Control goes through channels of its own and never waits (at most one request per
 //! requester is under way), so that no cycle of full queues can form.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
 
 use bgp_engine::attr::Interner;
 use bgp_engine::id::GroupIndex;
+use bgp_engine::policy::Library;
 use bgp_engine::session::RestartState;
 use bgp_engine::stage::{Alarm, AnyBatch, AnyEmission, Fence};
 use tokio::sync::mpsc;
@@ -64,6 +65,8 @@ pub(crate) struct Fabric {
     pub(crate) watch: mpsc::Sender<WatchMessage>,
     pub(crate) interner: Arc<Interner>,
     pub(crate) latencies: Latencies,
+    /// The policies that names stand for now.
+    pub(crate) library: RwLock<Arc<Library>>,
     /// When the speaker started: ages of routes count from here.
     pub(crate) started: Instant,
     /// What this speaker says of its own restart.
@@ -110,6 +113,16 @@ impl Fabric {
         for partition in &self.partitions {
             let _ = partition.control.send(message());
         }
+    }
+
+    /// The policies that names stand for now.
+    pub(crate) fn library(&self) -> Arc<Library> {
+        Arc::clone(&self.library.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Other policies from now on. Whoever uses one of them is to be told.
+    pub(crate) fn replace_library(&self, library: Library) {
+        *self.library.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(library);
     }
 
     /// Seconds since the speaker started; 136 years fit.

@@ -36,6 +36,10 @@ pub(crate) enum RibControl {
     RemoveGroup {
         group: GroupIndex,
     },
+    ReplaceExport {
+        group: GroupIndex,
+        spec: ExportSpec,
+    },
     Join {
         group: GroupIndex,
         member: Member,
@@ -200,6 +204,7 @@ impl Worker {
         match message {
             RibControl::AddGroup { group, spec } => partition.add_group(group, spec),
             RibControl::RemoveGroup { group } => partition.remove_group(group),
+            RibControl::ReplaceExport { group, spec } => partition.replace_export(group, &spec),
             RibControl::Join { group, member } => partition.join(group, member),
             RibControl::Leave { group, member } => partition.leave(group, member),
             RibControl::Credit { group } => partition.walk_credit(group),

@@ -176,6 +176,8 @@ impl Topology {
             graceful_shutdown: false,
             always_compare_med: false,
             connections: ConnectionLimits::default(),
+            import_policy: None,
+            export_policy: None,
         };
         let neighbors = self.links_of(node).map(|link| {
             let neighbor = self.neighbor(link, node);
@@ -186,6 +188,7 @@ impl Topology {
             neighbors: neighbors.collect(),
             dynamic: BTreeMap::new(),
             peer_groups: BTreeMap::new(),
+            policies: std::sync::Arc::default(),
             originate: BTreeMap::new(),
             guard: bgp_engine::config::cluster::Guard::default(),
         }

@@ -21,6 +21,51 @@ pub struct Scope {
     pub graceful_shutdown: bool,
 }
 
+/// What belongs to a route inside this speaker only. Three octets without alignment: there is one for every set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Local {
+    weight: [u8; 2],
+    export: u8,
+}
+
+impl Local {
+    /// Weight, set by import policy: compared before LOCAL_PREF, the highest wins.
+    #[must_use]
+    pub fn weight(self) -> u16 {
+        u16::from_be_bytes(self.weight)
+    }
+
+    /// Sets the weight.
+    pub fn set_weight(&mut self, weight: u16) {
+        self.weight = weight.to_be_bytes();
+    }
+
+    /// Export policy set the next hop: no other rule replaces it.
+    #[must_use]
+    pub fn next_hop_set(self) -> bool {
+        self.export & NEXT_HOP_SET != 0
+    }
+
+    /// Export policy set MULTI_EXIT_DISC: it goes to eBGP peers as well.
+    #[must_use]
+    pub fn med_set(self) -> bool {
+        self.export & MED_SET != 0
+    }
+
+    /// Notes that export policy set the next hop.
+    pub fn note_next_hop(&mut self) {
+        self.export |= NEXT_HOP_SET;
+    }
+
+    /// Notes that export policy set MULTI_EXIT_DISC.
+    pub fn note_med(&mut self) {
+        self.export |= MED_SET;
+    }
+}
+
+const NEXT_HOP_SET: u8 = 1;
+const MED_SET: u8 = 2;
+
 /// The values of an attribute set that routing depends on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Digest {

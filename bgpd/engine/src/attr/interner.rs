@@ -1,6 +1,6 @@
 //! The table in which every attribute set exists once.
 
-use std::hash::{BuildHasher, Hasher};
+use std::hash::{BuildHasher, Hash, Hasher};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bgp_wire::attribute::{AttributeBlock, Community, code};
@@ -11,7 +11,7 @@ use hashbrown::HashTable;
 use triomphe::ThinArc;
 
 use super::edit::{self, Edit};
-use super::{AttrHead, AttrRef, Digest};
+use super::{AttrHead, AttrRef, Digest, Local};
 
 const SHARDS: usize = 64;
 /// A shard is not worth sweeping below this many sets.
@@ -42,17 +42,24 @@ impl Interner {
     /// The set with this next hop and these canonical attributes. Allocates only when it is new.
     #[must_use]
     pub fn intern(&self, next_hop: NextHop, block: AttributeBlock<'_>) -> AttrRef {
+        self.intern_local(next_hop, block, Local::default())
+    }
+
+    /// As [`Interner::intern`], with what policy said of the set.
+    #[must_use]
+    pub fn intern_local(&self, next_hop: NextHop, block: AttributeBlock<'_>, local: Local) -> AttrRef {
         let bytes = block.bytes();
-        let hash = self.hash(&next_hop, bytes);
+        let hash = self.hash(&next_hop, bytes, local);
         let mut shard = self.shard(hash);
-        let same = |set: &AttrRef| set.hash == hash && set.next_hop == next_hop && set.bytes() == bytes;
+        let same =
+            |set: &AttrRef| set.hash == hash && set.next_hop == next_hop && set.local == local && set.bytes() == bytes;
         if let Some(found) = shard.sets.find(hash, same) {
             return found.clone();
         }
         if shard.sets.len() >= shard.sweep_at {
             shard.sweep();
         }
-        let head = AttrHead { next_hop, digest: Digest::of(block), hash };
+        let head = AttrHead { next_hop, digest: Digest::of(block), local, hash };
         let new = AttrRef(ThinArc::from_header_and_slice(head, bytes));
         shard.sets.insert_unique(hash, new.clone(), |set| set.hash);
         new
@@ -83,7 +90,7 @@ impl Interner {
         let mut bytes = Vec::with_capacity(set.bytes().len() + 14);
         let edits = [(code::LOCAL_PREF, local_pref), (code::COMMUNITIES, Edit::Append(&add))];
         edit::rewrite(set.bytes(), &edits, &mut bytes);
-        self.intern(set.next_hop, AttributeBlock::from_canonical(&bytes))
+        self.intern_local(set.next_hop, AttributeBlock::from_canonical(&bytes), set.local)
     }
 
     /// Drops every set that nobody else refers to. Happens by itself as the table grows; this is
@@ -106,8 +113,11 @@ impl Interner {
         self.len() == 0
     }
 
-    fn hash(&self, next_hop: &NextHop, bytes: &[u8]) -> u64 {
+    fn hash(&self, next_hop: &NextHop, bytes: &[u8], local: Local) -> u64 {
         let mut hasher = self.hasher.build_hasher();
+        if local != Local::default() {
+            local.hash(&mut hasher);
+        }
         match next_hop {
             NextHop::V4(address) => hasher.write_u32(u32::from(*address)),
             NextHop::V6 { global, link_local } => {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bgp_wire::Family;
@@ -10,6 +11,7 @@ use ipnet::IpNet;
 
 use super::Role;
 use super::cluster::Guard;
+use crate::policy::Definitions;
 
 /// Everything the speaker should be and do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +24,8 @@ pub struct Desired {
     pub dynamic: BTreeMap<IpNet, DynamicNeighbors>,
     /// Named templates, kept for neighbors that are added while running.
     pub peer_groups: BTreeMap<String, NeighborSettings>,
+    /// What policies are made of.
+    pub policies: Arc<Definitions>,
     /// Routes originated here.
     pub originate: BTreeMap<IpNet, Originate>,
     /// What clients of clusters may announce.
@@ -79,6 +83,10 @@ pub struct Global {
     pub always_compare_med: bool,
     /// How many connections may wait for an OPEN, and how fast they may come.
     pub connections: ConnectionLimits,
+    /// Import policies of neighbors that have none of their own and no peer group that has.
+    pub import_policy: Option<Vec<String>>,
+    /// Export policies of those.
+    pub export_policy: Option<Vec<String>>,
 }
 
 /// Limits on connections that peers open.

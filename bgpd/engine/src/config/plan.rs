@@ -7,6 +7,7 @@ mod change;
 mod step;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 pub use self::change::{Change, Impact};
 pub use self::step::Step;
@@ -18,6 +19,10 @@ use super::desired::Desired;
 pub fn plan(running: &Desired, wanted: &Desired) -> Vec<Step> {
     let mut steps = Vec::new();
     removals(running, wanted, &mut steps);
+    if running.policies != wanted.policies {
+        let changed = wanted.policies.changed(&running.policies).into_iter().collect();
+        steps.push(Step::SetPolicies { policies: Arc::clone(&wanted.policies), changed });
+    }
     let changed = change::of_global(&running.global, &wanted.global);
     if !changed.is_empty() {
         steps.push(Step::SetGlobal { global: wanted.global.clone(), impact: change::greatest(&changed), changed });
@@ -74,6 +79,7 @@ fn different<'a, K: Ord, V: PartialEq>(
 pub fn apply(running: &mut Desired, step: &Step) {
     match step {
         Step::SetGlobal { global, .. } => running.global.clone_from(global),
+        Step::SetPolicies { policies, .. } => running.policies = Arc::clone(policies),
         Step::SetPeerGroup { name, settings } => drop(running.peer_groups.insert(name.clone(), settings.clone())),
         Step::RemovePeerGroup(name) => drop(running.peer_groups.remove(name)),
         Step::AddNeighbor(neighbor) | Step::UpdateNeighbor { neighbor, .. } => {

@@ -18,7 +18,7 @@ impl ExportSpec {
     /// and returns the next hop: `None` for a route that [`ExportSpec::evaluate`] withholds for
     /// want of one.
     pub fn outgoing(&self, attrs: &AttrRef, source: &Source, out: &mut Vec<u8>) -> Option<NextHop> {
-        let next_hop = self.next_hop(&attrs.next_hop, source)?;
+        let next_hop = self.next_hop(attrs, source)?;
         match self.key.external_as {
             Some(asn) => self.to_external(attrs, source, asn, out),
             None => self.to_internal(attrs, source, out),
@@ -63,14 +63,15 @@ impl ExportSpec {
 
     /// RFC 4271 §5.1.2: the own AS goes in front. LOCAL_PREF (§5.1.5), ORIGINATOR_ID, CLUSTER_LIST
     /// (RFC 4456 §8) and AIGP (RFC 7311 §3.4) stay in the AS, and so does MED that came from inside
-    /// (RFC 4271 §5.1.4), non-transitive extended communities (RFC 4360 §6), tunnels (RFC 9012 §11) and
-    /// segment identifiers (RFC 8669 §5).
+    /// (RFC 4271 §5.1.4) and not from the export policy, non-transitive extended communities (RFC 4360 §6), tunnels
+    /// (RFC 9012 §11) and segment identifiers (RFC 8669 §5).
     fn to_external(&self, attrs: &AttrRef, source: &Source, asn: u32, out: &mut Vec<u8>) {
         let own = asn.to_be_bytes();
         let added = [(self.shutting_down, Community::GRACEFUL_SHUTDOWN)];
         let add = |value: &[u8], out: &mut Vec<u8>| edit::add_communities(value, &added, out);
         let communities = if self.shutting_down { Edit::Append(&add) } else { Edit::Keep };
-        let med = if source.kind == SourceKind::Local { Edit::Keep } else { Edit::Remove };
+        let is_own = source.kind == SourceKind::Local || attrs.local.med_set();
+        let med = if is_own { Edit::Keep } else { Edit::Remove };
         // RFC 9234 §5: marked by the first who sends it down or sideways.
         let mark = |value: &[u8], out: &mut Vec<u8>| {
             out.extend_from_slice(if value.is_empty() { &own } else { value });

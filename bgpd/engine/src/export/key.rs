@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use bgp_wire::Family;
 
 use crate::config::{AddPath, Global, NeighborSettings, Role};
-use crate::policy::{Policy, UnknownPolicy};
+use crate::policy::{Direction, Library, UnknownPolicy};
 
 use super::ExportSpec;
 
@@ -147,8 +147,8 @@ impl ExportKey {
     ///
     /// # Errors
     /// A policy name that does not exist.
-    pub fn resolve(self) -> Result<ExportSpec, UnknownPolicy> {
-        let policy = Policy::resolve(self.policy.as_deref(), self.external_as.is_some())?;
+    pub fn resolve(self, library: &Library) -> Result<ExportSpec, UnknownPolicy> {
+        let policy = library.resolve(self.policy.as_deref(), self.external_as.is_some(), Direction::Export)?;
         Ok(ExportSpec::new(self, policy))
     }
 

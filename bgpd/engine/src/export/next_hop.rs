@@ -3,6 +3,7 @@
 use bgp_wire::Family;
 use bgp_wire::update::NextHop;
 
+use crate::attr::AttrHead;
 use crate::id::{Source, SourceKind};
 
 use super::ExportSpec;
@@ -10,15 +11,16 @@ use super::ExportSpec;
 impl ExportSpec {
     /// The next hop that the sessions of this group are told, or `None` where there is none that
     /// they could use.
-    pub(super) fn next_hop(&self, received: &NextHop, source: &Source) -> Option<NextHop> {
-        if self.speaks_for_itself(received, source) { self.own() } else { self.kept(received) }
+    pub(super) fn next_hop(&self, attrs: &AttrHead, source: &Source) -> Option<NextHop> {
+        if self.speaks_for_itself(attrs, source) { self.own() } else { self.kept(&attrs.next_hop) }
     }
 
     /// To eBGP peers this speaker is the next hop (RFC 4271 §5.1.3(2)), except of routes that were
-    /// originated here with another one.
-    fn speaks_for_itself(&self, received: &NextHop, source: &Source) -> bool {
+    /// originated here with another one and of those that the export policy gave one.
+    fn speaks_for_itself(&self, attrs: &AttrHead, source: &Source) -> bool {
         let external = self.key.external_as.is_some() && source.kind != SourceKind::Local;
-        self.key.next_hop_self || external || received.addr().is_unspecified()
+        let own = (self.key.next_hop_self || external) && !attrs.local.next_hop_set();
+        own || attrs.next_hop.addr().is_unspecified()
     }
 
     fn own(&self) -> Option<NextHop> {

@@ -25,6 +25,7 @@ impl<N: Routed> Sorted<N> {
         &mut self,
         block: &NlriBlock<'_>,
         attrs: Option<&AttrRef>,
+        received: Option<&AttrRef>,
         rejection: Option<Rejection>,
         guard: &mut Guarded,
     ) -> u64 {
@@ -34,11 +35,34 @@ impl<N: Routed> Sorted<N> {
             pushed += 1;
             let martian = attrs.is_some() && !N::is_routable(&key.key);
             let rejection = if martian { Some(Rejection::PrefixMartian) } else { rejection };
-            let rejection = match (attrs, &rejection) {
-                (Some(_), None) => guard.check(|| N::prefix(&key.key)),
+            // Before any policy: what is refused stays so whatever policies come.
+            let rejection = match attrs {
+                Some(_) if is_open(rejection) => guard.check(|| N::prefix(&key.key)).or(rejection),
                 _ => rejection,
             };
-            self.partitions[partition_of::<N>(&key.key, count)].push(attrs, rejection, key);
+            self.partitions[partition_of::<N>(&key.key, count)].push_changed(attrs, received, rejection, key);
+        }
+        pushed
+    }
+
+    fn push_each(
+        &mut self,
+        block: &NlriBlock<'_>,
+        received: &AttrRef,
+        guard: &mut Guarded,
+        judge: &mut impl FnMut(IpNet) -> (AttrRef, Option<Rejection>),
+    ) -> u64 {
+        let count = self.partitions.len();
+        let mut pushed = 0;
+        for key in block.iter::<N>() {
+            pushed += 1;
+            let (attrs, rejection) = judge(N::prefix(&key.key));
+            let rejection = if N::is_routable(&key.key) { rejection } else { Some(Rejection::PrefixMartian) };
+            let refused = if is_open(rejection) { guard.check(|| N::prefix(&key.key)) } else { None };
+            let rejection = refused.or(rejection);
+            let received = (attrs != *received).then_some(received);
+            let partition = &mut self.partitions[partition_of::<N>(&key.key, count)];
+            partition.push_changed(Some(&attrs), received, rejection, key);
         }
         pushed
     }
@@ -65,6 +89,11 @@ impl Guarded {
         self.refused += 1;
         Some(Rejection::Guard(refused))
     }
+}
+
+/// Whether nothing but a policy speaks against a path.
+fn is_open(rejection: Option<Rejection>) -> bool {
+    matches!(rejection, None | Some(Rejection::Policy | Rejection::NoImportPolicy))
 }
 
 macro_rules! batches {
@@ -97,12 +126,29 @@ macro_rules! batches {
                 &mut self,
                 block: &NlriBlock<'_>,
                 attrs: Option<&AttrRef>,
+                received: Option<&AttrRef>,
                 rejection: Option<Rejection>,
             ) -> u64 {
                 let family: Family = block.family();
                 let mut pushed = 0;
                 $(if family == <$family as Nlri>::FAMILY {
-                    pushed = self.$field.push(block, attrs, rejection, &mut self.guarded);
+                    pushed = self.$field.push(block, attrs, received, rejection, &mut self.guarded);
+                })*
+                self.pending += pushed;
+                pushed
+            }
+
+            /// Appends a block of NLRI of which each is judged by itself; returns how many there were.
+            pub(super) fn push_each(
+                &mut self,
+                block: &NlriBlock<'_>,
+                received: &AttrRef,
+                mut judge: impl FnMut(IpNet) -> (AttrRef, Option<Rejection>),
+            ) -> u64 {
+                let family: Family = block.family();
+                let mut pushed = 0;
+                $(if family == <$family as Nlri>::FAMILY {
+                    pushed = self.$field.push_each(block, received, &mut self.guarded, &mut judge);
                 })*
                 self.pending += pushed;
                 pushed

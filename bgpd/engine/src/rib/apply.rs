@@ -17,6 +17,7 @@ use crate::stage::{Alarm, Batch, PrefixBudget, Rejection, Routed};
 struct Announcement<'a> {
     peer: PeerIndex,
     attrs: &'a AttrRef,
+    received: Option<&'a AttrRef>,
     rejection: Option<Rejection>,
     now: u32,
     generation: u8,
@@ -44,7 +45,8 @@ impl<N: Routed> Table<N> {
                 continue;
             };
             let Batch { peer, .. } = *batch;
-            let said = Announcement { peer, attrs, rejection: run.rejection, now, generation, peers, all_told };
+            let (received, rejection) = (run.received.as_ref(), run.rejection);
+            let said = Announcement { peer, attrs, received, rejection, now, generation, peers, all_told };
             keys.for_each(|(key, place)| {
                 if !is_limited || self.has_room(peer, key, *place) {
                     self.announce(&said, key, *place);
@@ -61,15 +63,17 @@ impl<N: Routed> Table<N> {
         let usable = said.rejection.is_none();
         let counts = said.all_told || makes_difference(destination, said.attrs, said.peer, said.rejection, said.peers);
         let Some(at) = destination.paths.find(said.peer, key.path_id) else {
+            let local_id = destination.paths.free_local_id();
             destination.paths.push(Path {
                 attrs: said.attrs.clone(),
                 peer: said.peer,
                 path_id: key.path_id,
                 since: said.now,
-                local_id: destination.paths.free_local_id(),
+                local_id,
                 generation: said.generation,
                 rejection: said.rejection,
             });
+            self.received.note(position, local_id, said.received);
             if counts {
                 self.mark(position);
             }
@@ -79,6 +83,7 @@ impl<N: Routed> Table<N> {
         let path = &destination.paths.as_slice()[at];
         let counted = at == 0 || makes_difference(destination, &path.attrs, said.peer, path.rejection, said.peers);
         let path = &mut destination.paths.as_mut_slice()[at];
+        self.received.note(position, path.local_id, said.received);
         let before = std::mem::replace(&mut path.generation, said.generation);
         let adopted = before != said.generation;
         let same = path.attrs == *said.attrs && path.rejection == said.rejection;
@@ -116,6 +121,7 @@ impl<N: Routed> Table<N> {
     pub(super) fn remove_path(&mut self, position: u32, at: usize, peers: &Peers) {
         let destination = self.destinations.at_mut(position);
         let path = destination.remove_path(at);
+        self.received.note(position, path.local_id, None);
         if makes_difference(destination, &path.attrs, path.peer, path.rejection, peers) || self.tells_all_paths() {
             self.mark(position);
         }
@@ -231,7 +237,8 @@ fn makes_difference<K>(
     peers: &Peers,
 ) -> bool {
     let Some(best) = destination.best().filter(|_| !destination.dirty) else { return true };
-    let standing = |attrs: &AttrRef, peer| Standing::new(&attrs.digest, peers.get(peer).source.kind);
+    let standing =
+        |attrs: &AttrRef, peer| Standing::new(&attrs.digest, attrs.local.weight(), peers.get(peer).source.kind);
     rejection.is_none() && !standing(attrs, peer).is_behind(standing(&best.attrs, best.peer))
 }
 
@@ -280,7 +287,8 @@ pub(super) fn line_up<K>(destination: &Destination<K>, peers: &Peers, scratch: &
         if path.rejection.is_none() {
             let peer = peers.get(path.peer);
             scratch.positions.push(at);
-            scratch.candidates.push(Candidate::new(&path.attrs.digest, &peer.source, peer.address, path.path_id));
+            let candidate = Candidate::new(&path.attrs.digest, &peer.source, peer.address, path.path_id);
+            scratch.candidates.push(candidate.with_weight(path.attrs.local.weight()));
         }
     }
     (destination.has_best && scratch.positions.first() == Some(&0)).then_some(0)

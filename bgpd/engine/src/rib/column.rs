@@ -1,5 +1,7 @@
 //! A group's Adj-RIB-Out (RFC 4271 §3.2): one column through the destinations of a table.
 
+use std::cell::RefCell;
+
 use bgp_wire::update::PathKey;
 
 use super::Context;
@@ -12,6 +14,7 @@ use super::walk::Walk;
 use crate::attr::AttrRef;
 use crate::export::ExportSpec;
 use crate::id::{GroupIndex, PeerIndex, Source};
+use crate::policy::{Memo, Rules};
 use crate::stage::{Cause, Change, Emission, Member, Missed, Routed, Target};
 
 /// A group as a table knows it.
@@ -27,6 +30,8 @@ pub(super) struct Column<N: Routed> {
     /// How many routes the group was told, in all and by source.
     told: usize,
     told_from: Vec<u32>,
+    /// What the export policy says of attribute sets.
+    memo: RefCell<Memo>,
 }
 
 impl<N: Routed> Column<N> {
@@ -40,6 +45,7 @@ impl<N: Routed> Column<N> {
             changes: Vec::new(),
             told: 0,
             told_from: Vec::new(),
+            memo: RefCell::default(),
         }
     }
 
@@ -64,7 +70,7 @@ impl<N: Routed> Column<N> {
         if self.spec.add_path() {
             self.update_all(position, destination, peers);
         } else {
-            let new = destination.best().and_then(|path| self.exported(path, peers));
+            let new = destination.best().and_then(|path| self.exported(&destination.key, path, peers));
             self.tell(position, destination, 0, new);
         }
         self.changes.len() > before
@@ -81,10 +87,11 @@ impl<N: Routed> Column<N> {
         scratch: &mut Scratch,
     ) {
         let before = self.changes.len();
-        let best = destination.best().and_then(|path| self.exported(path, peers));
+        let best = destination.best().and_then(|path| self.exported(&destination.key, path, peers));
         let others = equal_paths(destination, peers, options, scratch).filter(|&at| at != 0);
         let others = others.map(|at| &destination.paths.as_slice()[at]);
-        let others: Vec<_> = others.filter_map(|path| Some((path.local_id, self.exported(path, peers)?))).collect();
+        let others: Vec<_> =
+            others.filter_map(|path| Some((path.local_id, self.exported(&destination.key, path, peers)?))).collect();
         let gone = destination.told.of(self.slot).map(|told| told.path_id);
         let gone = gone.filter(|id| *id != 0 && others.iter().all(|(local_id, _)| local_id != id));
         for path_id in gone.collect::<Vec<_>>() {
@@ -111,7 +118,7 @@ impl<N: Routed> Column<N> {
     fn update_all(&mut self, position: u32, destination: &mut Destination<N::Key>, peers: &Peers) {
         let usable = |path: &&Path| path.rejection.is_none();
         let exported = destination.paths.as_slice().iter().filter(usable);
-        let exported = exported.filter_map(|path| Some((path.local_id, self.exported(path, peers)?)));
+        let exported = exported.filter_map(|path| Some((path.local_id, self.exported(&destination.key, path, peers)?)));
         let exported: Vec<_> = exported.collect();
         let gone = destination.told.of(self.slot).map(|told| told.path_id);
         let gone = gone.filter(|id| exported.iter().all(|(local_id, _)| local_id != id));
@@ -124,9 +131,19 @@ impl<N: Routed> Column<N> {
         }
     }
 
-    fn exported(&self, path: &Path, peers: &Peers) -> Option<(AttrRef, Source)> {
-        let source = peers.get(path.peer).source;
-        self.spec.evaluate(&path.attrs, &source).ok().map(|attrs| (attrs, source))
+    fn exported(&self, key: &N::Key, path: &Path, peers: &Peers) -> Option<(AttrRef, Source)> {
+        let peer = peers.get(path.peer);
+        let judge = |rules: &Rules| {
+            let mut memo = self.memo.borrow_mut();
+            memo.tree(rules, &path.attrs, &peer.provenance(N::FAMILY)).judge(rules, &N::prefix(key))
+        };
+        self.spec.evaluate(&path.attrs, &peer.source, judge).ok().map(|attrs| (attrs, peer.source))
+    }
+
+    /// Gives the group new rules.
+    pub(super) fn replace_rules(&mut self, spec: &ExportSpec) {
+        self.spec = spec.clone();
+        self.memo.get_mut().clear();
     }
 
     /// Notes what the group is told now under one path identifier, and the change if it is one.

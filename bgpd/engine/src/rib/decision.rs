@@ -29,6 +29,8 @@ pub enum Reason {
     OnlyPath,
     /// RFC 9494 §4.4: what is long-lived stale is the last choice.
     LongLivedStale,
+    /// What import policy said before all rules.
+    Weight,
     /// RFC 4271 §9.1.1.
     LocalPref,
     /// Originated here.
@@ -58,6 +60,7 @@ impl fmt::Display for Reason {
         f.pad(match self {
             Self::OnlyPath => "only path",
             Self::LongLivedStale => "not long-lived stale",
+            Self::Weight => "higher weight",
             Self::LocalPref => "higher LOCAL_PREF",
             Self::Local => "originated here",
             Self::AsPathLength => "shorter AS_PATH",
@@ -76,13 +79,20 @@ impl fmt::Display for Reason {
 /// How a path stands by the rules before MED, which are an order: a path that stands behind another one has lost, and
 /// whether it is there or not makes no difference to who wins (RFC 9494 §4.4, RFC 4271 §9.1.2.2(a), (b)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Standing(bool, u32, bool, u32, u8);
+pub(super) struct Standing(bool, u16, u32, bool, u32, u8);
 
 impl Standing {
-    pub(super) fn new(digest: &Digest, kind: SourceKind) -> Self {
+    pub(super) fn new(digest: &Digest, weight: u16, kind: SourceKind) -> Self {
         let local_pref = digest.local_pref.unwrap_or(DEFAULT_LOCAL_PREF);
         let stale = digest.scope.llgr_stale;
-        Self(stale, u32::MAX - local_pref, kind != SourceKind::Local, digest.as_path_len, digest.origin)
+        Self(
+            stale,
+            u16::MAX - weight,
+            u32::MAX - local_pref,
+            kind != SourceKind::Local,
+            digest.as_path_len,
+            digest.origin,
+        )
     }
 
     /// Whether a path that stands like this has lost against `other`.
@@ -95,6 +105,7 @@ impl Standing {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Candidate {
     long_lived_stale: bool,
+    weight: u16,
     local_pref: u32,
     as_path_len: u32,
     med: u32,
@@ -114,6 +125,7 @@ impl Candidate {
     pub fn new(digest: &Digest, source: &Source, address: IpAddr, path_id: u32) -> Self {
         Self {
             long_lived_stale: digest.scope.llgr_stale,
+            weight: 0,
             local_pref: digest.local_pref.unwrap_or(DEFAULT_LOCAL_PREF),
             as_path_len: digest.as_path_len,
             // RFC 4271 §9.1.2.2(c): no MED is the lowest MED.
@@ -128,6 +140,12 @@ impl Candidate {
             path_id,
             peer: source.peer,
         }
+    }
+
+    /// The same with a weight.
+    #[must_use]
+    pub fn with_weight(self, weight: u16) -> Self {
+        Self { weight, ..self }
     }
 
     fn is_external(&self) -> bool {
@@ -191,6 +209,7 @@ impl<F: FnMut(usize, Reason)> Round<'_, F> {
     /// The rules that say which paths are better, before those that only break ties.
     fn preference(&mut self, options: Options) {
         self.lowest(Reason::LongLivedStale, |path| path.long_lived_stale);
+        self.lowest(Reason::Weight, |path| u16::MAX - path.weight);
         self.lowest(Reason::LocalPref, |path| u32::MAX - path.local_pref);
         self.lowest(Reason::Local, |path| path.kind != SourceKind::Local);
         self.lowest(Reason::AsPathLength, |path| path.as_path_len);
@@ -268,6 +287,7 @@ mod tests {
     fn path(router_id: u32, neighbor_as: u32, med: u32) -> Candidate {
         Candidate {
             long_lived_stale: false,
+            weight: 0,
             local_pref: 100,
             as_path_len: 1,
             med,
@@ -328,6 +348,7 @@ mod tests {
         let kinds = prop_oneof![Just(SourceKind::External), Just(SourceKind::Client), Just(SourceKind::NonClient)];
         (0..4u32, 0..2u32, 0..2u8, 0..3u32, 0..3u32, kinds, 0..3u32, 0..2u16).prop_map(
             move |(pref, length, origin, neighbor, med, kind, router_id, clusters)| Candidate {
+                weight: u16::from(pref == 3),
                 long_lived_stale: pref > 1,
                 local_pref: pref % 2,
                 as_path_len: length,
@@ -349,7 +370,7 @@ mod tests {
             origin: path.origin,
             ..Digest::default()
         };
-        Standing::new(&digest, path.kind)
+        Standing::new(&digest, path.weight, path.kind)
     }
 
     #[test]

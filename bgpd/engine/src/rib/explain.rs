@@ -138,15 +138,17 @@ impl<N: Routed> Table<N> {
         Some(Explanation {
             prefix: N::prefix(&destination.key),
             candidates: (0..paths.len()).filter_map(candidate).collect(),
-            exports: self.explain_exports(best.map(|at| &paths[at]), peers),
+            exports: self.explain_exports(&destination.key, best.map(|at| &paths[at]), peers),
         })
     }
 
-    fn explain_exports(&self, best: Option<&super::destination::Path>, peers: &Peers) -> Vec<ExportView> {
+    fn explain_exports(&self, key: &N::Key, best: Option<&super::destination::Path>, peers: &Peers) -> Vec<ExportView> {
         let columns = self.columns.iter().flatten().filter(|column| !column.removed);
         let verdict = |spec: &crate::export::ExportSpec| match best {
             None => ExportVerdict::NoBestPath,
-            Some(path) => match spec.evaluate(&path.attrs, &peers.get(path.peer).source) {
+            Some(path) => match spec.evaluate(&path.attrs, &peers.get(path.peer).source, |rules| {
+                rules.judge(&path.attrs, &peers.get(path.peer).provenance(N::FAMILY), &N::prefix(key))
+            }) {
                 Ok(_) => ExportVerdict::Advertised { source: path.peer },
                 Err(withheld) => ExportVerdict::Withheld(withheld),
             },

@@ -3,18 +3,36 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
+use bgp_wire::Family;
+
 use crate::id::{PeerIndex, Source};
-use crate::stage::{PrefixBudget, local_source};
+use crate::policy::Provenance;
+use crate::stage::{Import, PrefixBudget, local_source};
 
 /// The peers a partition has heard of.
 pub(super) struct Peers(Vec<Option<Peer>>);
 
 /// One peer, or this speaker.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Peer {
     pub(super) source: Source,
     pub(super) address: IpAddr,
+    asn: u32,
+    /// What its routes pass on their way in.
+    pub(super) import: Import,
     up: bool,
+}
+
+impl Peer {
+    fn local(router_id: Ipv4Addr) -> Self {
+        let source = local_source(router_id);
+        Self { source, address: IpAddr::V4(router_id), asn: 0, import: Import::ACCEPT_ALL, up: true }
+    }
+
+    /// What policies know of its routes.
+    pub(super) fn provenance(&self, family: Family) -> Provenance {
+        Provenance { family, address: self.address, asn: self.asn, kind: self.source.kind }
+    }
 }
 
 /// Paths of one peer in one family.
@@ -35,14 +53,12 @@ pub(super) fn position(peer: PeerIndex) -> usize {
 
 impl Peers {
     pub(super) fn new(router_id: Ipv4Addr) -> Self {
-        let source = local_source(router_id);
-        Self(vec![Some(Peer { source, address: IpAddr::V4(router_id), up: true })])
+        Self(vec![Some(Peer::local(router_id))])
     }
 
     /// This speaker's own identifier, which its routes have as their router ID.
     pub(super) fn set_local(&mut self, router_id: Ipv4Addr) {
-        let source = local_source(router_id);
-        self.0[position(PeerIndex::LOCAL)] = Some(Peer { source, address: IpAddr::V4(router_id), up: true });
+        self.0[position(PeerIndex::LOCAL)] = Some(Peer::local(router_id));
     }
 
     /// Whether a peer comes up as somebody else than the one with its index was: what is left of that one must not be
@@ -52,18 +68,25 @@ impl Peers {
         known.is_some_and(|peer| peer.source != *source || peer.address != address)
     }
 
-    pub(super) fn up(&mut self, source: Source, address: IpAddr) {
+    pub(super) fn up(&mut self, source: Source, address: IpAddr, asn: u32, import: Import) {
         let position = position(source.peer);
         if self.0.len() <= position {
             self.0.resize(position + 1, None);
         }
-        self.0[position] = Some(Peer { source, address, up: true });
+        self.0[position] = Some(Peer { source, address, asn, import, up: true });
     }
 
     /// A peer stays known after it went down: its paths go one by one.
     pub(super) fn down(&mut self, peer: PeerIndex) {
         if let Some(Some(peer)) = self.0.get_mut(position(peer)) {
             peer.up = false;
+        }
+    }
+
+    /// What a peer's routes pass on their way in is something else now.
+    pub(super) fn replace_import(&mut self, peer: PeerIndex, import: &Import) {
+        if let Some(Some(peer)) = self.0.get_mut(position(peer)) {
+            peer.import = import.clone();
         }
     }
 

@@ -20,6 +20,7 @@ use super::destination::Destination;
 use super::explain::Explanation;
 use super::peers::{PeerCounters, PeerPaths, Peers, position};
 use super::query::{Cursor, RouteQuery, Slice};
+use super::reimport::{Received, Reimports};
 use super::sweep::Sweep;
 use crate::export::ExportSpec;
 use crate::id::{GroupIndex, PeerIndex};
@@ -72,6 +73,9 @@ pub(super) struct Table<N: Routed> {
     pub(super) deferral: Deferral,
     /// What budgets have come to and nobody has been told yet.
     pub(super) alarms: Vec<Alarm>,
+    /// What paths were before the import policy, where that changed them.
+    pub(super) received: Received,
+    pub(super) reimports: Reimports,
     pub(super) scratch: Scratch,
 }
 
@@ -97,6 +101,8 @@ pub(super) trait FamilyTable {
     fn deferral_mut(&mut self) -> &mut Deferral;
     fn limit(&mut self, peer: PeerIndex, budgets: &[Arc<PrefixBudget>]);
     fn take_alarms(&mut self, alarms: &mut Vec<Alarm>);
+    /// The import policy of a peer is another one.
+    fn import_again(&mut self, peer: PeerIndex);
     fn refresh_begin(&mut self, peer: PeerIndex);
     fn refresh_end(&mut self, peer: PeerIndex);
     /// Returns how many destinations it visited.
@@ -247,6 +253,8 @@ impl<N: Routed> Table<N> {
             sweep: Sweep::default(),
             deferral: Deferral::default(),
             alarms: Vec::new(),
+            received: Received::default(),
+            reimports: Reimports::default(),
             scratch: Scratch::default(),
         }
     }
@@ -304,6 +312,10 @@ impl<N: Routed> FamilyTable for Table<N> {
         alarms.append(&mut self.alarms);
     }
 
+    fn import_again(&mut self, peer: PeerIndex) {
+        self.begin_reimport(peer);
+    }
+
     fn refresh_begin(&mut self, peer: PeerIndex) {
         self.paths_of(peer).refresh_begin();
     }
@@ -315,6 +327,8 @@ impl<N: Routed> FamilyTable for Table<N> {
     fn work(&mut self, budget: usize, context: &mut Context<'_>) -> usize {
         if self.sweep.has_work() {
             self.sweep_slice(budget, context)
+        } else if self.reimports.has_work() {
+            self.reimport_slice(budget, context)
         } else if self.has_backlog() {
             self.backlog_slice(budget, context)
         } else if self.deferral.is_active() {
@@ -325,7 +339,10 @@ impl<N: Routed> FamilyTable for Table<N> {
     }
 
     fn has_work(&self) -> bool {
-        self.sweep.has_work() || self.has_backlog() || (!self.deferral.is_active() && self.has_walk())
+        self.sweep.has_work()
+            || self.reimports.has_work()
+            || self.has_backlog()
+            || (!self.deferral.is_active() && self.has_walk())
     }
 
     fn add_group(&mut self, group: GroupIndex, spec: ExportSpec) {

@@ -79,7 +79,7 @@ impl Walk {
 impl<N: Routed> Column<N> {
     /// Gives the group new rules, and a walk that tells what differs.
     fn replace(&mut self, spec: &ExportSpec) {
-        self.spec = spec.clone();
+        self.replace_rules(spec);
         self.walk.add(None);
     }
 }

@@ -22,6 +22,7 @@ use crate::config::{self, Desired, Global, Impact, Neighbor, Originate, Step};
 use crate::export::{ExportKey, LocalAddresses, SessionFacts};
 use crate::id::{GroupIndex, PeerIndex};
 use crate::intake;
+use crate::policy::Library;
 use crate::rib::decision;
 use crate::session::Negotiated;
 use crate::stage::{AnyBatch, Batch, Routed, partition_of};
@@ -40,8 +41,8 @@ pub(super) enum PeerEvent {
     Ended,
 }
 
-struct Registered {
-    key: ExportKey,
+pub(super) struct Registered {
+    pub(super) key: ExportKey,
     members: usize,
 }
 
@@ -52,7 +53,7 @@ pub(super) struct Controller {
     /// Batches of originated routes that wait for room.
     outbox: VecDeque<(usize, RibMessage)>,
     /// Update groups. Indices are never used twice.
-    groups: BTreeMap<GroupIndex, Registered>,
+    pub(super) groups: BTreeMap<GroupIndex, Registered>,
     next_group: u32,
 }
 
@@ -65,22 +66,29 @@ impl Controller {
     }
 
     /// Makes a session a member of the group of its key, which may be new.
-    fn join(&mut self, key: ExportKey, member: PeerIndex, socket: Socket, fabric: &mut Fabric) -> Option<GroupIndex> {
+    fn join(
+        &mut self,
+        key: ExportKey,
+        member: PeerIndex,
+        socket: Socket,
+        fabric: &mut Fabric,
+        library: &Library,
+    ) -> Option<GroupIndex> {
         let found = self.groups.iter_mut().find(|(_, registered)| registered.key == key);
         let index = match found {
             Some((index, registered)) => {
                 registered.members += 1;
                 *index
             }
-            None => self.add(key, fabric)?,
+            None => self.add(key, fabric, library)?,
         };
         fabric.tell_group(index, GroupControl::Join { group: index, member, socket });
         Some(index)
     }
 
-    fn add(&mut self, key: ExportKey, fabric: &mut Fabric) -> Option<GroupIndex> {
+    fn add(&mut self, key: ExportKey, fabric: &mut Fabric, library: &Library) -> Option<GroupIndex> {
         // Policies that do not exist announce nothing.
-        let spec = key.clone().resolve().ok()?;
+        let spec = key.clone().resolve(library).ok()?;
         let index = GroupIndex(self.next_group);
         self.next_group += 1;
         fabric.tell_group(index, GroupControl::Add { group: index, spec: spec.clone() });
@@ -119,10 +127,12 @@ impl Speaker {
 
     /// Makes `wanted` what runs. Dynamic neighbors and peer groups are only stored.
     pub fn apply(&mut self, wanted: &Desired, now: Instant) {
-        for step in config::plan(&self.desired, wanted) {
-            self.take(&step, now);
-            config::apply(&mut self.desired, &step);
+        let steps = config::plan(&self.desired, wanted);
+        for step in &steps {
+            self.take(step, now);
+            config::apply(&mut self.desired, step);
         }
+        self.regroup(&steps, now);
     }
 
     /// Ends a neighbor's session and starts it again.
@@ -145,6 +155,7 @@ impl Speaker {
     fn take(&mut self, step: &Step, now: Instant) {
         match step {
             Step::SetGlobal { global, impact, .. } => self.set_global(global, *impact, now),
+            Step::SetPolicies { policies, changed } => self.set_policies(policies, changed, now),
             Step::AddNeighbor(neighbor) => self.add_neighbor(neighbor.clone(), now),
             Step::RemoveNeighbor(address) => self.remove_neighbor(*address, now),
             Step::UpdateNeighbor { neighbor, .. } => self.update_neighbor(neighbor, step, now),
@@ -172,7 +183,6 @@ impl Speaker {
                 self.tell(address, Arrival::Reset(Notification::cease(CeaseSubcode::OtherConfigurationChange)), now);
             } else if let Some(&index) = self.neighbors.get(&address) {
                 self.shut_down(index, shuts_down);
-                self.tell(address, Arrival::RefreshIn, now);
             }
         }
     }
@@ -227,7 +237,7 @@ impl Speaker {
         }
     }
 
-    fn tell(&mut self, address: IpAddr, command: Arrival, now: Instant) {
+    pub(super) fn tell(&mut self, address: IpAddr, command: Arrival, now: Instant) {
         if let Some(&index) = self.neighbors.get(&address) {
             self.arrive(index, command, now);
         }
@@ -282,8 +292,9 @@ impl Speaker {
                 long_lived: negotiated.received_long_lived().iter().any(|(of, ..)| *of == family),
                 local,
             };
-            let key = ExportKey::new(&self.desired.global, &peer.neighbor.settings, family, &facts);
-            let group = self.controller.join(key, index, socket, &mut self.fabric);
+            let neighbor = self.desired.neighbors.get(&peer.address).unwrap_or(&peer.neighbor);
+            let key = ExportKey::new(&self.desired.global, &neighbor.settings, family, &facts);
+            let group = self.controller.join(key, index, socket, &mut self.fabric, &self.library);
             joined.extend(group.map(|group| (family, group)));
         }
         let shuts_down = peer.neighbor.settings.is_shutting_down(&self.desired.global);

@@ -16,9 +16,9 @@ use crate::attr::Interner;
 use crate::export::LocalAddresses;
 use crate::id::{PeerIndex, Source, SourceKind};
 use crate::intake::{Intake, IntakeSettings, Received};
-use crate::policy::Policy;
+use crate::policy::{Direction, Library, Policy};
 use crate::session::{ConnectionId, Input, Negotiated};
-use crate::stage::Fence;
+use crate::stage::{Fence, Import};
 
 /// The state of a driver that exists only while the session is Established.
 pub(super) struct Established {
@@ -70,18 +70,21 @@ impl Peer {
     }
 
     /// The import policy as configured, and whether AS_SETs are refused (RFC 9774 §3).
-    fn import(&self, external: bool) -> Option<(Policy, bool)> {
+    fn import(&self, external: bool, library: &Library) -> Option<(Policy, bool)> {
         let settings = &self.neighbor.settings;
-        let import = Policy::resolve(settings.import_policy.as_deref(), external).ok()?;
+        let import = library.resolve(settings.import_policy.as_deref(), external, Direction::Import).ok()?;
         Some((import, settings.reject_as_sets.unwrap_or(external)))
     }
 
     /// Puts a changed import policy to work.
-    pub(super) fn replace_import(&mut self) {
+    pub(super) fn replace_import(&mut self, library: &Library, partitions: usize) {
         let graceful_shutdown = self.neighbor.settings.is_shutting_down(&self.global);
-        let replaced = self.session.established().and_then(|(_, negotiated)| self.import(negotiated.external));
-        if let (Some((import, reject_as_sets)), Some(established)) = (replaced, self.established.as_mut()) {
-            established.intake.replace_import(import, reject_as_sets, graceful_shutdown);
+        let replaced = self.session.established().and_then(|(_, negotiated)| self.import(negotiated.external, library));
+        if let (Some((policy, reject_as_sets)), Some(established)) = (replaced, self.established.as_mut()) {
+            let import = Import { policy, graceful_shutdown };
+            established.intake.replace_import(import.clone(), reject_as_sets);
+            self.deliver(partitions);
+            self.push_all(&Fence::ImportReplaced { peer: self.index, import }, partitions);
         }
     }
 
@@ -91,8 +94,11 @@ impl Peer {
         local: LocalAddresses,
         partitions: usize,
         interner: &Arc<Interner>,
-    ) -> Option<Intake> {
-        let (import, reject_as_sets) = self.import(negotiated.external)?;
+        library: &Library,
+    ) -> Option<(Intake, Import)> {
+        let (policy, reject_as_sets) = self.import(negotiated.external, library)?;
+        let graceful_shutdown = self.neighbor.settings.is_shutting_down(&self.global);
+        let import = Import { policy, graceful_shutdown };
         let decode = DecodeContext {
             external: negotiated.external,
             four_octet_as: negotiated.four_octet_as,
@@ -106,16 +112,17 @@ impl Peer {
             own_asn: self.neighbor.settings.local_asn.unwrap_or(self.global.asn),
             router_id: self.global.router_id,
             cluster_id: self.global.cluster_id,
-            external: negotiated.external,
+            kind: self.source(negotiated).kind,
+            address: self.address,
+            asn: negotiated.peer_asn,
             own_addresses,
             partitions,
             role: self.neighbor.settings.role.filter(|_| negotiated.external).map(|role| (role, negotiated.peer_asn)),
-            import,
-            graceful_shutdown: self.neighbor.settings.is_shutting_down(&self.global),
+            import: import.clone(),
             guard: None,
             decode,
         };
-        Some(Intake::new(self.index, settings, Arc::clone(interner)))
+        Some((Intake::new(self.index, settings, Arc::clone(interner)), import))
     }
 }
 
@@ -126,9 +133,11 @@ impl Speaker {
         let Some(connection) = peer.connection(conn) else { return };
         let (socket, local) = (connection.socket, connection.local);
         // Without its policy a session stays without routes.
-        let Some(intake) = peer.intake(&negotiated, local, partitions, &self.interner) else { return };
+        let intake = peer.intake(&negotiated, local, partitions, &self.interner, &self.library);
+        let Some((intake, import)) = intake else { return };
         let (source, address, awaited) = (peer.source(&negotiated), peer.address, negotiated.awaited());
-        let fence = Fence::PeerUp { source, address, awaited };
+        let asn = negotiated.peer_asn;
+        let fence = Fence::PeerUp { source, address, asn, import, awaited };
         peer.fences.clear();
         peer.established = Some(Established { intake, end_of_rib: Vec::new() });
         peer.push_all(&fence, partitions);

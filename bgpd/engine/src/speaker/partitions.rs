@@ -23,6 +23,7 @@ pub(super) enum RibMessage {
 pub(super) enum RibControl {
     AddGroup { group: GroupIndex, spec: ExportSpec },
     RemoveGroup { group: GroupIndex },
+    ReplaceExport { group: GroupIndex, spec: ExportSpec },
     Join { group: GroupIndex, member: Member },
     Leave { group: GroupIndex, member: Member },
     Credit { group: GroupIndex },
@@ -57,6 +58,7 @@ impl PartitionWorker {
         match message {
             RibControl::AddGroup { group, spec } => partition.add_group(group, spec),
             RibControl::RemoveGroup { group } => partition.remove_group(group),
+            RibControl::ReplaceExport { group, spec } => partition.replace_export(group, &spec),
             RibControl::Join { group, member } => partition.join(group, member),
             RibControl::Leave { group, member } => partition.leave(group, member),
             RibControl::Credit { group } => partition.walk_credit(group),

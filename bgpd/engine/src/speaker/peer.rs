@@ -22,19 +22,38 @@ use crate::stage::Fence;
 
 /// What comes to a driver; one after the other, and none while it waits for room in a queue.
 pub(super) enum Arrival {
-    Accepted { socket: Socket, local: LocalAddresses },
-    Connected { socket: Socket, local: LocalAddresses },
-    ConnectFailed { socket: Socket, error: String },
-    Octets { socket: Socket, octets: Bytes },
-    Closed { socket: Socket, error: Option<String> },
+    Accepted {
+        socket: Socket,
+        local: LocalAddresses,
+    },
+    Connected {
+        socket: Socket,
+        local: LocalAddresses,
+    },
+    ConnectFailed {
+        socket: Socket,
+        error: String,
+    },
+    Octets {
+        socket: Socket,
+        octets: Bytes,
+    },
+    Closed {
+        socket: Socket,
+        error: Option<String>,
+    },
     Drained,
-    SendHoldExpired { socket: Socket },
+    SendHoldExpired {
+        socket: Socket,
+    },
     Start,
     Stop(Notification),
     Leave(Notification),
     Reset(Notification),
     Settings(Box<Neighbor>, Global),
     RefreshIn,
+    /// A policy that the neighbor uses has changed.
+    Policies,
     Remove(Notification),
 }
 
@@ -310,6 +329,7 @@ impl Speaker {
             Arrival::Leave(notification) => peer.input(Input::Leave { notification }, now),
             Arrival::Reset(notification) => peer.input(Input::Reset { notification, hold_down: false }, now),
             Arrival::Settings(neighbor, global) => self.replace_settings(index, *neighbor, global),
+            Arrival::Policies => peer.replace_import(&self.library, self.fabric.partitions.len()),
             Arrival::RefreshIn => self.ask_for_routes(index),
             Arrival::Remove(notification) => {
                 peer.input(Input::Stop { notification }, now);
@@ -416,9 +436,16 @@ impl Speaker {
         let seed = self.next_seed();
         let Some(peer) = self.peers.get_mut(&index) else { return };
         peer.session.replace_settings(SessionSettings::new(&neighbor.settings, &global, seed));
+        let of = |neighbor: &Neighbor, global: &Global| {
+            let settings = &neighbor.settings;
+            (settings.import_policy.clone(), settings.reject_as_sets, settings.is_shutting_down(global))
+        };
+        let changed = of(&peer.neighbor, &peer.global) != of(&neighbor, &global);
         peer.neighbor = neighbor;
         peer.global = global;
-        peer.replace_import();
+        if changed {
+            peer.replace_import(&self.library, self.fabric.partitions.len());
+        }
     }
 
     fn ask_for_routes(&mut self, index: PeerIndex) {

@@ -11,7 +11,9 @@ use bgp_engine::group::{Chunk, Outlet, Pair, Push};
 use bgp_engine::id::{GroupIndex, PeerIndex, Source, SourceKind};
 use bgp_engine::policy::Policy;
 use bgp_engine::rib::{Partition, PartitionSettings, decision};
-use bgp_engine::stage::{AlarmKind, AnyEmission, AnyMissed, Batch, Fence, Member, PrefixBudget, Routed, partition_of};
+use bgp_engine::stage::{
+    AlarmKind, AnyEmission, AnyMissed, Batch, Fence, Import, Member, PrefixBudget, Routed, partition_of,
+};
 use bgp_wire::attribute::{AsPath, Attribute, AttributeBlock, Origin};
 use bgp_wire::frame::MessageType;
 use bgp_wire::nlri::{Ipv4Unicast, Prefix};
@@ -229,7 +231,8 @@ impl Router {
     pub(crate) fn up(&mut self, peer: u32) {
         if self.up.insert(peer) {
             let source = Source { peer: PeerIndex(peer), router_id: router_id(peer), kind: SourceKind::Client };
-            self.fence(&Fence::PeerUp { source, address: IpAddr::V4(router_id(peer)), awaited: vec![FAMILY] });
+            let (address, import) = (IpAddr::V4(router_id(peer)), Import::ACCEPT_ALL);
+            self.fence(&Fence::PeerUp { source, address, asn: 65_000, import, awaited: vec![FAMILY] });
             self.limit(peer, &PrefixLimits { action: LimitAction::Warn, ..limits(5) });
             self.group.join(PeerIndex(peer), &mut self.outside);
         }

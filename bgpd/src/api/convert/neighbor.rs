@@ -8,7 +8,7 @@ use bgpd_proto::v1;
 use tonic::Status;
 
 use super::{address, family, from_family, invalid, seconds_since, text};
-use crate::config::default_settings;
+use crate::config::base_settings;
 use crate::runtime::status::{MessageCounts, NeighborStatus, RestartStatus};
 
 /// Families that a neighbor can have.
@@ -122,7 +122,7 @@ pub(in crate::api) fn configured(request: v1::NeighborConfig, running: &Desired)
                 format_args!("there is no peer group \"{name}\" in the running configuration"),
             )
         })?,
-        None => default_settings(),
+        None => base_settings(&running.global),
     };
     if request.remote_asn.is_none() && base.remote_asn == 0 {
         return Err(invalid("neighbor.remote_asn", "missing, and no peer group has it"));

@@ -42,7 +42,7 @@ const DOCUMENT: &str = "[global]\nasn = 65000\nrouter-id = \"192.0.2.1\"\n\
     [[neighbor]]\naddress = \"192.0.2.10\"\nremote-asn = 65000\n\
     [[dynamic-neighbors]]\nprefix = \"10.0.0.0/16\"\npeer-group = \"nodes\"\n\
     [[originate]]\nprefix = \"10.1.0.0/24\"\n\
-    [[cluster]]\nname = \"east\"\npod-cidrs = [\"10.1.0.0/16\"]\nnodes = [\"192.0.2.0/24\"]\n[restart]\n\n[api]\n\n[log]\n\n[metrics]\n";
+    [[cluster]]\nname = \"east\"\npod-cidrs = [\"10.1.0.0/16\"]\nnodes = [\"192.0.2.0/24\"]\n[[policy]]\nname = \"one\"\n[[community-set]]\nname = \"some\"\ncommunities = [\"65000:1\"]\n[restart]\n\n[api]\n\n[log]\n\n[metrics]\n";
 
 /// A document with one key more, or with another value for it.
 fn with(document: &str, heading: &str, key: &str, value: &str) -> String {
@@ -70,6 +70,14 @@ fn every_key_is_documented_and_every_documented_key_is_known() {
         "[[dynamic-neighbors]]",
         "[[originate]]",
         "[[cluster]]",
+        "[[policy]]",
+        "[[policy.statement]]",
+        "[policy.statement.match]",
+        "[policy.statement.set]",
+        "[[prefix-set]]",
+        "[[as-path-set]]",
+        "[[community-set]]",
+        "[[neighbor-set]]",
         "[restart]",
         "[api]",
         "[api.tls]",
@@ -77,7 +85,10 @@ fn every_key_is_documented_and_every_documented_key_is_known() {
         "[metrics]",
     ] {
         let global = if heading == "[global]" { "" } else { "[global]\nasn = 65000\nrouter-id = \"192.0.2.1\"\n" };
-        let text = format!("{global}{heading}\nno-key-is-like-this = 1\n");
+        // What is within a table needs that table.
+        let within = heading.matches('.').count();
+        let outer = &["", "[[policy]]\nname = \"one\"\n", "[[policy]]\nname = \"one\"\n[[policy.statement]]\n"][within];
+        let text = format!("{global}{outer}{heading}\nno-key-is-like-this = 1\n");
         let diagnosis = parse(&text, "bgpd.toml", Path::new(".")).map(|_| ()).expect_err(heading).to_string();
         let known = diagnosis.split(" knows ").nth(1).and_then(|rest| rest.lines().next()).expect(heading);
         let known: Vec<&str> = known.split(", ").collect();
@@ -118,7 +129,7 @@ fn a_key_with_its_documented_default_changes_nothing() {
 }
 
 /// Values other than those in `DOCUMENT`.
-const OTHERS: [(&str, &str, &str); 45] = [
+const OTHERS: [(&str, &str, &str); 47] = [
     ("[global]", "asn", "65001"),
     ("[global]", "router-id", "\"192.0.2.2\""),
     ("[global]", "cluster-id", "\"192.0.2.2\""),
@@ -155,6 +166,8 @@ const OTHERS: [(&str, &str, &str); 45] = [
     ("[[neighbor]]", "restart-time", "60"),
     ("[[neighbor]]", "stale-path-time", "60"),
     ("[[neighbor]]", "long-lived-stale-time", "{ ipv4-unicast = 3600 }"),
+    ("[global]", "import-policy", "[\"reject-all\"]"),
+    ("[global]", "export-policy", "[\"reject-all\"]"),
     ("[[neighbor]]", "import-policy", "[\"reject-all\"]"),
     ("[[neighbor]]", "export-policy", "[\"reject-all\"]"),
     ("[[neighbor]]", "max-prefixes", "{ ipv4-unicast = 1000 }"),
@@ -189,7 +202,7 @@ fn the_documented_effect_of_a_change_is_what_the_plan_does() {
     for Row { heading, key, cells } in rows() {
         let Some(change) = cells.get(3) else { continue };
         let expected = match change.split([' ', ':', ',']).next() {
-            Some("live") => [Impact::None, Impact::ExportAgain].as_slice(),
+            Some("live") => [Impact::None, Impact::ExportAgain, Impact::PolicyAgain].as_slice(),
             Some("next") => &[Impact::NextSession],
             Some("refresh") => &[Impact::RefreshIn],
             Some("reset" | "ends") => &[Impact::SessionReset],

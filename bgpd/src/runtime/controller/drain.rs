@@ -30,12 +30,11 @@ impl Controller {
         Ok(())
     }
 
-    /// Tells a neighbor everything again, with GRACEFUL_SHUTDOWN or without, and asks it for its routes again. One that
-    /// does not support route refresh counts as about to go with what it says from now on.
+    /// Tells a neighbor everything again, with GRACEFUL_SHUTDOWN or without. Its own routes are judged again where they
+    /// are, with its new settings.
     pub(super) fn tell_shutdown(&mut self, address: IpAddr) {
         let Some(entry) = self.neighbors.get(&address) else { return };
         let on = entry.neighbor.settings.is_shutting_down(&self.desired.global);
         self.groups.shut_down(entry.cell.index, &entry.cell.memberships(), on);
-        tell(entry, PeerCommand::RefreshIn);
     }
 }

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use bgp_engine::config::Global;
-use bgp_engine::export::{ExportKey, LocalAddresses, SessionFacts};
+use bgp_engine::config::{Global, Step};
+use bgp_engine::export::{ExportKey, LocalAddresses, Memberships, Regrouping, SessionFacts, regroup};
 use bgp_engine::id::{GroupIndex, PeerIndex};
 use bgp_engine::policy::UnknownPolicy;
 use bgp_engine::session::Negotiated;
@@ -130,7 +130,7 @@ impl Groups {
             }
             return Ok(index);
         }
-        let spec = key.clone().resolve()?;
+        let spec = key.clone().resolve(&self.fabric.library())?;
         let index = GroupIndex(self.next);
         self.next += 1;
         self.control(index, GroupControl::Add { group: index, spec: spec.clone() });
@@ -138,6 +138,31 @@ impl Groups {
         self.by_key.insert(key.clone(), index);
         self.registered.insert(index, Registered { key, members: 1 });
         Ok(index)
+    }
+
+    /// Has groups follow the export policies that steps have changed. `policies` are those that each member has now.
+    /// Returns the members whose session has to be reset for that.
+    pub(super) fn regroup(&mut self, policies: &Memberships, steps: &[Step]) -> Vec<PeerIndex> {
+        let keys = self.registered.iter().map(|(index, registered)| (*index, &registered.key));
+        let mut leaving = Vec::new();
+        for change in regroup(keys, policies, steps) {
+            match change {
+                Regrouping::Replace { group, key } => self.replace_export(group, key),
+                Regrouping::Leave { member } => leaving.push(member),
+            }
+        }
+        leaving
+    }
+
+    fn replace_export(&mut self, group: GroupIndex, key: ExportKey) {
+        // Policies that do not exist were refused before the first step.
+        let Ok(spec) = key.clone().resolve(&self.fabric.library()) else { return };
+        self.fabric.control_all(|| RibControl::ReplaceExport { group, spec: spec.clone() });
+        if let Some(registered) = self.registered.get_mut(&group) {
+            self.by_key.remove(&registered.key);
+            self.by_key.insert(key.clone(), group);
+            registered.key = key;
+        }
     }
 
     fn control(&self, index: GroupIndex, message: GroupControl) {

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bgp_engine::config::{DynamicNeighbors, Neighbor, Secret};
-use bgp_engine::policy::Policy;
 use bgp_engine::session::offered_capabilities;
 use bgp_wire::Notification;
 use bgp_wire::notification::CeaseSubcode;
@@ -28,7 +27,6 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 impl Controller {
     /// Starts a driver for a neighbor; `dynamic` is the range that let it in.
     pub(super) fn add_entry(&mut self, neighbor: Neighbor, dynamic: Option<IpNet>) -> Result<(), ControlError> {
-        self.check(&neighbor)?;
         let address = neighbor.address;
         if dynamic.is_none() {
             self.set_key(IpNet::from(address), neighbor.settings.md5_password.as_ref())
@@ -67,17 +65,6 @@ impl Controller {
             let _ = commands.send(PeerCommand::Start);
         }
         self.neighbors.insert(address, Entry { cell, neighbor, guard, commands, dynamic });
-        Ok(())
-    }
-
-    /// Refuses what a running speaker cannot do, before anything is changed.
-    pub(super) fn check(&self, neighbor: &Neighbor) -> Result<(), ControlError> {
-        let settings = &neighbor.settings;
-        let external = settings.remote_asn != settings.local_asn.unwrap_or(self.desired.global.asn);
-        for (field, names) in [("import-policy", &settings.import_policy), ("export-policy", &settings.export_policy)] {
-            Policy::resolve(names.as_deref(), external)
-                .map_err(|unknown| ControlError::Invalid { field: field.to_owned(), reason: unknown.to_string() })?;
-        }
         Ok(())
     }
 

@@ -15,6 +15,7 @@ use tracing::info;
 use super::super::handle::ControlError;
 use super::super::rib_worker::{RibControl, decision_options};
 use super::commands::tell;
+use super::policies;
 use super::{Controller, Entry};
 use crate::peer::PeerCommand;
 use crate::peer::socket;
@@ -61,6 +62,7 @@ impl Controller {
             self.take(step).await;
             config::apply(&mut self.desired, step);
         }
+        self.regroup(&steps);
         self.listen_on(&wanted.global.listen, opened);
         self.changes += u64::from(!steps.is_empty());
         Ok(steps)
@@ -72,13 +74,8 @@ impl Controller {
         steps: &[Step],
         wanted: &Desired,
     ) -> Result<BTreeMap<SocketAddr, Arc<TcpListener>>, ControlError> {
-        for step in steps {
-            match step {
-                Step::AddNeighbor(neighbor) | Step::UpdateNeighbor { neighbor, .. } => {
-                    self.check(neighbor).map_err(|error| of_neighbor(neighbor, error))?;
-                }
-                _ => {}
-            }
+        if !steps.is_empty() {
+            policies::check(&self.fabric, wanted)?;
         }
         let new = wanted.global.listen.iter().filter(|address| !self.listeners.contains_key(address));
         let open = |address: &SocketAddr| match socket::listen(*address) {
@@ -113,6 +110,7 @@ impl Controller {
             Step::SetGlobal { global, impact, .. } => self.set_global(global, *impact),
             // Templates are only read when a neighbor is added.
             Step::SetPeerGroup { .. } | Step::RemovePeerGroup(_) => {}
+            Step::SetPolicies { policies, changed } => self.set_policies(policies, changed),
             Step::AddNeighbor(neighbor) => self.add_configured(neighbor),
             Step::RemoveNeighbor(address) => {
                 self.remove_entry(*address, Notification::cease(CeaseSubcode::PeerDeconfigured));
@@ -191,15 +189,6 @@ impl Controller {
         for address in members {
             self.update_entry(address, super::neighbors::dynamic_neighbor(address, range), step);
         }
-    }
-}
-
-fn of_neighbor(neighbor: &Neighbor, error: ControlError) -> ControlError {
-    match error {
-        ControlError::Invalid { field, reason } => {
-            ControlError::Invalid { field: format!("neighbor {}: {field}", neighbor.address), reason }
-        }
-        other => other,
     }
 }
 

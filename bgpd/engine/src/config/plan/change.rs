@@ -21,6 +21,8 @@ pub enum Impact {
     NextSession,
     /// Routes are selected and announced again under the new rules.
     ExportAgain,
+    /// Routes are judged again by the new policy, where they are.
+    PolicyAgain,
     /// The peer is asked for its routes again (RFC 2918); the session is reset if it cannot be asked.
     RefreshIn,
     /// The session ends and starts anew.
@@ -33,6 +35,7 @@ impl fmt::Display for Impact {
             Self::None => "no effect on sessions",
             Self::NextSession => "takes effect at the next session",
             Self::ExportAgain => "routes are announced again",
+            Self::PolicyAgain => "routes are judged again",
             Self::RefreshIn => "routes are requested again",
             Self::SessionReset => "resets the session",
         })
@@ -85,6 +88,8 @@ pub(super) fn of_global(old: &Global, new: &Global) -> Vec<Change> {
         graceful_shutdown,
         always_compare_med,
         connections,
+        import_policy,
+        export_policy,
     } = old;
     let mut changes = Comparison(Vec::new());
     changes.field("asn", Impact::SessionReset, asn, &new.asn);
@@ -96,6 +101,9 @@ pub(super) fn of_global(old: &Global, new: &Global) -> Vec<Change> {
     changes.field("client-to-client-reflection", Impact::SessionReset, client_to_client, &new.client_to_client);
     changes.field("graceful-shutdown", Impact::ExportAgain, graceful_shutdown, &new.graceful_shutdown);
     changes.field("always-compare-med", Impact::ExportAgain, always_compare_med, &new.always_compare_med);
+    // What follows for a neighbor stands in its own settings.
+    changes.field("import-policy", Impact::PolicyAgain, import_policy, &new.import_policy);
+    changes.field("export-policy", Impact::PolicyAgain, export_policy, &new.export_policy);
     let ConnectionLimits { pending, pending_per_source, setup_rate } = connections;
     let new = &new.connections;
     changes.field("max-pending", Impact::None, pending, &new.pending);
@@ -174,8 +182,8 @@ fn compare_settings(changes: &mut Comparison, old: &NeighborSettings, new: &Neig
     changes.field("reject-as-sets", Impact::RefreshIn, reject_as_sets, &new.reject_as_sets);
     compare_restart(changes, graceful_restart, &new.graceful_restart);
     compare_limits(changes, prefix_limits, &new.prefix_limits);
-    changes.field("import-policy", Impact::RefreshIn, import_policy, &new.import_policy);
-    changes.field("export-policy", Impact::SessionReset, export_policy, &new.export_policy);
+    changes.field("import-policy", Impact::PolicyAgain, import_policy, &new.import_policy);
+    changes.field("export-policy", Impact::PolicyAgain, export_policy, &new.export_policy);
     changes.field("graceful-shutdown", Impact::ExportAgain, graceful_shutdown, &new.graceful_shutdown);
     changes.field("shutdown", Impact::SessionReset, shutdown, &new.shutdown);
 }

@@ -3,12 +3,14 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use ipnet::IpNet;
 
 use super::change::{Change, Impact};
 use crate::config::cluster::Guard;
 use crate::config::desired::{DynamicNeighbors, Global, Neighbor, NeighborSettings, Originate};
+use crate::policy::Definitions;
 
 /// One step from what runs to what is wanted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +23,13 @@ pub enum Step {
         impact: Impact,
         /// What is different, never empty.
         changed: Vec<Change>,
+    },
+    /// Policies, or sets that they name, change. Routes are judged again where a neighbor has one of those that changed.
+    SetPolicies {
+        /// All of them, as they are to be.
+        policies: Arc<Definitions>,
+        /// Names of the policies that are new, gone or others than before. Empty if only unused sets change.
+        changed: Vec<String>,
     },
     /// A template for neighbors that are added later is new or changed. Neighbors that came from it have their own steps.
     SetPeerGroup {
@@ -79,6 +88,7 @@ impl Step {
             | Self::UpdateDynamic { impact, .. } => *impact,
             Self::SetGuard { .. } => Impact::RefreshIn,
             Self::RemoveNeighbor(_) | Self::RemoveDynamic(_) => Impact::SessionReset,
+            Self::SetPolicies { .. } => Impact::PolicyAgain,
             Self::SetPeerGroup { .. }
             | Self::RemovePeerGroup(_)
             | Self::AddNeighbor(_)
@@ -103,6 +113,12 @@ impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::SetGlobal { changed, impact, .. } => write!(f, "global: {}: {impact}", Listed(changed)),
+            Self::SetPolicies { changed, .. } if changed.is_empty() => {
+                f.write_str("policies: only what no policy uses")
+            }
+            Self::SetPolicies { changed, .. } => {
+                write!(f, "policies: {}: {}", changed.join(", "), Impact::PolicyAgain)
+            }
             Self::SetPeerGroup { name, .. } => write!(f, "peer-group {name}: set for neighbors that are added later"),
             Self::RemovePeerGroup(name) => write!(f, "peer-group {name}: removed"),
             Self::AddNeighbor(neighbor) => {

@@ -60,10 +60,13 @@ fn desired(neighbors: &[Neighbor]) -> Desired {
             graceful_shutdown: false,
             always_compare_med: false,
             connections: ConnectionLimits::default(),
+            import_policy: None,
+            export_policy: None,
         },
         neighbors: neighbors.iter().map(|neighbor| (neighbor.address, neighbor.clone())).collect(),
         dynamic: BTreeMap::new(),
         peer_groups: BTreeMap::new(),
+        policies: std::sync::Arc::default(),
         originate: BTreeMap::new(),
         guard: Guard::default(),
     }
@@ -100,9 +103,9 @@ fn several_changes_show_the_greatest_impact_and_keep_each() {
     assert_eq!(
         shown(&steps),
         ["neighbor 192.0.2.10: description none -> \"spine\", hold-time 90 -> 30, \
-          import-policy none -> [\"accept-all\"]: routes are requested again"]
+          import-policy none -> [\"accept-all\"]: routes are judged again"]
     );
-    assert!(steps[0].has(Impact::NextSession) && steps[0].has(Impact::RefreshIn));
+    assert!(steps[0].has(Impact::NextSession) && steps[0].has(Impact::PolicyAgain));
     assert!(!steps[0].has(Impact::SessionReset));
 }
 
@@ -180,6 +183,7 @@ fn any_desired() -> impl Strategy<Value = Desired> {
                 neighbors: neighbors.collect(),
                 dynamic: dynamic.collect(),
                 peer_groups,
+                policies: std::sync::Arc::default(),
                 originate: originate.collect(),
                 guard: Guard::default(),
             }

@@ -1,0 +1,273 @@
+//! Policies in the form in which they are evaluated.
+//!
+//! What depends on attributes alone is asked first and as a whole: [`Rules::run`] goes on until a verdict or until a
+//! condition needs the prefix. [`super::Memo`] keeps where that was, so that the routes that share attributes only ask
+//! about their prefixes. With a [`Trace`] the same functions write down what they do.
+
+use std::fmt;
+use std::sync::Arc;
+
+use ipnet::IpNet;
+
+use super::action::apply;
+use super::condition::Test;
+use super::definition::{Action, Definitions, Outcome, PolicyDefinition, Statement};
+use super::filter::Filter;
+use super::rpki::OriginValidation;
+use super::trace::{Trace, What};
+use super::{Direction, Provenance, UnknownPolicy, Verdict};
+use crate::attr::{AttrRef, Interner};
+
+/// A policy whose sets are found.
+pub(super) struct Compiled {
+    name: String,
+    statements: Vec<CompiledStatement>,
+    default: Outcome,
+}
+
+struct CompiledStatement {
+    name: String,
+    /// Those that need no prefix come first.
+    tests: Vec<Test>,
+    actions: Vec<Action>,
+    then: Outcome,
+}
+
+impl Compiled {
+    pub(super) fn new(name: &str, policy: &PolicyDefinition, all: &Definitions) -> Result<Self, UnknownPolicy> {
+        let compile = |statement: &Statement| {
+            let tests = statement.conditions.iter().map(|condition| Test::new(condition, all));
+            let mut tests = tests.collect::<Result<Vec<_>, _>>()?;
+            tests.sort_by_key(Test::reads_prefix);
+            let Statement { name, actions, then, .. } = statement;
+            Ok(CompiledStatement { name: name.clone(), tests, actions: actions.clone(), then: *then })
+        };
+        let statements = policy.statements.iter().map(compile).collect::<Result<Vec<_>, _>>()?;
+        Ok(Self { name: name.to_owned(), statements, default: policy.default })
+    }
+
+    /// A policy that says the same of every route.
+    pub(super) fn constant(name: &str, outcome: Outcome) -> Self {
+        Self { name: name.to_owned(), statements: Vec::new(), default: outcome }
+    }
+}
+
+/// One policy of a list.
+#[derive(Clone)]
+pub(super) enum Element {
+    Policy(Arc<Compiled>),
+    Filter(String, Arc<dyn Filter>),
+}
+
+/// A list of policies.
+pub struct Rules {
+    elements: Vec<Element>,
+    direction: Direction,
+    interner: Arc<Interner>,
+    validation: Arc<dyn OriginValidation>,
+}
+
+/// Where an evaluation is: before a condition of a statement of an element.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Place {
+    element: u32,
+    statement: u32,
+    test: u32,
+}
+
+/// Why an evaluation went no further.
+pub(super) enum Stop {
+    Decided(Verdict),
+    /// Here the prefix is needed.
+    Prefix(Place),
+}
+
+/// What the prefix made of it.
+pub(super) enum Answer {
+    /// The condition holds, or does not.
+    Holds(bool),
+    /// A filter decided.
+    Decided(Verdict),
+}
+
+impl Rules {
+    pub(super) fn new(
+        elements: Vec<Element>,
+        direction: Direction,
+        interner: Arc<Interner>,
+        validation: Arc<dyn OriginValidation>,
+    ) -> Self {
+        Self { elements, direction, interner, validation }
+    }
+
+    fn statement(&self, place: Place) -> Option<&CompiledStatement> {
+        match self.elements.get(place.element as usize) {
+            Some(Element::Policy(policy)) => policy.statements.get(place.statement as usize),
+            _ => None,
+        }
+    }
+
+    /// Whether a verdict can depend on the state of the origin.
+    #[must_use]
+    pub fn reads_rpki(&self) -> bool {
+        let reads = |test: &Test| matches!(test.condition, super::Condition::Rpki(_));
+        self.elements.iter().any(|element| match element {
+            Element::Policy(policy) => policy.statements.iter().flat_map(|one| &one.tests).any(reads),
+            Element::Filter(..) => true,
+        })
+    }
+
+    /// Goes on from `place` until a verdict, or until the prefix is needed.
+    pub(super) fn run(
+        &self,
+        mut place: Place,
+        attrs: &mut AttrRef,
+        from: &Provenance,
+        mut trace: Option<&mut Trace>,
+    ) -> Stop {
+        while let Some(element) = self.elements.get(place.element as usize) {
+            let Element::Policy(policy) = element else { return Stop::Prefix(place) };
+            let outcome = match policy.statements.get(place.statement as usize) {
+                None => {
+                    note(trace.as_deref_mut(), &policy.name, None, || What::Default(policy.default), attrs);
+                    place = Place { element: place.element + 1, ..Place::default() };
+                    policy.default
+                }
+                Some(statement) => match statement.tests.get(place.test as usize) {
+                    Some(test) if test.reads_prefix() => return Stop::Prefix(place),
+                    Some(test) if test.holds(attrs, from) => {
+                        place.test += 1;
+                        continue;
+                    }
+                    Some(test) => {
+                        let what = || What::NoMatch { condition: test.condition.to_string() };
+                        note(trace.as_deref_mut(), &policy.name, Some(&statement.name), what, attrs);
+                        place = place.next_statement();
+                        continue;
+                    }
+                    None => {
+                        self.act(statement, attrs, from);
+                        let changes = || statement.actions.iter().map(ToString::to_string).collect();
+                        let what = || What::Match { changes: changes(), then: statement.then };
+                        note(trace.as_deref_mut(), &policy.name, Some(&statement.name), what, attrs);
+                        place = place.next_statement();
+                        statement.then
+                    }
+                },
+            };
+            match outcome {
+                Outcome::Accept => return Stop::Decided(Verdict::Accept(attrs.clone())),
+                Outcome::Reject => return Stop::Decided(Verdict::Reject),
+                Outcome::Next => {}
+            }
+        }
+        // What no policy decides does not pass.
+        Stop::Decided(Verdict::Reject)
+    }
+
+    fn act(&self, statement: &CompiledStatement, attrs: &mut AttrRef, from: &Provenance) {
+        if !statement.actions.is_empty() {
+            *attrs = apply(&statement.actions, attrs, from, self.direction, &self.interner);
+        }
+    }
+
+    /// Asks what needed the prefix.
+    pub(super) fn ask(&self, place: Place, prefix: &IpNet, attrs: &AttrRef, from: &Provenance) -> Answer {
+        match (self.statement(place), self.elements.get(place.element as usize)) {
+            (Some(statement), _) => {
+                let test = statement.tests.get(place.test as usize);
+                Answer::Holds(test.is_some_and(|test| test.holds_for(prefix, attrs, &*self.validation)))
+            }
+            (None, Some(Element::Filter(_, filter))) => Answer::Decided(match filter.decide(prefix, attrs, from) {
+                None => Verdict::Reject,
+                Some(actions) if actions.is_empty() => Verdict::Accept(attrs.clone()),
+                Some(actions) => Verdict::Accept(apply(&actions, attrs, from, self.direction, &self.interner)),
+            }),
+            (None, _) => Answer::Decided(Verdict::Reject),
+        }
+    }
+
+    /// The verdict on one route, without remembering anything.
+    #[must_use]
+    pub fn judge(&self, attrs: &AttrRef, from: &Provenance, prefix: &IpNet) -> Verdict {
+        self.evaluate(attrs, from, prefix, None)
+    }
+
+    /// The verdict on one route, and every step to it where it is to be traced.
+    pub(super) fn evaluate(
+        &self,
+        attrs: &AttrRef,
+        from: &Provenance,
+        prefix: &IpNet,
+        mut trace: Option<&mut Trace>,
+    ) -> Verdict {
+        let (mut place, mut attrs) = (Place::default(), attrs.clone());
+        loop {
+            match self.run(place, &mut attrs, from, trace.as_deref_mut()) {
+                Stop::Decided(verdict) => return verdict,
+                Stop::Prefix(at) => match self.ask(at, prefix, &attrs, from) {
+                    Answer::Holds(holds) => {
+                        if !holds {
+                            self.note_no_match(at, &attrs, trace.as_deref_mut());
+                        }
+                        place = at.after(holds);
+                    }
+                    Answer::Decided(verdict) => {
+                        self.note_filter(at, &verdict, &attrs, trace);
+                        return verdict;
+                    }
+                },
+            }
+        }
+    }
+
+    fn note_no_match(&self, at: Place, attrs: &AttrRef, trace: Option<&mut Trace>) {
+        if let (Some(statement), Some(Element::Policy(policy))) =
+            (self.statement(at), self.elements.get(at.element as usize))
+            && let Some(test) = statement.tests.get(at.test as usize)
+        {
+            let what = || What::NoMatch { condition: test.condition.to_string() };
+            note(trace, &policy.name, Some(&statement.name), what, attrs);
+        }
+    }
+
+    fn note_filter(&self, at: Place, verdict: &Verdict, attrs: &AttrRef, trace: Option<&mut Trace>) {
+        if let Some(Element::Filter(name, _)) = self.elements.get(at.element as usize) {
+            let after = if let Verdict::Accept(attrs) = verdict { attrs } else { attrs };
+            note(trace, name, None, || What::Filter { accepts: matches!(verdict, Verdict::Accept(_)) }, after);
+        }
+    }
+}
+
+impl Place {
+    fn next_statement(self) -> Self {
+        Self { statement: self.statement + 1, test: 0, ..self }
+    }
+
+    /// Behind a condition that holds or does not.
+    pub(super) fn after(self, holds: bool) -> Self {
+        if holds { Self { test: self.test + 1, ..self } } else { self.next_statement() }
+    }
+}
+
+fn note(
+    trace: Option<&mut Trace>,
+    policy: &str,
+    statement: Option<&str>,
+    what: impl FnOnce() -> What,
+    attrs: &AttrRef,
+) {
+    if let Some(trace) = trace {
+        trace.note(policy, statement, what(), attrs);
+    }
+}
+
+impl fmt::Debug for Rules {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = |element: &Element| match element {
+            Element::Policy(policy) => policy.name.clone(),
+            Element::Filter(name, _) => name.clone(),
+        };
+        f.debug_list().entries(self.elements.iter().map(name)).finish()
+    }
+}

@@ -1,0 +1,120 @@
+//! A new import policy for routes that are in: they are judged again from what was received, without asking the peer.
+//!
+//! A path that its import policy did not change is as it was received. Of the others, [`Received`] keeps what they
+//! were, so that only they cost memory. Done in slices; until a slice comes by, a path stays as the old policy made it.
+//! Stale paths (RFC 4724 §4.2) stay as they are: the peer will say them again, or they go.
+
+use std::collections::VecDeque;
+
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+
+use super::Context;
+use super::destination::Path;
+use super::peers::position;
+use super::table::Table;
+use crate::attr::AttrRef;
+use crate::id::PeerIndex;
+use crate::policy::Memo;
+use crate::stage::{Rejection, Routed};
+
+/// What paths were before their import policy, where it changed them, by position and local identifier.
+#[derive(Default)]
+pub(super) struct Received(HashMap<(u32, u16), AttrRef, FixedState>);
+
+impl Received {
+    /// Notes what a path was; `None` if it was not changed, or is gone.
+    pub(super) fn note(&mut self, at: u32, local_id: u16, received: Option<&AttrRef>) {
+        match received {
+            Some(attrs) => drop(self.0.insert((at, local_id), attrs.clone())),
+            None if self.0.is_empty() => {}
+            None => {
+                self.0.remove(&(at, local_id));
+                if self.0.is_empty() {
+                    // A policy that changes nothing any more costs nothing any more.
+                    self.0 = HashMap::default();
+                }
+            }
+        }
+    }
+
+    /// What a path was.
+    pub(super) fn of<'a>(&'a self, at: u32, path: &'a Path) -> &'a AttrRef {
+        if self.0.is_empty() { &path.attrs } else { self.0.get(&(at, path.local_id)).unwrap_or(&path.attrs) }
+    }
+}
+
+/// Peers whose paths are to be judged again, one after the other.
+#[derive(Default)]
+pub(super) struct Reimports(VecDeque<Reimport>);
+
+struct Reimport {
+    peer: PeerIndex,
+    cursor: u32,
+    memo: Memo,
+}
+
+impl Reimports {
+    pub(super) fn has_work(&self) -> bool {
+        !self.0.is_empty()
+    }
+}
+
+impl<N: Routed> Table<N> {
+    /// Judges all paths of `peer` again, in slices.
+    pub(super) fn begin_reimport(&mut self, peer: PeerIndex) {
+        // One that is under way goes by rules that hold no longer.
+        self.reimports.0.retain(|other| other.peer != peer);
+        if self.paths_of(peer).counters.received > 0 {
+            self.reimports.0.push_back(Reimport { peer, cursor: 0, memo: Memo::default() });
+        }
+    }
+
+    /// Visits at most `budget` destinations; returns how many.
+    pub(super) fn reimport_slice(&mut self, budget: usize, context: &mut Context<'_>) -> usize {
+        let Some(mut reimport) = self.reimports.0.pop_front() else { return 0 };
+        let positions = self.destinations.positions();
+        let budget = u32::try_from(budget).unwrap_or(u32::MAX);
+        let end = reimport.cursor.saturating_add(budget).min(positions);
+        for at in reimport.cursor..end {
+            self.import_destination(at, &mut reimport, context);
+        }
+        let visited = end.saturating_sub(reimport.cursor) as usize;
+        // Positions that are filled behind the cursor have routes that came under the new policy.
+        reimport.cursor = end;
+        if end < positions {
+            self.reimports.0.push_front(reimport);
+        }
+        self.settle(context);
+        visited.max(1)
+    }
+
+    fn import_destination(&mut self, at: u32, reimport: &mut Reimport, context: &Context<'_>) {
+        let peer = context.peers.get(reimport.peer);
+        let paths_of = &self.paths_of[position(reimport.peer)];
+        let (mut accepted, mut changed) = (0_isize, false);
+        let destination = self.destinations.at_mut(at);
+        for path in destination.paths.as_mut_slice().iter_mut().filter(|path| path.peer == reimport.peer) {
+            // What is not usable for other reasons is no matter of policy.
+            let by_policy = matches!(path.rejection, None | Some(Rejection::Policy | Rejection::NoImportPolicy));
+            if !by_policy || paths_of.is_stale(path.generation) {
+                continue;
+            }
+            let received = self.received.of(at, path).clone();
+            let prefix = N::prefix(&destination.key);
+            let verdict = peer.import.policy.judge(&received, &peer.provenance(N::FAMILY), &prefix, &mut reimport.memo);
+            let (attrs, rejection) = peer.import.outcome(verdict, &received, context.interner);
+            let before = usize::from(path.rejection.is_none());
+            changed |= path.attrs != attrs || path.rejection != rejection;
+            self.received.note(at, path.local_id, (attrs != received).then_some(&received));
+            path.attrs = attrs;
+            path.rejection = rejection;
+            accepted += isize::from(path.rejection.is_none()) - before as isize;
+        }
+        if changed {
+            let counters = &mut self.paths_of(reimport.peer).counters;
+            counters.accepted = counters.accepted.saturating_add_signed(accepted);
+            self.mark(at);
+        }
+    }
+}

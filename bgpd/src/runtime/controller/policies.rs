@@ -1,0 +1,71 @@
+//! Policies: what their names stand for, and what follows for running sessions when that changes.
+
+use std::sync::Arc;
+
+use bgp_engine::config::{Desired, Step};
+use bgp_engine::export::Memberships;
+use bgp_engine::policy::{Definitions, Direction, Library};
+use bgp_wire::Notification;
+use bgp_wire::notification::CeaseSubcode;
+
+use super::super::fabric::Fabric;
+use super::super::handle::ControlError;
+use super::Controller;
+use super::commands::tell;
+use crate::peer::PeerCommand;
+
+/// The compiled form of policies.
+pub(super) fn library(fabric: &Fabric, policies: &Definitions) -> Result<Library, ControlError> {
+    let invalid = |reason: String| ControlError::Invalid { field: "policy".to_owned(), reason };
+    Library::new(Arc::clone(&fabric.interner)).with(policies).map_err(|unknown| invalid(unknown.to_string()))
+}
+
+/// Refuses neighbors, ranges and groups whose policies would not exist.
+pub(super) fn check(fabric: &Fabric, wanted: &Desired) -> Result<(), ControlError> {
+    let library = library(fabric, &wanted.policies)?;
+    let neighbors = wanted.neighbors.values().map(|one| (format!("neighbor {}", one.address), &one.settings));
+    let ranges = wanted.dynamic.values().map(|one| (format!("dynamic-neighbors {}", one.prefix), &one.settings));
+    for (who, settings) in neighbors.chain(ranges) {
+        let external = settings.remote_asn != settings.local_asn.unwrap_or(wanted.global.asn);
+        for (field, names, direction) in [
+            ("import-policy", &settings.import_policy, Direction::Import),
+            ("export-policy", &settings.export_policy, Direction::Export),
+        ] {
+            library.resolve(names.as_deref(), external, direction).map_err(|unknown| ControlError::Invalid {
+                field: format!("{who}: {field}"),
+                reason: unknown.to_string(),
+            })?;
+        }
+    }
+    Ok(())
+}
+
+impl Controller {
+    /// Takes over policies, and has the routes of neighbors judged again that use one of those that changed.
+    pub(super) fn set_policies(&mut self, policies: &Definitions, changed: &[String]) {
+        // What cannot be compiled was refused before the first step.
+        let Ok(library) = library(&self.fabric, policies) else { return };
+        self.fabric.replace_library(library);
+        let uses = |names: &Option<Vec<String>>| names.iter().flatten().any(|name| changed.contains(name));
+        let entries = self.neighbors.values().filter(|entry| uses(&entry.neighbor.settings.import_policy));
+        entries.for_each(|entry| tell(entry, PeerCommand::Policies));
+    }
+
+    /// Has update groups follow the export policies that steps have changed.
+    pub(super) fn regroup(&mut self, steps: &[Step]) {
+        if steps.is_empty() {
+            return;
+        }
+        let mut policies = Memberships::new();
+        for entry in self.neighbors.values() {
+            for (_, group) in entry.cell.memberships() {
+                let policy = entry.neighbor.settings.export_policy.clone();
+                policies.entry(group).or_default().push((entry.cell.index, policy));
+            }
+        }
+        let leaving = self.groups.regroup(&policies, steps);
+        for entry in self.neighbors.values().filter(|entry| leaving.contains(&entry.cell.index)) {
+            tell(entry, PeerCommand::Reset(Notification::cease(CeaseSubcode::OtherConfigurationChange)));
+        }
+    }
+}
