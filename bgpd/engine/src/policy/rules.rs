@@ -187,14 +187,8 @@ impl Rules {
         }
     }
 
-    /// The verdict on one route, without remembering anything.
-    #[must_use]
-    pub fn judge(&self, attrs: &AttrRef, from: &Provenance, prefix: &IpNet) -> Verdict {
-        self.evaluate(attrs, from, prefix, None)
-    }
-
     /// The verdict on one route, and every step to it where it is to be traced.
-    pub(super) fn evaluate(
+    pub(crate) fn evaluate(
         &self,
         attrs: &AttrRef,
         from: &Provenance,

@@ -55,6 +55,12 @@ impl Trace {
         self.attrs.push(attrs.clone());
     }
 
+    /// Whether nothing but a built-in policy was asked.
+    #[must_use]
+    pub fn is_built_in(&self) -> bool {
+        self.steps.iter().all(|step| super::is_built_in(&step.policy))
+    }
+
     /// Where it was decided: `policy "transit", statement "bogons"`. `None` if no policy was asked.
     #[must_use]
     pub fn decided_by(&self) -> Option<String> {

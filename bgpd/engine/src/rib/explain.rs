@@ -7,12 +7,15 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::apply::line_up;
+use super::column::Column;
 use super::decision::{Options, Reason, select};
+use super::destination::Path;
 use super::peers::Peers;
 use super::query::RouteView;
 use super::table::{Scratch, Table};
 use crate::export::Withheld;
 use crate::id::{GroupIndex, PeerIndex};
+use crate::policy::{Rules, Trace};
 use crate::stage::{Rejection, Routed};
 
 /// What became of a destination, and why.
@@ -33,6 +36,8 @@ pub struct CandidateView {
     pub route: RouteView,
     /// How it fared.
     pub verdict: Verdict,
+    /// What its import policy did, step by step. Empty where that was not asked.
+    pub import: Trace,
 }
 
 /// How a path fared.
@@ -62,12 +67,14 @@ impl fmt::Display for Verdict {
 }
 
 /// What a group is told of the destination.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExportView {
     /// The group.
     pub group: GroupIndex,
     /// Why, or why not.
     pub verdict: ExportVerdict,
+    /// What the export policy did with the best path, step by step. Empty where that was not asked.
+    pub export: Trace,
 }
 
 /// Whether a group is told the best path.
@@ -105,7 +112,8 @@ impl fmt::Display for ExportVerdict {
 impl<N: Routed> Table<N> {
     /// Runs decision and export of one destination again, and says what happened.
     pub(super) fn explain_prefix(&self, prefix: IpNet, peers: &Peers, options: Options) -> Option<Explanation> {
-        let destination = self.destinations.at(self.find_prefix(prefix)?);
+        let position = self.find_prefix(prefix)?;
+        let destination = self.destinations.at(position);
         let paths = destination.paths.as_slice();
         let mut scratch = Scratch::default();
         let incumbent = line_up(destination, peers, &mut scratch);
@@ -133,7 +141,8 @@ impl<N: Routed> Table<N> {
             let is_best = best == Some(at);
             let reason = selection.filter(|_| is_best).map(|selection| selection.reason);
             let route = self.view_path(destination, &paths[at], is_best, reason, peers);
-            Some(CandidateView { route, verdict: fared(at)? })
+            let import = self.explain_import(position, &destination.key, &paths[at], peers);
+            Some(CandidateView { route, verdict: fared(at)?, import })
         };
         Some(Explanation {
             prefix: N::prefix(&destination.key),
@@ -142,17 +151,37 @@ impl<N: Routed> Table<N> {
         })
     }
 
-    fn explain_exports(&self, key: &N::Key, best: Option<&super::destination::Path>, peers: &Peers) -> Vec<ExportView> {
-        let columns = self.columns.iter().flatten().filter(|column| !column.removed);
-        let verdict = |spec: &crate::export::ExportSpec| match best {
-            None => ExportVerdict::NoBestPath,
-            Some(path) => match spec.evaluate(&path.attrs, &peers.get(path.peer).source, |rules| {
-                rules.judge(&path.attrs, &peers.get(path.peer).provenance(N::FAMILY), &N::prefix(key))
-            }) {
-                Ok(_) => ExportVerdict::Advertised { source: path.peer },
-                Err(withheld) => ExportVerdict::Withheld(withheld),
-            },
+    /// Asks the import policy of a path again, unless something else than policy keeps it out.
+    fn explain_import(&self, position: u32, key: &N::Key, path: &Path, peers: &Peers) -> Trace {
+        let mut trace = Trace::default();
+        if matches!(path.rejection, None | Some(Rejection::Policy | Rejection::NoImportPolicy)) {
+            let (peer, received) = (peers.get(path.peer), self.received.of(position, path));
+            let from = peer.provenance(N::FAMILY);
+            // The verdict stands in the path; here only the way to it matters.
+            let _ = peer.import.policy.explain(received, &from, &N::prefix(key), &mut trace);
+        }
+        trace
+    }
+
+    fn explain_exports(&self, key: &N::Key, best: Option<&Path>, peers: &Peers) -> Vec<ExportView> {
+        let view = |column: &Column<N>| {
+            let mut export = Trace::default();
+            let verdict = match best {
+                None => ExportVerdict::NoBestPath,
+                Some(path) => {
+                    let peer = peers.get(path.peer);
+                    let judge = |rules: &Rules| {
+                        let from = peer.provenance(N::FAMILY);
+                        rules.evaluate(&path.attrs, &from, &N::prefix(key), Some(&mut export))
+                    };
+                    match column.spec.evaluate(&path.attrs, &peer.source, judge) {
+                        Ok(_) => ExportVerdict::Advertised { source: path.peer },
+                        Err(withheld) => ExportVerdict::Withheld(withheld),
+                    }
+                }
+            };
+            ExportView { group: column.group, verdict, export }
         };
-        columns.map(|column| ExportView { group: column.group, verdict: verdict(&column.spec) }).collect()
+        self.columns.iter().flatten().filter(|column| !column.removed).map(view).collect()
     }
 }

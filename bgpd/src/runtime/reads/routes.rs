@@ -6,6 +6,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use bgp_engine::id::PeerIndex;
+use bgp_engine::policy::Trace;
 use bgp_engine::rib::{self, Cursor, RouteQuery, Scope, Slice};
 use bgp_wire::Family;
 use ipnet::IpNet;
@@ -201,7 +202,7 @@ pub(super) async fn explain(reads: &Reads, prefix: IpNet, to: Option<IpAddr>) ->
             (rib::Verdict::Unusable(_), Some(why)) => format!("not usable: {why}"),
             _ => verdict.to_string(),
         };
-        Candidate { verdict, route }
+        Candidate { verdict: by(verdict, &candidate.import), route }
     });
     Ok(Explanation { prefix: found.prefix, candidates: candidates.collect(), exports })
 }
@@ -209,15 +210,23 @@ pub(super) async fn explain(reads: &Reads, prefix: IpNet, to: Option<IpAddr>) ->
 /// What one neighbor is told; `None` when its session is not in the family.
 fn export_of(cell: &Arc<NeighborCell>, family: Family, found: &rib::Explanation) -> Option<ExportVerdict> {
     let group = group_of(cell, family)?;
-    let verdict = found.exports.iter().find(|export| export.group == group)?.verdict;
+    let rib::ExportView { verdict, export, .. } = found.exports.iter().find(|export| export.group == group)?.clone();
     let advertised = verdict.reaches(cell.index);
     let why = match verdict {
         rib::ExportVerdict::Advertised { source } if source == cell.index => {
             "not advertised: it is this neighbor's own route".to_owned()
         }
         rib::ExportVerdict::Advertised { source: PeerIndex::LOCAL } => "advertised: originated here".to_owned(),
-        rib::ExportVerdict::Advertised { .. } => "advertised".to_owned(),
-        other => other.to_string(),
+        rib::ExportVerdict::Advertised { .. } => by("advertised".to_owned(), &export),
+        other => by(other.to_string(), &export),
     };
     Some(ExportVerdict { to: cell.address, advertised, why })
+}
+
+/// A verdict with the policy and statement that decided, where policies were asked.
+fn by(verdict: String, trace: &Trace) -> String {
+    match trace.decided_by() {
+        Some(place) if !trace.is_built_in() => format!("{verdict} ({place})"),
+        _ => verdict,
+    }
 }
