@@ -39,7 +39,7 @@ fn start_reflector(node: &Node) -> Bgpd {
     Bgpd::start(node, &reflector_config(node))
 }
 
-/// FRR sets the R bit for its restart time after every start, and is not waited for as long as it does.
+/// FRR sets the R bit for two minutes after every start, whatever its restart time.
 fn frr_graceful(node: &Node, net: u8) -> String {
     let restart = "bgp graceful-restart\n bgp graceful-restart preserve-fw-state\n \
         bgp graceful-restart restart-time 12\n bgp graceful-restart select-defer-time 20\n \

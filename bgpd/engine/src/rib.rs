@@ -149,6 +149,11 @@ impl Partition {
         self.tables.each(|table| table.deferral_mut().end());
     }
 
+    /// Waits for this peer no longer.
+    pub fn excuse(&mut self, peer: IpAddr) {
+        self.excuse_unawaited(peer, &[]);
+    }
+
     /// Whether route selection is put off in any family.
     #[must_use]
     pub fn is_deferring(&self) -> bool {

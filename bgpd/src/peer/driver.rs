@@ -71,8 +71,8 @@ pub(crate) enum PeerEventKind {
     Down,
     /// The peer asked for our routes (RFC 2918); `end` is what it is to be told behind them (RFC 7313 §4).
     RefreshOut { refresh: RouteRefresh, end: Option<Bytes> },
-    /// A pause is over: the peer, which has restarted, may know that it has all our routes.
-    EndOfRibDue,
+    /// A pause is over: the peer, which has restarted, may know that it has all our routes, and is not waited for.
+    PauseOver,
     /// The writer has drained after it had been slow.
     Drained,
     /// The session's state changed.

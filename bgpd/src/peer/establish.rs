@@ -59,7 +59,9 @@ impl Driver {
                 return;
             }
         };
-        let (address, asn, awaited) = (self.cell.address, negotiated.peer_asn, negotiated.awaited());
+        // Also a peer that has restarted is waited for, until the controller excuses it a moment later.
+        let awaited = if negotiated.peer_restarted() { negotiated.families.clone() } else { negotiated.awaited() };
+        let (address, asn) = (self.cell.address, negotiated.peer_asn);
         let fence = Fence::PeerUp { source, address, asn, import, awaited };
         self.established = Some(Established { intake, since: Instant::now(), incomplete: negotiated.families.clone() });
         self.fence(&fence).await;

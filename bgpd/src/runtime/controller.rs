@@ -42,9 +42,11 @@ use crate::peer::admission::{Admission, Admitted};
 use crate::peer::listener::{self, Doors, STRANGER_QUEUE};
 use crate::peer::{NeighborCell, PeerCommand, PeerEvent, PeerEventKind, sleep_to};
 
-/// How long a peer that has restarted waits for our End-of-RIB at least. FRR selects routes when the marker comes, also
-/// those whose next hops it has not looked up yet: without a pause it takes its kernel routes out for a moment.
-const END_OF_RIB_PAUSE: Duration = Duration::from_secs(1);
+/// The pause of a peer whose OPEN says that it has restarted. Before it is over the peer is not told the End-of-RIB: FRR
+/// selects routes when the marker comes, also those whose next hops it has not looked up yet, and takes its kernel routes
+/// out for a moment. And before it is over, a speaker that has restarted itself waits for the peer's: FRR says for two
+/// minutes after every start that it has restarted, and sends its routes more than a second after the session is up.
+const RESTARTED_PEER_PAUSE: Duration = Duration::from_secs(2);
 
 /// One neighbor, configured or dynamic.
 struct Entry {
@@ -219,10 +221,15 @@ impl Controller {
                 cell.replace_memberships(joined);
                 self.directory.announce(&cell);
                 if negotiated.peer_restarted() {
-                    self.release_end_later(cell);
+                    self.pause(cell);
                 }
             }
-            (PeerEventKind::EndOfRibDue, Some(_)) => self.groups.release_end(cell.index, &cell.memberships()),
+            (PeerEventKind::PauseOver, Some(_)) => {
+                self.groups.release_end(cell.index, &cell.memberships());
+                if self.fabric.restart.state().restarting {
+                    self.fabric.control_all(|| RibControl::Excuse(cell.address));
+                }
+            }
             (PeerEventKind::Down, Some(_)) => {
                 self.deferral.recorder.set(cell.address, Vec::new());
                 self.groups.leave(cell.index, &cell.replace_memberships(Vec::new()));
@@ -237,13 +244,13 @@ impl Controller {
         }
     }
 
-    /// Lets the End-of-RIB to a peer that has restarted go after a pause.
-    fn release_end_later(&self, cell: Arc<NeighborCell>) {
+    /// Begins the pause of a peer that has restarted.
+    fn pause(&self, cell: Arc<NeighborCell>) {
         let events = self.events.clone();
         tokio::spawn(async move {
-            tokio::time::sleep(END_OF_RIB_PAUSE).await;
+            tokio::time::sleep(RESTARTED_PEER_PAUSE).await;
             // Without a controller the daemon is stopping.
-            let _ = events.send(PeerEvent { cell, kind: PeerEventKind::EndOfRibDue });
+            let _ = events.send(PeerEvent { cell, kind: PeerEventKind::PauseOver });
         });
     }
 

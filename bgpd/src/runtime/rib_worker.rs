@@ -80,6 +80,8 @@ pub(crate) enum RibControl {
         reply: oneshot::Sender<Vec<IpAddr>>,
     },
     EndDeferral,
+    /// Route selection does not wait for this peer any more.
+    Excuse(IpAddr),
     Reconfigure {
         router_id: Ipv4Addr,
         options: decision::Options,
@@ -212,6 +214,7 @@ impl Worker {
                 partition.refill(group, member, &missed, &mut self.emissions);
             }
             RibControl::EndDeferral => partition.end_deferral(),
+            RibControl::Excuse(peer) => partition.excuse(peer),
             RibControl::Awaited { families, reply } => {
                 drop(reply.send(families.iter().flat_map(|family| partition.awaited(*family)).collect()));
             }
