@@ -221,7 +221,7 @@ impl<'a> Sender<'a> {
         let known = self.observer.events(subject).len();
         self.connection.send(&message(UPDATE, body));
         let watches_family = is_ipv6 && who.ipv4 && who.ipv6;
-        // Two rounds: what the daemon has to say of the subject is out with the first at the latest.
+        // Two rounds: what the daemon has to say of the subject is mostly out with the first.
         for round in [1, 2] {
             if watches_family {
                 self.tell(&self.place.sentinel(true, round));
@@ -232,6 +232,8 @@ impl<'a> Sender<'a> {
         if watches_family && !self.observer.wait_for(&of_family, 0, Instant::now() + FAMILY_SILENCE) {
             return Ok(Outcome::FamilyOff);
         }
+        // Other threads of the daemon may be at work on the subject than on the routes that came out: wait for nothing.
+        self.observer.wait_for(subject, known, Instant::now() + SILENCE);
         let latest = self.observer.events(subject).split_off(known).pop();
         Ok(match latest {
             None => Outcome::Ignored,
