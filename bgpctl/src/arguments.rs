@@ -151,8 +151,16 @@ pub struct WatchRoutes {
 pub enum Neighbor {
     /// Add a neighbor and start its session
     Add(AddNeighbor),
-    /// End a neighbor's session and forget it
+    /// End the session of a neighbor that was added, and forget it
     Delete {
+        /// The neighbor
+        address: IpAddr,
+        /// Whose it is
+        #[arg(long, value_name = "NAME", default_value = "")]
+        owner: String,
+    },
+    /// Let go of what was changed of a neighbor: what the file says of it holds again
+    Revert {
         /// The neighbor
         address: IpAddr,
     },
@@ -299,7 +307,27 @@ pub enum Config {
         /// Only if this revision runs (`show summary -o json`): nobody has changed anything since
         #[arg(long, value_name = "REVISION", default_value = "")]
         expected_revision: String,
+        /// Go back by itself unless `config confirm` comes in this time, such as 60s or 5m
+        #[arg(long, value_name = "TIME", value_parser = seconds)]
+        confirm: Option<u32>,
     },
+    /// Keep what was applied with --confirm
+    Confirm,
+    /// Go back to what ran before what was applied with --confirm
+    Rollback,
+}
+
+/// A time such as `60s`, `5m` or `1h`; a number without a unit is seconds.
+fn seconds(text: &str) -> Result<u32, String> {
+    let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
+    let factor = match unit {
+        "" | "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        _ => return Err(format!("\"{unit}\" is no unit, expected s, m or h")),
+    };
+    let seconds = number.parse::<u32>().ok().and_then(|number| number.checked_mul(factor));
+    seconds.filter(|seconds| *seconds > 0).ok_or_else(|| "expected a time such as 60s".to_owned())
 }
 
 /// `decode …`

@@ -14,7 +14,7 @@ mod streams;
 mod system;
 mod tls;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 
 use bgpd_proto::{FILE_DESCRIPTOR_SET, v1};
@@ -76,21 +76,24 @@ where
 /// Listeners that are open and not yet served.
 pub struct Api {
     handle: Handle,
+    /// Files that documents name are relative to this directory.
+    base: PathBuf,
     listeners: Vec<Listener>,
     streams: Streams,
     access: Access,
 }
 
 impl Api {
-    /// Opens the listeners.
+    /// Opens the listeners. Files that documents name are looked for in `base`.
     ///
     /// # Errors
     /// When one of them cannot be opened; then none is.
-    pub fn open(handle: Handle, settings: &ApiSettings) -> Result<Self, ApiError> {
+    pub fn open(handle: Handle, settings: &ApiSettings, base: &Path) -> Result<Self, ApiError> {
         let listeners = settings.listen.iter().map(|endpoint| endpoint::open(endpoint, settings));
         let streams = Streams::new(settings.max_streams);
         let access = Access::new(settings.credentials.clone());
-        Ok(Self { handle, listeners: listeners.collect::<Result<_, _>>()?, streams, access })
+        let (listeners, base) = (listeners.collect::<Result<_, _>>()?, base.to_owned());
+        Ok(Self { handle, base, listeners, streams, access })
     }
 
     /// The credentials in force.
@@ -107,7 +110,7 @@ impl Api {
         let mut servers = tokio::task::JoinSet::new();
         for listener in self.listeners {
             info!(endpoint = %listener, "API listening");
-            let routes = services(&self.handle, &self.streams).await?;
+            let routes = services(&self.handle, &self.streams, &self.base).await?;
             servers.spawn(listener.serve(routes, self.access.clone(), stopped.clone()));
         }
         while let Some(ended) = servers.join_next().await {
@@ -120,14 +123,14 @@ impl Api {
     }
 }
 
-async fn services(handle: &Handle, streams: &Streams) -> Result<Routes, ApiError> {
+async fn services(handle: &Handle, streams: &Streams, base: &Path) -> Result<Routes, ApiError> {
     let neighbors =
         v1::neighbor_service_server::NeighborServiceServer::new(neighbors::Service(handle.clone(), streams.clone()));
     let routes = v1::route_service_server::RouteServiceServer::new(routes::Service(handle.clone(), streams.clone()))
         .max_decoding_message_size(owners::MESSAGE_MAX);
     let clusters = v1::cluster_service_server::ClusterServiceServer::new(clusters::Service(handle.clone()));
     let status = v1::status_service_server::StatusServiceServer::new(system::StatusOf(handle.clone(), streams.clone()));
-    let config = v1::config_service_server::ConfigServiceServer::new(system::ConfigOf(handle.clone()));
+    let config = v1::config_service_server::ConfigServiceServer::new(system::ConfigOf(handle.clone(), base.to_owned()));
     let (reporter, health) = tonic_health::server::health_reporter();
     reporter.set_service_status("", tonic_health::ServingStatus::Serving).await;
     let reflection = tonic_reflection::server::Builder::configure()

@@ -7,6 +7,7 @@
 mod api;
 mod cluster;
 mod credentials;
+mod declared;
 mod diagnosis;
 mod global;
 mod graceful;
@@ -31,6 +32,7 @@ use toml::de::DeTable;
 
 pub use self::api::{ApiSettings, Endpoint, LogFormat, LogSettings};
 pub use self::credentials::{Credentials, Role};
+pub use self::declared::{Declarations, Declared, Keys, Laid, Source, neighbor as declared_neighbor};
 use self::diagnosis::Problems;
 pub use self::diagnosis::{Diagnosis, Warning};
 pub use self::graceful::{ForwardingState, OnTerminate, RestartSettings};
@@ -54,6 +56,10 @@ pub struct Document {
     pub restart: RestartSettings,
     /// What is allowed but hardly meant.
     pub warnings: Vec<Warning>,
+    /// The text that all of this was read from.
+    pub text: Arc<str>,
+    /// What diagnoses call it.
+    pub name: String,
 }
 
 /// Reads a file. Files that it names are looked for beside it.
@@ -80,7 +86,9 @@ pub fn parse(text: &str, name: &str, base: &Path) -> Result<Document, Diagnosis>
     }
     let document = read(table.get_ref(), table.span(), &mut problems);
     match document {
-        Some(document) if !problems.any_error() => Ok(Document { warnings: problems.warnings(), ..document }),
+        Some(document) if !problems.any_error() => {
+            Ok(Document { warnings: problems.warnings(), text: text.into(), name: name.to_owned(), ..document })
+        }
         _ => Err(problems.diagnosis()),
     }
 }
@@ -122,7 +130,8 @@ fn read(table: &DeTable<'_>, span: std::ops::Range<usize>, problems: &mut Proble
         policies,
         global: global?,
     };
-    Some(Document { desired, api, log, metrics, restart, warnings: Vec::new() })
+    let (warnings, text, name) = (Vec::new(), Arc::default(), String::new());
+    Some(Document { desired, api, log, metrics, restart, warnings, text, name })
 }
 
 /// Entries by name, and where each stands.

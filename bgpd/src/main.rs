@@ -6,7 +6,8 @@ use std::process::ExitCode;
 use bgpd::api::{Access, Api};
 use bgpd::config::{self, Document, OnTerminate};
 use bgpd::observe::metrics::Server;
-use bgpd::runtime::handle::Handle;
+use bgpd::runtime::document::Documents;
+use bgpd::runtime::handle::{Changes, Handle, Terms};
 use bgpd::{observe, privileges, runtime};
 use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
@@ -83,9 +84,13 @@ fn run(file: &Path) -> ExitCode {
 }
 
 async fn serve(document: Document, file: PathBuf) -> ExitCode {
-    let Document { desired, api: api_settings, metrics, restart, .. } = document;
+    let (api_settings, metrics, restart) = (document.api.clone(), document.metrics.clone(), document.restart.clone());
+    let documents = Documents::open(&restart, &file);
+    let base = documents.base().to_owned();
+    let document = documents.choose(document);
+    let desired = &document.desired;
     info!(version = env!("CARGO_PKG_VERSION"), asn = desired.global.asn, router_id = %desired.global.router_id, "bgpd starts");
-    let handle = match runtime::start(desired, &restart) {
+    let handle = match runtime::start(document, documents, &restart) {
         Ok(handle) => handle,
         Err(error) => {
             error!(%error, "cannot start");
@@ -93,7 +98,7 @@ async fn serve(document: Document, file: PathBuf) -> ExitCode {
         }
     };
     let (stop, stopped) = watch::channel(false);
-    let api = match Api::open(handle.clone(), &api_settings) {
+    let api = match Api::open(handle.clone(), &api_settings, &base) {
         Ok(api) => api,
         Err(error) => {
             error!(%error, "cannot start");
@@ -155,10 +160,15 @@ async fn reload(handle: &Handle, access: &Access, file: &Path) {
     };
     document.warnings.iter().for_each(|warning| warn!("{warning}"));
     // Certificates, names and tokens of the API hold by themselves: what else the file says cannot undo them.
-    access.replace(document.api.credentials);
-    match handle.apply(document.desired).await {
-        Ok(steps) if steps.is_empty() => info!("configuration reloaded: nothing has changed"),
-        Ok(steps) => steps.iter().for_each(|step| info!(%step, "configuration reloaded")),
+    access.replace(document.api.credentials.clone());
+    match handle.apply(document.into(), Terms::Reload).await {
+        Ok(Changes { steps, notes }) => {
+            notes.iter().for_each(|note| warn!("{note}"));
+            steps.iter().for_each(|step| info!(%step, "configuration reloaded"));
+            if steps.is_empty() {
+                info!("configuration reloaded: nothing has changed");
+            }
+        }
         Err(error) => error!(%error, "configuration not reloaded, what runs goes on"),
     }
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod change_log;
 mod controller;
+pub mod document;
 pub(crate) mod fabric;
 pub(crate) mod group_worker;
 pub mod handle;
@@ -22,14 +23,14 @@ use std::thread;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use bgp_engine::attr::Interner;
-use bgp_engine::config::Desired;
 use bgp_engine::policy::{Definitions, Library, UnknownPolicy};
 use bgp_engine::stage::Alarm;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
-use tracing::info;
+use tracing::{info, warn};
 
-use self::controller::{Controller, Deferral};
+use self::controller::{Controller, Deferral, Running};
+use self::document::{Documents, Written};
 use self::fabric::{Fabric, GROUP_QUEUE, GroupPort, PartitionPort, RIB_QUEUE, Restart};
 use self::handle::Handle;
 use self::reads::{Directory, Reads};
@@ -70,11 +71,17 @@ fn listen_hint(error: &io::Error) -> &'static str {
     }
 }
 
-/// Starts a speaker that is what `desired` says. Must be called within a tokio runtime.
+/// Starts a speaker that is what a document says, together with what came through the API before. Must be called within
+/// a tokio runtime.
 ///
 /// # Errors
 /// When a socket cannot be opened or a thread cannot be started; then nothing runs.
-pub fn start(desired: Desired, settings: &RestartSettings) -> Result<Handle, StartError> {
+pub fn start(document: Written, documents: Documents, settings: &RestartSettings) -> Result<Handle, StartError> {
+    let (state, restored) = state::open(settings);
+    let mut desired = document.desired.clone();
+    for refused in restored.neighbors.lay_over(&mut desired).refused {
+        warn!("not in force: {refused}");
+    }
     let listeners = listen(&desired.global.listen)?;
     let workers = thread::available_parallelism().map_or(1, NonZero::get).min(WORKERS_MAX);
     let (remembered, recorder) = restart::open(settings);
@@ -103,7 +110,7 @@ pub fn start(desired: Desired, settings: &RestartSettings) -> Result<Handle, Sta
     let (commands, command_receiver) = mpsc::channel(COMMAND_QUEUE);
     let reads = Reads::new(Arc::clone(&directory), Arc::clone(&fabric), subscriptions);
     let mut controller = Controller::new(desired, fabric, listeners, directory, Deferral { until: deferral, recorder });
-    controller.remember(state::open(settings));
+    controller.remember(state, restored, Running::new(document, documents));
     tokio::spawn(controller.run(command_receiver, inputs.alarms));
     Ok(Handle::new(commands, reads))
 }

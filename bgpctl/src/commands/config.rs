@@ -16,27 +16,35 @@ fn document(file: &Path) -> Result<Option<v1::Document>, Error> {
 }
 
 pub(super) async fn run(context: &Context, command: Config) -> Result<(), Error> {
-    let file = match &command {
-        Config::Check { file } | Config::Diff { file } | Config::Apply { file, .. } => file.clone(),
-    };
-    let document = document(&file)?;
     let mut client = ConfigServiceClient::new(context.connect().await?);
     match command {
-        Config::Check { .. } => {
-            let answer = client.check(v1::CheckConfigRequest { document }).await?.into_inner();
+        Config::Check { file } => {
+            let request = v1::CheckConfigRequest { document: document(&file)? };
+            let answer = client.check(request).await?.into_inner();
             if !answer.valid {
                 return Err(Error::Refused(tonic::Status::invalid_argument(answer.diagnosis)));
             }
             let json = serde_json::json!({ "valid": true, "warnings": answer.diagnosis });
             context.print(&json, || format!("{}{}: valid\n", newline(&answer.diagnosis), file.display()))
         }
-        Config::Diff { .. } => {
-            let answer = client.diff(v1::DiffConfigRequest { document }).await?.into_inner();
-            print(context, &answer.steps, "nothing would change")
+        Config::Diff { file } => {
+            let request = v1::DiffConfigRequest { document: document(&file)? };
+            let answer = client.diff(request).await?.into_inner();
+            print(context, &answer.steps, &answer.notes, "nothing would change")
         }
-        Config::Apply { expected_revision, .. } => {
-            let answer = client.apply(v1::ApplyConfigRequest { document, expected_revision }).await?.into_inner();
-            print(context, &answer.steps, "nothing has changed")
+        Config::Apply { file, expected_revision, confirm } => {
+            let (document, confirm_seconds) = (document(&file)?, confirm.unwrap_or(0));
+            let request = v1::ApplyConfigRequest { document, expected_revision, confirm_seconds };
+            let answer = client.apply(request).await?.into_inner();
+            print(context, &answer.steps, &answer.notes, "nothing has changed")
+        }
+        Config::Confirm => {
+            client.confirm(v1::ConfirmConfigRequest {}).await?;
+            context.print(&serde_json::json!({ "done": "confirmed" }), || "confirmed\n".to_owned())
+        }
+        Config::Rollback => {
+            let answer = client.rollback(v1::RollbackConfigRequest {}).await?.into_inner();
+            print(context, &answer.steps, &[], "nothing has changed")
         }
     }
 }
@@ -45,11 +53,17 @@ fn newline(text: &str) -> String {
     if text.is_empty() { String::new() } else { format!("{text}\n") }
 }
 
-fn print(context: &Context, steps: &[v1::Step], nothing: &str) -> Result<(), Error> {
-    let json: Vec<_> =
-        steps.iter().map(|step| serde_json::json!({ "step": step.text, "impact": step.impact })).collect();
-    context.print(&json, || match steps {
-        [] => format!("{nothing}\n"),
-        steps => steps.iter().map(|step| format!("{}\n", step.text)).collect(),
+/// Notes stand below the steps, and among them for programs.
+fn print(context: &Context, steps: &[v1::Step], notes: &[String], nothing: &str) -> Result<(), Error> {
+    let as_step = |step: &v1::Step| serde_json::json!({ "step": step.text, "impact": step.impact });
+    let as_note = |note: &String| serde_json::json!({ "step": note, "impact": "note" });
+    let json: Vec<_> = steps.iter().map(as_step).chain(notes.iter().map(as_note)).collect();
+    context.print(&json, || {
+        let mut lines: Vec<String> = steps.iter().map(|step| format!("{}\n", step.text)).collect();
+        if lines.is_empty() {
+            lines.push(format!("{nothing}\n"));
+        }
+        lines.extend(notes.iter().map(|note| format!("note: {note}\n")));
+        lines.concat()
     })
 }

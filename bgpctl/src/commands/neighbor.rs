@@ -76,12 +76,19 @@ pub(super) async fn steer(context: &Context, command: Neighbor) -> Result<(), Er
     let done = match command {
         Neighbor::Add(wanted) => {
             let address = wanted.address;
-            client.add(v1::AddNeighborRequest { neighbor: Some(config(wanted)) }).await?;
+            client.add(v1::AddNeighborRequest { neighbor: Some(config(wanted)), owner: String::new() }).await?;
             format!("neighbor {address} added")
         }
-        Neighbor::Delete { address } => {
-            client.delete(v1::DeleteNeighborRequest { address: address.to_string() }).await?;
+        Neighbor::Delete { address, owner } => {
+            client.delete(v1::DeleteNeighborRequest { address: address.to_string(), owner }).await?;
             format!("neighbor {address} deleted")
+        }
+        Neighbor::Revert { address } => {
+            let neighbor = v1::NeighborConfig { address: address.to_string(), ..v1::NeighborConfig::default() };
+            let clear = vec!["*".to_owned()];
+            let request = v1::UpdateNeighborRequest { neighbor: Some(neighbor), owner: String::new(), clear };
+            client.update(request).await?;
+            format!("neighbor {address} is as in the file")
         }
         Neighbor::Reset { address, soft } => {
             reset(&mut client, address, soft).await?;

@@ -17,6 +17,9 @@ pub(crate) struct Json<'a> {
     description: Option<&'a str>,
     peer_group: Option<&'a str>,
     dynamic_range: Option<&'a str>,
+    source: &'a str,
+    owner: Option<&'a str>,
+    changed: &'a [String],
     route_reflector_client: bool,
     state: &'a str,
     uptime_seconds: u64,
@@ -137,6 +140,9 @@ pub(crate) fn json(neighbor: &v1::Neighbor) -> Json<'_> {
         description: some(&neighbor.description),
         peer_group: some(&neighbor.peer_group),
         dynamic_range: some(&neighbor.dynamic_range),
+        source: &neighbor.source,
+        owner: some(&neighbor.owner),
+        changed: &neighbor.changed,
         route_reflector_client: neighbor.route_reflector_client,
         state: &neighbor.state,
         uptime_seconds: neighbor.uptime_seconds,
@@ -218,6 +224,11 @@ fn state(neighbor: &v1::Neighbor) -> String {
     }
 }
 
+/// Where it comes from; `*` where the API has changed what the file says.
+fn source(neighbor: &v1::Neighbor) -> String {
+    format!("{}{}", neighbor.source, if neighbor.changed.is_empty() { "" } else { "*" })
+}
+
 /// All neighbors, one a line.
 pub(crate) fn table(neighbors: &[v1::Neighbor]) -> String {
     use Align::{Left, Right};
@@ -232,6 +243,7 @@ pub(crate) fn table(neighbors: &[v1::Neighbor]) -> String {
         ("Received", Right),
         ("Accepted", Right),
         ("Advertised", Right),
+        ("Source", Left),
         ("Last error", Left),
     ]);
     for neighbor in neighbors {
@@ -251,6 +263,7 @@ pub(crate) fn table(neighbors: &[v1::Neighbor]) -> String {
             received.to_string(),
             accepted.to_string(),
             advertised.to_string(),
+            source(neighbor),
             error,
         ]);
     }
@@ -307,6 +320,10 @@ fn session(sheet: &mut Sheet, neighbor: &v1::Neighbor) {
     sheet.line("Role", role);
     sheet.line("Peer group", &neighbor.peer_group);
     sheet.line("From dynamic range", &neighbor.dynamic_range);
+    let of = if neighbor.source == "api" { format!("owner {}", neighbor.owner) } else { String::new() };
+    sheet.line("Added through the API", &of);
+    let by = format!("{}, by {}", neighbor.changed.join(", "), neighbor.owner);
+    sheet.line("Not as in the file", if neighbor.changed.is_empty() { "" } else { &by });
     sheet.line("Router ID", &neighbor.router_id);
     sheet.line("Local end", &neighbor.local);
     sheet.line("Remote end", &neighbor.remote);

@@ -21,6 +21,8 @@ pub(crate) struct Json<'a> {
     attribute_sets: u64,
     listen: &'a [String],
     revision: &'a str,
+    document: &'a str,
+    confirm_seconds_left: Option<u64>,
     awaited: &'a [String],
     selection_deferral_seconds: u64,
     connections: ConnectionsJson,
@@ -61,6 +63,8 @@ pub(crate) fn json(status: &v1::GetStatusResponse) -> Json<'_> {
         attribute_sets: status.attribute_sets,
         listen: &status.listen,
         revision: &status.revision,
+        document: &status.document,
+        confirm_seconds_left: status.confirm_seconds_left,
         awaited: &status.awaited,
         selection_deferral_seconds: status.selection_deferral_seconds,
         connections: ConnectionsJson {
@@ -88,6 +92,10 @@ pub(crate) fn table(status: &v1::GetStatusResponse) -> String {
     let tables = tables.map(|t| format!("{}: {} prefixes, {} paths", family_name(t.family), t.prefixes, t.paths));
     rows.extend(tables.map(|line| ("Table", line)));
     rows.push(("Attribute sets", status.attribute_sets.to_string()));
+    if let Some(left) = status.confirm_seconds_left {
+        let document = &status.document;
+        rows.push(("Configuration", format!("{document}: goes back in {} unless it is confirmed", span(left))));
+    }
     rows.extend(refused(status).map(|refused| ("Refused", refused)));
     if !status.awaited.is_empty() {
         let left = span(status.selection_deferral_seconds);

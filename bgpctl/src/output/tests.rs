@@ -11,6 +11,9 @@ fn established() -> v1::Neighbor {
         local_asn: 65000,
         description: "rack 4".into(),
         peer_group: "nodes".into(),
+        source: "file".into(),
+        owner: "bgpctl".into(),
+        changed: vec!["hold-time".into()],
         route_reflector_client: true,
         state: "Established".into(),
         uptime_seconds: 93_784,
@@ -103,6 +106,8 @@ fn down() -> v1::Neighbor {
         state: "Idle".into(),
         uptime_seconds: 12,
         shutdown: Some("moved".into()),
+        source: "api".into(),
+        owner: "bgp-sidecar".into(),
         last_error: "sent NOTIFICATION: OPEN Message Error / Bad Peer AS: peer says AS 65002, configured is AS 65001"
             .into(),
         last_error_seconds_ago: Some(12),

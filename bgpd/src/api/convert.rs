@@ -1,6 +1,7 @@
 //! From the runtime's values to the API's messages, and from strings in requests to values.
 
 mod attributes;
+mod declaration;
 mod neighbor;
 mod owner;
 
@@ -15,7 +16,8 @@ use ipnet::IpNet;
 use tonic::Status;
 
 pub(super) use self::attributes::attributes;
-pub(super) use self::neighbor::{configured, neighbor, updated};
+pub(super) use self::declaration::{neighbor_keys, neighbor_owner};
+pub(super) use self::neighbor::neighbor;
 pub(super) use self::owner::{originate, owner, refused, route_set};
 use crate::runtime::handle::{
     ControlError, Explanation, NotARevision, Place, Revision, RouteFilter, RouteRecord, RouteWatch,
@@ -202,6 +204,8 @@ pub(super) fn speaker(status: &status::Status, streams: (u64, u64)) -> v1::GetSt
             .collect(),
         attribute_sets: status.attribute_sets,
         revision: status.revision.clone(),
+        document: status.document.clone(),
+        confirm_seconds_left: status.confirm_seconds_left,
         listen: status.listen.iter().map(ToString::to_string).collect(),
         awaited: status.awaited.iter().map(ToString::to_string).collect(),
         selection_deferral_seconds: status.selection_deferral_seconds,

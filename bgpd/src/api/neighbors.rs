@@ -6,6 +6,7 @@ use tonic::{Request, Response, Status};
 
 use super::streams::Streams;
 use super::{Streamed, convert, streamed};
+use crate::config::Declared;
 use crate::runtime::handle::{Handle, ResetKind, WatchedNeighbors};
 
 pub(super) struct Service(pub(super) Handle, pub(super) Streams);
@@ -25,10 +26,12 @@ impl v1::neighbor_service_server::NeighborService for Service {
     }
 
     async fn add(&self, request: Request<v1::AddNeighborRequest>) -> Result<Response<v1::AddNeighborResponse>, Status> {
-        let wanted = request.into_inner().neighbor.ok_or_else(|| convert::invalid("neighbor", "missing"))?;
+        let v1::AddNeighborRequest { neighbor, owner } = request.into_inner();
+        let wanted = neighbor.ok_or_else(|| convert::invalid("neighbor", "missing"))?;
         let running = self.0.desired().await.map_err(convert::status_of)?;
-        let neighbor = convert::configured(wanted, &running)?;
-        self.0.add_neighbor(neighbor).await.map_err(convert::status_of)?;
+        let (address, keys) = convert::neighbor_keys(wanted, &running)?;
+        let declared = Declared { owner: convert::neighbor_owner(&owner)?, keys };
+        self.0.add_neighbor(address, declared).await.map_err(convert::status_of)?;
         Ok(Response::new(v1::AddNeighborResponse {}))
     }
 
@@ -36,10 +39,12 @@ impl v1::neighbor_service_server::NeighborService for Service {
         &self,
         request: Request<v1::UpdateNeighborRequest>,
     ) -> Result<Response<v1::UpdateNeighborResponse>, Status> {
-        let wanted = request.into_inner().neighbor.ok_or_else(|| convert::invalid("neighbor", "missing"))?;
+        let v1::UpdateNeighborRequest { neighbor, owner, clear } = request.into_inner();
+        let wanted = neighbor.ok_or_else(|| convert::invalid("neighbor", "missing"))?;
         let running = self.0.desired().await.map_err(convert::status_of)?;
-        let neighbor = convert::updated(wanted, &running)?;
-        self.0.update_neighbor(neighbor).await.map_err(convert::status_of)?;
+        let (address, keys) = convert::neighbor_keys(wanted, &running)?;
+        let declared = Declared { owner: convert::neighbor_owner(&owner)?, keys };
+        self.0.update_neighbor(address, declared, clear).await.map_err(convert::status_of)?;
         Ok(Response::new(v1::UpdateNeighborResponse {}))
     }
 
@@ -47,8 +52,9 @@ impl v1::neighbor_service_server::NeighborService for Service {
         &self,
         request: Request<v1::DeleteNeighborRequest>,
     ) -> Result<Response<v1::DeleteNeighborResponse>, Status> {
-        let address = convert::address("address", &request.get_ref().address)?;
-        self.0.delete_neighbor(address).await.map_err(convert::status_of)?;
+        let v1::DeleteNeighborRequest { address, owner } = request.into_inner();
+        let (address, owner) = (convert::address("address", &address)?, convert::neighbor_owner(&owner)?);
+        self.0.delete_neighbor(address, owner).await.map_err(convert::status_of)?;
         Ok(Response::new(v1::DeleteNeighborResponse {}))
     }
 

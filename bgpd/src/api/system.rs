@@ -1,6 +1,7 @@
 //! `StatusService` and `ConfigService`.
 
-use std::path::Path;
+use std::path::PathBuf;
+use std::time::Duration;
 
 use bgpd_proto::v1;
 use tonic::{Request, Response, Status};
@@ -8,10 +9,11 @@ use tonic::{Request, Response, Status};
 use super::convert;
 use super::streams::Streams;
 use crate::config::{self, Document};
-use crate::runtime::handle::Handle;
+use crate::runtime::handle::{Changes, Handle, Terms};
 
 pub(super) struct StatusOf(pub(super) Handle, pub(super) Streams);
-pub(super) struct ConfigOf(pub(super) Handle);
+/// The configuration. Files that a document names relative to itself are looked for beside the daemon's own.
+pub(super) struct ConfigOf(pub(super) Handle, pub(super) PathBuf);
 
 #[tonic::async_trait]
 impl v1::status_service_server::StatusService for StatusOf {
@@ -21,17 +23,20 @@ impl v1::status_service_server::StatusService for StatusOf {
     }
 }
 
-/// Files that a document names relative to itself are looked for beside the daemon's own configuration.
-const BASE: &str = "/etc/bgpd";
+/// Longest time for a confirmation: a day.
+const CONFIRM_MAX_SECONDS: u32 = 86_400;
 
-fn parse(document: Option<v1::Document>) -> Result<Result<Document, String>, Status> {
-    let v1::Document { text, name } = document.ok_or_else(|| convert::invalid("document", "missing"))?;
-    let name = if name.is_empty() { "document" } else { &name };
-    Ok(config::parse(&text, name, Path::new(BASE)).map_err(|diagnosis| diagnosis.to_string()))
-}
+impl ConfigOf {
+    fn parse(&self, document: Option<v1::Document>) -> Result<Result<Document, String>, Status> {
+        let v1::Document { text, name } = document.ok_or_else(|| convert::invalid("document", "missing"))?;
+        let name = if name.is_empty() { "document" } else { &name };
+        Ok(config::parse(&text, name, &self.1).map_err(|diagnosis| diagnosis.to_string()))
+    }
 
-fn valid(document: Option<v1::Document>) -> Result<Document, Status> {
-    parse(document)?.map_err(|diagnosis| Status::invalid_argument(format!("document is not valid\n{diagnosis}")))
+    fn valid(&self, document: Option<v1::Document>) -> Result<Document, Status> {
+        let invalid = |diagnosis| Status::invalid_argument(format!("document is not valid\n{diagnosis}"));
+        self.parse(document)?.map_err(invalid)
+    }
 }
 
 #[tonic::async_trait]
@@ -40,7 +45,7 @@ impl v1::config_service_server::ConfigService for ConfigOf {
         &self,
         request: Request<v1::CheckConfigRequest>,
     ) -> Result<Response<v1::CheckConfigResponse>, Status> {
-        Ok(Response::new(match parse(request.into_inner().document)? {
+        Ok(Response::new(match self.parse(request.into_inner().document)? {
             Ok(document) => {
                 let diagnosis = document.warnings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
                 v1::CheckConfigResponse { valid: true, diagnosis }
@@ -50,20 +55,42 @@ impl v1::config_service_server::ConfigService for ConfigOf {
     }
 
     async fn diff(&self, request: Request<v1::DiffConfigRequest>) -> Result<Response<v1::DiffConfigResponse>, Status> {
-        let document = valid(request.into_inner().document)?;
-        let steps = self.0.plan(document.desired).await.map_err(convert::status_of)?;
-        let steps = steps.iter().map(convert::step).collect();
+        let document = self.valid(request.into_inner().document)?;
         let warnings = document.warnings.iter().map(ToString::to_string).collect();
-        Ok(Response::new(v1::DiffConfigResponse { steps, warnings }))
+        let Changes { steps, notes } = self.0.plan(document.desired).await.map_err(convert::status_of)?;
+        let steps = steps.iter().map(convert::step).collect();
+        Ok(Response::new(v1::DiffConfigResponse { steps, warnings, notes }))
     }
 
     async fn apply(
         &self,
         request: Request<v1::ApplyConfigRequest>,
     ) -> Result<Response<v1::ApplyConfigResponse>, Status> {
-        let v1::ApplyConfigRequest { document, expected_revision } = request.into_inner();
-        let document = valid(document)?;
-        let steps = self.0.apply_to(document.desired, expected_revision).await.map_err(convert::status_of)?;
-        Ok(Response::new(v1::ApplyConfigResponse { steps: steps.iter().map(convert::step).collect() }))
+        let v1::ApplyConfigRequest { document, expected_revision, confirm_seconds } = request.into_inner();
+        let document = self.valid(document)?;
+        if confirm_seconds > CONFIRM_MAX_SECONDS {
+            let reason = format!("{confirm_seconds} is not possible, expected 1 to {CONFIRM_MAX_SECONDS}");
+            return Err(convert::invalid("confirm_seconds", reason));
+        }
+        let confirm = (confirm_seconds > 0).then(|| Duration::from_secs(confirm_seconds.into()));
+        let terms = Terms::Applied { expected_revision, confirm };
+        let Changes { steps, notes } = self.0.apply(document.into(), terms).await.map_err(convert::status_of)?;
+        Ok(Response::new(v1::ApplyConfigResponse { steps: steps.iter().map(convert::step).collect(), notes }))
+    }
+
+    async fn confirm(
+        &self,
+        _: Request<v1::ConfirmConfigRequest>,
+    ) -> Result<Response<v1::ConfirmConfigResponse>, Status> {
+        self.0.confirm().await.map_err(convert::status_of)?;
+        Ok(Response::new(v1::ConfirmConfigResponse {}))
+    }
+
+    async fn rollback(
+        &self,
+        _: Request<v1::RollbackConfigRequest>,
+    ) -> Result<Response<v1::RollbackConfigResponse>, Status> {
+        let changes = self.0.roll_back().await.map_err(convert::status_of)?;
+        Ok(Response::new(v1::RollbackConfigResponse { steps: changes.steps.iter().map(convert::step).collect() }))
     }
 }

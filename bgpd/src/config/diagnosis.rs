@@ -135,6 +135,18 @@ impl Diagnosis {
     }
 }
 
+impl Diagnosis {
+    /// In sentences, for a reader who has not seen the text that was read.
+    #[must_use]
+    pub fn sentences(&self) -> String {
+        let sentence = |note: &Note| match note.help.as_str() {
+            "" => note.message.clone(),
+            help => format!("{} ({help})", note.message),
+        };
+        self.0.iter().map(sentence).collect::<Vec<_>>().join("; ")
+    }
+}
+
 impl fmt::Display for Note {
     /// ```text
     /// error: unknown key "hold-tme"

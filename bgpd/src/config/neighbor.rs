@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bgp_engine::config::{
-    AddPath, DynamicNeighbors, Global, GracefulRestart, Neighbor, NeighborSettings, PrefixLimits, Secret,
+    AddPath, Desired, DynamicNeighbors, Global, GracefulRestart, Neighbor, NeighborSettings, PrefixLimits, Secret,
 };
 use bgp_engine::policy::Definitions;
 use bgp_wire::Family;
@@ -75,8 +75,9 @@ struct AddPathValue(AddPath);
 impl FromToml for AddPathValue {
     fn from_toml(value: &DeValue<'_>) -> Result<Self, Wrong> {
         let text = String::from_toml(value)?;
-        named(&text, &["receive", "send", "both"], "direction for add-path")?;
-        Ok(Self(AddPath { receive: text != "send", send: text != "receive" }))
+        named(&text, &["receive", "send", "both", "none"], "direction for add-path")?;
+        let is = |words: [&str; 2]| words.contains(&text.as_str());
+        Ok(Self(AddPath { receive: is(["receive", "both"]), send: is(["send", "both"]) }))
     }
 }
 
@@ -113,6 +114,16 @@ impl Groups {
             }
         }
         Self { settings: groups.entries, unsure, base: base.clone(), policies }
+    }
+
+    /// Those of a configuration that has been read.
+    pub(super) fn of(desired: &Desired) -> Self {
+        Self {
+            settings: desired.peer_groups.clone(),
+            unsure: BTreeSet::new(),
+            base: base_settings(&desired.global),
+            policies: Arc::clone(&desired.policies),
+        }
     }
 
     pub(super) fn settings(self) -> BTreeMap<String, NeighborSettings> {
@@ -332,41 +343,56 @@ pub(super) fn read(
     problems: &mut Problems<'_>,
 ) -> BTreeMap<IpAddr, Neighbor> {
     let mut neighbors = Named::new("neighbor");
-    for mut section in sections {
-        let address = section.need::<HostAddress>("address", "\"192.0.2.10\"", problems);
-        let group = section.get::<String>("peer-group", problems);
-        let base = group.as_ref().and_then(|group| groups.find(group, problems).cloned());
-        // A group that is not there has been said; the AS number that it would have is not missed as well.
-        let is_known = group.as_ref().is_none_or(|group| base.is_some() && !groups.unsure.contains(&group.value));
-        let own_base = base.clone().unwrap_or_else(|| groups.base.clone());
-        let settings = settings(&mut section, own_base, &groups.policies, problems);
-        let description = section.value("description", problems);
-        let port = section.get::<Port>("port", problems);
-        if is_known && settings.remote_asn == 0 && !section.is_wrong(&["remote-asn"]) {
-            let help = "add remote-asn = 65000, here or in its peer group";
-            problems.error(section.span.clone(), "this [[neighbor]] has no remote-asn", help);
+    for section in sections {
+        if let Some(At { value, span }) = read_one(section, groups, None, global, problems) {
+            neighbors.insert(value.address, value, span, problems);
         }
-        if let Some(port) = &port
-            && settings.passive
-        {
-            let message = "port: a passive neighbor is never connected to, so its port means nothing";
-            problems.error(port.span.clone(), message, "remove port or passive");
-        }
-        if let Some(address) = address {
-            let neighbor = Neighbor {
-                address: address.value.0,
-                port: port.map_or(PORT, |port| port.value.0),
-                peer_group: group.map(|at| at.value),
-                description,
-                settings,
-            };
-            check(&section, &neighbor.settings, base.as_ref(), global.map(|global| global.asn), problems);
-            check_neighbor(&section, &neighbor, global, problems);
-            neighbors.insert(address.value.0, neighbor, address.span, problems);
-        }
-        section.finish(problems);
     }
     neighbors.entries
+}
+
+/// Reads one neighbor: over its peer group and the defaults, or over `known`, the neighbor as it is without this.
+pub(super) fn read_one(
+    mut section: Section<'_>,
+    groups: &Groups,
+    known: Option<&Neighbor>,
+    global: Option<&Global>,
+    problems: &mut Problems<'_>,
+) -> Option<At<Neighbor>> {
+    let address = section.need::<HostAddress>("address", "\"192.0.2.10\"", problems);
+    let group = section.get::<String>("peer-group", problems);
+    let base = group.as_ref().and_then(|group| groups.find(group, problems).cloned());
+    let base = base.or_else(|| known.map(|known| known.settings.clone()));
+    // A group that is not there has been said; the AS number that it would have is not missed as well.
+    let is_known = group.as_ref().is_none_or(|group| base.is_some() && !groups.unsure.contains(&group.value));
+    let own_base = base.clone().unwrap_or_else(|| groups.base.clone());
+    let settings = settings(&mut section, own_base, &groups.policies, problems);
+    let description = section.value("description", problems);
+    let port = section.get::<Port>("port", problems);
+    if is_known && settings.remote_asn == 0 && !section.is_wrong(&["remote-asn"]) {
+        let help = "add remote-asn = 65000, here or in its peer group";
+        problems.error(section.span.clone(), "this [[neighbor]] has no remote-asn", help);
+    }
+    if let Some(port) = &port
+        && settings.passive
+    {
+        let message = "port: a passive neighbor is never connected to, so its port means nothing";
+        problems.error(port.span.clone(), message, "remove port or passive");
+    }
+    let read = address.map(|address| {
+        let neighbor = Neighbor {
+            address: address.value.0,
+            port: port.map(|port| port.value.0).or(known.map(|known| known.port)).unwrap_or(PORT),
+            peer_group: group.map(|at| at.value).or_else(|| known.and_then(|known| known.peer_group.clone())),
+            description: description.or_else(|| known.and_then(|known| known.description.clone())),
+            settings,
+        };
+        check(&section, &neighbor.settings, base.as_ref(), global.map(|global| global.asn), problems);
+        check_neighbor(&section, &neighbor, global, problems);
+        At { value: neighbor, span: address.span }
+    });
+    section.finish(problems);
+    read
 }
 
 pub(super) fn read_ranges(

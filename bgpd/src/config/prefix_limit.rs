@@ -17,7 +17,9 @@ struct Most(BTreeMap<Family, u32>);
 impl FromToml for Most {
     fn from_toml(value: &DeValue<'_>) -> Result<Self, Wrong> {
         let help = "write 1000, or { ipv4-unicast = 1000, ipv6-unicast = 500 }";
-        ByFamily::read(value, "a number", help, |value| bounded(value, 1, u32::MAX)).map(|most| Self(most.0))
+        let mut most = ByFamily::read(value, "a number", help, |value| bounded(value, 0, u32::MAX))?.0;
+        most.retain(|_, most| *most > 0);
+        Ok(Self(most))
     }
 }
 

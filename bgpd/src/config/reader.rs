@@ -38,6 +38,11 @@ impl<'a> Section<'a> {
         Self::new(DOCUMENT, table, span)
     }
 
+    /// A neighbor that does not stand in a file.
+    pub(super) fn neighbor(table: &'a DeTable<'a>, span: Range<usize>) -> Self {
+        Self::new("the neighbor", table, span)
+    }
+
     fn raw(&mut self, key: &'static str) -> Option<&'a Spanned<DeValue<'a>>> {
         self.asked.push(key);
         self.table.iter().find(|(name, _)| name.get_ref() == key).map(|(_, value)| value)

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime};
 
-use bgp_engine::config::NeighborSettings;
+use bgp_engine::config::{Neighbor, NeighborSettings};
 use bgp_engine::id::{GroupIndex, PeerIndex};
 use bgp_engine::session::{Negotiated, Retained, State};
 use bgp_engine::stage::PrefixBudget;
@@ -15,6 +15,7 @@ use bgp_wire::frame::MessageType;
 use ipnet::IpNet;
 
 use super::queue::OutQueue;
+use crate::config::Source;
 use crate::runtime::status::{Malformed, MessageCounts};
 
 /// Counters of messages in one direction.
@@ -66,6 +67,8 @@ impl MessageCounters {
 /// The part that changes with the session's state.
 pub(crate) struct SessionView {
     pub(crate) settings: NeighborSettings,
+    /// Where they come from.
+    pub(crate) source: Source,
     /// About to be shut down (RFC 8326).
     pub(crate) shutting_down: bool,
     pub(crate) description: Option<String>,
@@ -170,6 +173,13 @@ impl SessionView {
         }
     }
 
+    /// Notes what is configured.
+    pub(crate) fn configure(&mut self, neighbor: &Neighbor) {
+        self.settings.clone_from(&neighbor.settings);
+        self.description.clone_from(&neighbor.description);
+        self.peer_group.clone_from(&neighbor.peer_group);
+    }
+
     pub(crate) fn new(
         settings: NeighborSettings,
         description: Option<String>,
@@ -178,6 +188,7 @@ impl SessionView {
     ) -> Self {
         Self {
             settings,
+            source: Source::default(),
             shutting_down: false,
             description,
             peer_group,

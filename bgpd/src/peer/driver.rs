@@ -266,10 +266,8 @@ impl Driver {
         self.session.replace_settings(SessionSettings::new(&neighbor.settings, &global, self.fabric.next_seed()));
         {
             let mut view = self.cell.view();
-            view.settings = neighbor.settings.clone();
+            view.configure(&neighbor);
             view.shutting_down = neighbor.settings.is_shutting_down(&global);
-            view.description.clone_from(&neighbor.description);
-            view.peer_group.clone_from(&neighbor.peer_group);
             view.capabilities_offered = bgp_engine::session::offered_capabilities(&neighbor.settings, &global);
         }
         let of = |neighbor: &Neighbor, global: &Global| {

@@ -4,6 +4,8 @@
 //! never waits for a driver; to partitions and groups it sends control messages, which never block.
 
 mod commands;
+mod declare;
+mod documents;
 mod drain;
 mod groups;
 mod guard;
@@ -30,14 +32,16 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tracing::{error, warn};
 
+pub(super) use self::documents::Running;
 use self::groups::Groups;
+use super::document::{Documents, Written};
 use super::fabric::Fabric;
 use super::handle::Command;
 use super::reads::Directory;
 use super::restart::Recorder;
 use super::rib_worker::RibControl;
 use super::state::StateFile;
-use crate::config::OnTerminate;
+use crate::config::{Declarations, OnTerminate};
 use crate::peer::admission::{Admission, Admitted};
 use crate::peer::listener::{self, Doors, STRANGER_QUEUE};
 use crate::peer::{NeighborCell, PeerCommand, PeerEvent, PeerEventKind, sleep_to};
@@ -79,8 +83,11 @@ pub(super) struct Deferral {
 }
 
 pub(super) struct Controller {
-    /// What runs.
+    /// What runs: the document and what was declared.
     desired: Desired,
+    base: Running,
+    /// What the API has said of neighbors.
+    declarations: Declarations,
     owners: Owners,
     signals: owners::Signals,
     /// Nodes that were declared, by cluster.
@@ -122,6 +129,11 @@ impl Controller {
         let mut controller = Self {
             admission: Admission::new(desired.global.connections),
             refused_range: 0,
+            base: Running::new(
+                Written { desired: desired.clone(), text: Arc::default(), name: String::new() },
+                Documents::nowhere(),
+            ),
+            declarations: Declarations::default(),
             desired,
             owners: Owners::default(),
             signals: owners::Signals::new(),
@@ -176,6 +188,7 @@ impl Controller {
                 },
                 Some((stream, remote)) = self.stranger_receiver.recv() => self.stranger(stream, remote),
                 () = sleep_to(self.owners.next_deadline()) => self.expire_owners().await,
+                () = sleep_to(self.base.deadline()) => self.not_confirmed().await,
             }
         };
         let how = stopped.as_ref().map_or(OnTerminate::Stop, |(how, _)| *how);
@@ -201,6 +214,7 @@ impl Controller {
                 error!(%error, "neighbor not started");
             }
         }
+        self.note_sources();
     }
 
     fn event(&mut self, event: PeerEvent) {

@@ -10,16 +10,17 @@ use std::time::Duration;
 use bgp_engine::attr::AttrRef;
 use bgp_engine::config::cluster::Nodes;
 use bgp_engine::config::owners::{OwnerName, OwnerView, Routes};
-use bgp_engine::config::{Desired, Neighbor, Originate, Step};
+use bgp_engine::config::{Desired, Originate, Step};
 use bgp_wire::Family;
 use ipnet::IpNet;
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub use super::change_log::{NotARevision, Revision};
+use super::document::Written;
 pub use super::reads::Place;
 use super::reads::Reads;
 use super::status::{NeighborStatus, Status};
-use crate::config::OnTerminate;
+use crate::config::{Declared, OnTerminate};
 use crate::observe::Latencies;
 
 /// Why a command was not carried out. Nothing has changed.
@@ -256,14 +257,39 @@ pub struct Applied {
     pub waiting: Vec<(IpNet, OwnerName)>,
 }
 
+/// Where a document comes from, and on which terms it is applied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Terms {
+    /// It is the configuration file's.
+    Reload,
+    /// It came through the API.
+    Applied {
+        /// The revision that it was compared with; empty if that does not matter.
+        expected_revision: String,
+        /// It goes unless it is confirmed in this time.
+        confirm: Option<Duration>,
+    },
+}
+
+/// What applying a document does, or has done.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// The steps.
+    pub steps: Vec<Step>,
+    /// What else is worth knowing, for people.
+    pub notes: Vec<String>,
+}
+
 /// What the controller is asked to do.
 pub(crate) enum Command {
     Status(oneshot::Sender<Status>),
     Desired(oneshot::Sender<Arc<Desired>>),
-    Apply(Box<Desired>, String, Reply<Vec<Step>>),
-    AddNeighbor(Box<Neighbor>, Reply<()>),
-    UpdateNeighbor(Box<Neighbor>, Reply<()>),
-    DeleteNeighbor(IpAddr, Reply<()>),
+    Apply(Box<Written>, Terms, Reply<Changes>),
+    Confirm(Reply<()>),
+    RollBack(Reply<Changes>),
+    AddNeighbor(IpAddr, Declared, Reply<()>),
+    UpdateNeighbor(IpAddr, Declared, Vec<String>, Reply<()>),
+    DeleteNeighbor(IpAddr, OwnerName, Reply<()>),
     Enable(IpAddr, Reply<()>),
     Disable(IpAddr, String, Reply<()>),
     Drain(Option<IpAddr>, bool, Reply<()>),
@@ -282,7 +308,7 @@ pub(crate) enum Command {
     CloseOwner(OwnerName, u64),
     SetNodes(String, Nodes, Reply<()>),
     Owners(oneshot::Sender<Vec<OwnerView>>),
-    Plan(Box<Desired>, oneshot::Sender<Vec<Step>>),
+    Plan(Box<Desired>, Reply<Changes>),
     Shutdown(OnTerminate, oneshot::Sender<()>),
 }
 
@@ -333,44 +359,59 @@ impl Handle {
         self.ask_plain(Command::Desired).await
     }
 
-    /// Makes `wanted` the running state; the steps that were taken.
+    /// Makes a document what runs; the steps that were taken.
     ///
     /// # Errors
-    /// When a step cannot be taken; then none is.
-    pub async fn apply(&self, wanted: Desired) -> Result<Vec<Step>, ControlError> {
-        self.apply_to(wanted, String::new()).await
+    /// When a step cannot be taken; then none is. `Superseded` when the revision is another one, or a document waits for
+    /// its confirmation.
+    pub async fn apply(&self, document: Written, terms: Terms) -> Result<Changes, ControlError> {
+        self.ask(|reply| Command::Apply(Box::new(document), terms, reply)).await
     }
 
-    /// As [`Handle::apply`], if `revision` is that of the status or empty.
+    /// Keeps the document that waits for its confirmation.
     ///
     /// # Errors
-    /// `Superseded` when it is not; and those of [`Handle::apply`].
-    pub async fn apply_to(&self, wanted: Desired, revision: String) -> Result<Vec<Step>, ControlError> {
-        self.ask(|reply| Command::Apply(Box::new(wanted), revision, reply)).await
+    /// `Unavailable` when there is none.
+    pub async fn confirm(&self) -> Result<(), ControlError> {
+        self.ask(Command::Confirm).await
+    }
+
+    /// Goes back to the document from before the one that waits for its confirmation.
+    ///
+    /// # Errors
+    /// `Unavailable` when there is none.
+    pub async fn roll_back(&self) -> Result<Changes, ControlError> {
+        self.ask(Command::RollBack).await
     }
 
     /// Adds a neighbor and starts its session.
     ///
     /// # Errors
     /// `AlreadyExists` when the address has a neighbor.
-    pub async fn add_neighbor(&self, neighbor: Neighbor) -> Result<(), ControlError> {
-        self.ask(|reply| Command::AddNeighbor(Box::new(neighbor), reply)).await
+    pub async fn add_neighbor(&self, address: IpAddr, declared: Declared) -> Result<(), ControlError> {
+        self.ask(|reply| Command::AddNeighbor(address, declared, reply)).await
     }
 
-    /// Replaces a neighbor's settings; the session is reset only if one of the changed settings needs it.
+    /// Changes settings of a neighbor, and lets go of those in `clear`; the session is reset only if one of them needs
+    /// it.
     ///
     /// # Errors
-    /// `NotFound` when the address has no neighbor.
-    pub async fn update_neighbor(&self, neighbor: Neighbor) -> Result<(), ControlError> {
-        self.ask(|reply| Command::UpdateNeighbor(Box::new(neighbor), reply)).await
+    /// `NotFound` when the address has no neighbor; `Unavailable` when it is another owner's.
+    pub async fn update_neighbor(
+        &self,
+        address: IpAddr,
+        declared: Declared,
+        clear: Vec<String>,
+    ) -> Result<(), ControlError> {
+        self.ask(|reply| Command::UpdateNeighbor(address, declared, clear, reply)).await
     }
 
     /// Ends a neighbor's session with Cease / Peer De-configured (RFC 4486) and forgets it.
     ///
     /// # Errors
-    /// `NotFound` when the address has no neighbor.
-    pub async fn delete_neighbor(&self, address: IpAddr) -> Result<(), ControlError> {
-        self.ask(|reply| Command::DeleteNeighbor(address, reply)).await
+    /// `NotFound` when the address has no neighbor; `Unavailable` when it is the file's or another owner's.
+    pub async fn delete_neighbor(&self, address: IpAddr, owner: OwnerName) -> Result<(), ControlError> {
+        self.ask(|reply| Command::DeleteNeighbor(address, owner, reply)).await
     }
 
     /// Lets a disabled neighbor's session start.
@@ -406,9 +447,12 @@ impl Handle {
         self.ask(|reply| Command::Reset(address, kind, reply)).await
     }
 
-    /// What applying a file would do.
-    pub async fn plan(&self, file: Desired) -> Result<Vec<Step>, ControlError> {
-        self.ask_plain(|reply| Command::Plan(Box::new(file), reply)).await
+    /// What applying a document would do.
+    ///
+    /// # Errors
+    /// When it could not be applied.
+    pub async fn plan(&self, document: Desired) -> Result<Changes, ControlError> {
+        self.ask(|reply| Command::Plan(Box::new(document), reply)).await
     }
 
     /// A stream begins to speak for an owner of routes; the signal says what it must know. Its number is for

@@ -1,9 +1,12 @@
-//! What came through the API and is to survive a restart: declared routes with their owners, and nodes of clusters.
+//! What came through the API and is to survive a restart: declared routes with their owners, neighbors, and nodes of
+//! clusters.
 //!
 //! A TOML file in the state directory, replaced as a whole before the client is told that it is done, so that a crash
-//! leaves what was promised. The configuration file is not in it and comes before it.
+//! leaves what was promised. The configuration file is not in it and comes before it. Only bgpd's own user may read it:
+//! neighbors have keys.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use std::{fs, io};
@@ -15,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use tracing::warn;
 
 use super::restart::{directory, replace};
-use crate::config::RestartSettings;
+use crate::config::{Declarations, Declared, Keys, RestartSettings};
 
 /// Name of the file in the state directory.
 const FILE: &str = "api-state.toml";
@@ -23,11 +26,14 @@ const FILE: &str = "api-state.toml";
 const SIZE_MAX: u64 = 256 << 20;
 
 /// What the file says.
-#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Stored {
+    /// Whether all neighbors are drained.
+    drained: Option<bool>,
     owners: Vec<StoredOwner>,
     nodes: Vec<StoredNode>,
+    neighbors: Vec<StoredNeighbor>,
 }
 
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,6 +62,22 @@ struct StoredNode {
     pod_cidrs: Vec<String>,
 }
 
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct StoredNeighbor {
+    address: IpAddr,
+    owner: String,
+    /// It was added; else these keys were changed of a neighbor of the file.
+    added: bool,
+    keys: Keys,
+}
+
+/// What is to survive.
+pub(super) struct Lasting<'a> {
+    pub(super) owners: &'a Owners,
+    pub(super) nodes: &'a BTreeMap<String, Nodes>,
+    pub(super) neighbors: &'a Declarations,
+}
+
 /// The file.
 #[derive(Debug, Clone, Default)]
 pub(super) struct StateFile {
@@ -67,6 +89,7 @@ pub(super) struct StateFile {
 pub(super) struct Restored {
     owners: Vec<StoredOwner>,
     pub(super) nodes: BTreeMap<String, Nodes>,
+    pub(super) neighbors: Declarations,
 }
 
 /// Finds the file and what is in it. One that cannot be read is set aside, not overwritten.
@@ -103,7 +126,18 @@ fn restored(stored: Stored) -> Restored {
         let node = ClusterNode { addresses: parsed(&addresses), pod_cidrs: parsed(&pod_cidrs) };
         nodes.entry(cluster).or_default().insert(name, node);
     }
-    Restored { owners: stored.owners, nodes }
+    let mut neighbors = Declarations { drained: stored.drained, ..Declarations::default() };
+    for StoredNeighbor { address, owner, added, keys } in stored.neighbors {
+        let Some(owner) = owner_named(&owner) else { continue };
+        let of = if added { &mut neighbors.added } else { &mut neighbors.changed };
+        of.insert(address, Declared { owner, keys });
+    }
+    Restored { owners: stored.owners, nodes, neighbors }
+}
+
+/// An owner as it was written down.
+fn owner_named(name: &str) -> Option<OwnerName> {
+    if name == OwnerName::bgpctl().as_str() { Some(OwnerName::bgpctl()) } else { name.parse().ok() }
 }
 
 /// What of a list can be read: bgpd wrote it.
@@ -115,9 +149,7 @@ impl Restored {
     /// Declares again what was declared; leases begin anew.
     pub(super) fn restore(&self, owners: &mut Owners, now: Instant) {
         for StoredOwner { name, lease_seconds, routes } in &self.owners {
-            let name =
-                if *name == OwnerName::bgpctl().as_str() { Some(OwnerName::bgpctl()) } else { name.parse().ok() };
-            let Some(name) = name else { continue };
+            let Some(name) = owner_named(name) else { continue };
             let lease = (*lease_seconds > 0).then(|| Duration::from_secs(*lease_seconds));
             let routes: Routes = routes.iter().filter_map(route).map(|route| (route.prefix, route)).collect();
             owners.restore(&name, lease, routes, now);
@@ -138,9 +170,9 @@ fn route(stored: &StoredRoute) -> Option<Originate> {
 
 impl StateFile {
     /// Writes down what is to survive; returns when it is on the disk.
-    pub(super) async fn save(&self, owners: &Owners, nodes: &BTreeMap<String, Nodes>) {
+    pub(super) async fn save(&self, lasting: Lasting<'_>) {
         let Some(path) = self.path.clone() else { return };
-        let stored = stored(owners, nodes);
+        let stored = stored(&lasting);
         let write = move || {
             let text = toml::to_string(&stored).map_err(io::Error::other)?;
             replace(&path, &text)
@@ -151,7 +183,8 @@ impl StateFile {
     }
 }
 
-fn stored(owners: &Owners, nodes: &BTreeMap<String, Nodes>) -> Stored {
+fn stored(lasting: &Lasting<'_>) -> Stored {
+    let Lasting { owners, nodes, neighbors } = lasting;
     let of_owner = |view: OwnerView| StoredOwner {
         name: view.name.to_string(),
         lease_seconds: view.lease.map_or(0, |lease| lease.as_secs().max(1)),
@@ -159,7 +192,18 @@ fn stored(owners: &Owners, nodes: &BTreeMap<String, Nodes>) -> Stored {
     };
     let views = owners.views().filter(|view| view.name != OwnerName::file() && !view.routes.is_empty());
     let nodes = nodes.iter().flat_map(|(cluster, nodes)| nodes.iter().map(move |node| (cluster, node)));
+    let of_neighbor = |added: bool| {
+        move |(address, declared): (&IpAddr, &Declared)| StoredNeighbor {
+            address: *address,
+            owner: declared.owner.to_string(),
+            added,
+            keys: declared.keys.clone(),
+        }
+    };
+    let changed = neighbors.changed.iter().map(of_neighbor(false));
     Stored {
+        drained: neighbors.drained,
+        neighbors: neighbors.added.iter().map(of_neighbor(true)).chain(changed).collect(),
         owners: views.map(of_owner).collect(),
         nodes: nodes
             .map(|(cluster, (name, node))| StoredNode {

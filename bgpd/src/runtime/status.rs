@@ -8,6 +8,8 @@ use bgp_engine::session::{State, Waiting};
 use bgp_wire::Family;
 use bgp_wire::capability::Capability;
 
+use crate::config::Source;
+
 /// One neighbor, as it is now.
 #[derive(Debug, Clone)]
 pub struct NeighborStatus {
@@ -21,6 +23,8 @@ pub struct NeighborStatus {
     pub description: Option<String>,
     /// Peer group that the settings came from.
     pub peer_group: Option<String>,
+    /// Where its settings come from.
+    pub source: Source,
     /// Accepted from a `[[dynamic-neighbors]]` range.
     pub dynamic: Option<ipnet::IpNet>,
     /// The peer is a route-reflector client.
@@ -205,6 +209,10 @@ pub struct Status {
     pub attribute_sets: u64,
     /// Revision of the desired state.
     pub revision: String,
+    /// Name of the document that runs.
+    pub document: String,
+    /// How long it waits for its confirmation, if it does.
+    pub confirm_seconds_left: Option<u64>,
     /// Addresses listened on.
     pub listen: Vec<SocketAddr>,
     /// After a restart: peers whose routes are waited for before any are selected (RFC 4724 §4.1).

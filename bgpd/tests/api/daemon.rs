@@ -62,6 +62,11 @@ impl Daemon {
         self.dir.path()
     }
 
+    /// Writes its configuration file, which it does not read by itself.
+    pub(crate) fn write(&self, config: &str) {
+        write_config(self.dir.path(), config, "", "");
+    }
+
     /// Has it read its configuration anew.
     pub(crate) fn reload(&self, config: &str, also: &str, rest: &str) {
         write_config(self.dir.path(), config, also, rest);

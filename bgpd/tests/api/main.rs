@@ -1,6 +1,8 @@
 //! What clients of the API of a real bgpd see.
 
+mod confirm;
 mod daemon;
+mod declared;
 mod guard;
 mod metrics;
 mod owners;

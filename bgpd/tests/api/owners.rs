@@ -219,9 +219,10 @@ async fn a_document_for_another_revision_is_not_applied() {
     let single = v1::AnnounceRequest { prefix: "10.9.0.0/24".to_owned(), ..Default::default() };
     daemon.routes().await.announce(single).await.expect("done");
     let document = Some(v1::Document { text: CONFIG.replace("10.0.0.0", "10.5.0.0"), name: String::new() });
-    let stale = v1::ApplyConfigRequest { document: document.clone(), expected_revision: before };
+    let stale = v1::ApplyConfigRequest { document: document.clone(), expected_revision: before, ..Default::default() };
     assert_eq!(configs.apply(stale).await.expect_err("it has changed").code(), Code::Aborted);
     let expected_revision = daemon.status().await.revision;
-    configs.apply(v1::ApplyConfigRequest { document, expected_revision }).await.expect("it is the one");
+    let current = v1::ApplyConfigRequest { document, expected_revision, ..Default::default() };
+    configs.apply(current).await.expect("it is the one");
     wait_until("it is applied", || has(&daemon, &[("10.5.0.0/24", None), ("10.9.0.0/24", None)])).await;
 }

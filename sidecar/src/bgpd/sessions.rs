@@ -17,6 +17,8 @@ use crate::problem::{Problem, Reason};
 
 /// Begins the description of a neighbor that is ours.
 const MARK: &str = "bgp-sidecar: ";
+/// Whose neighbors they are in bgpd.
+const OWNER: &str = "bgp-sidecar";
 /// Longest silence that is asked for.
 const HEARTBEAT_SECONDS: u32 = 5;
 /// A stream on which nothing comes for that long is given up.
@@ -181,10 +183,16 @@ impl Keeping {
         for (address, neighbor) in &wanted {
             let outcome = match ours(&self.seen, address) {
                 None => {
-                    client.add(api::AddNeighborRequest { neighbor: Some(config(address, neighbor)) }).await.map(drop)
+                    let request =
+                        api::AddNeighborRequest { neighbor: Some(config(address, neighbor)), owner: OWNER.to_owned() };
+                    client.add(request).await.map(drop)
                 }
                 Some(true) if self.told.get(address) != Some(neighbor) => {
-                    let request = api::UpdateNeighborRequest { neighbor: Some(config(address, neighbor)) };
+                    let request = api::UpdateNeighborRequest {
+                        neighbor: Some(config(address, neighbor)),
+                        owner: OWNER.to_owned(),
+                        clear: Vec::new(),
+                    };
                     client.update(request).await.map(drop)
                 }
                 // Somebody else's, or as it should be.
@@ -204,7 +212,8 @@ impl Keeping {
         let stale = self.seen.iter().filter(|(_, session)| session.is_ours).filter_map(|(text, _)| text.parse().ok());
         let stale: Vec<IpAddr> = stale.filter(|address| !wanted.contains_key(address)).collect();
         for address in stale {
-            match client.delete(api::DeleteNeighborRequest { address: address.to_string() }).await {
+            let request = api::DeleteNeighborRequest { address: address.to_string(), owner: OWNER.to_owned() };
+            match client.delete(request).await {
                 Ok(_) => info!(%address, "neighbor deleted"),
                 Err(status) if status.code() == tonic::Code::NotFound => {}
                 Err(status) => self.refuse(address, status)?,

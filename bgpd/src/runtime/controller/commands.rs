@@ -3,7 +3,6 @@
 use std::net::IpAddr;
 use std::time::{Instant, SystemTime};
 
-use bgp_engine::config::{Desired, Neighbor};
 use bgp_engine::session::State;
 use bgp_wire::Notification;
 use bgp_wire::notification::CeaseSubcode;
@@ -13,21 +12,22 @@ use super::super::status::{ConnectionCounts, Status};
 use super::{Controller, Entry};
 use crate::peer::PeerCommand;
 
-/// Longest shutdown text (RFC 9003 §2).
-const SHUTDOWN_TEXT_MAX: usize = 255;
-
 impl Controller {
     pub(super) async fn command(&mut self, command: Command) {
         // Whoever asked may be gone by now; then the answer is dropped, as it should be.
         match command {
             Command::Status(reply) => drop(reply.send(self.status())),
             Command::Desired(reply) => drop(reply.send(std::sync::Arc::new(self.desired.clone()))),
-            Command::Apply(wanted, revision, reply) => drop(reply.send(self.apply_to(*wanted, &revision).await)),
-            Command::AddNeighbor(neighbor, reply) => drop(reply.send(self.add(*neighbor).await)),
-            Command::UpdateNeighbor(neighbor, reply) => drop(reply.send(self.update(*neighbor).await)),
-            Command::DeleteNeighbor(address, reply) => drop(reply.send(self.delete(address).await)),
-            Command::Enable(address, reply) => drop(reply.send(self.set_shutdown(address, None))),
-            Command::Disable(address, text, reply) => drop(reply.send(self.set_shutdown(address, Some(text)))),
+            Command::Apply(document, terms, reply) => drop(reply.send(self.apply(*document, terms).await)),
+            Command::Confirm(reply) => drop(reply.send(self.confirm())),
+            Command::RollBack(reply) => drop(reply.send(self.roll_back().await)),
+            Command::AddNeighbor(address, declared, reply) => drop(reply.send(self.add(address, declared).await)),
+            Command::UpdateNeighbor(address, declared, clear, reply) => {
+                drop(reply.send(self.update(address, declared, &clear).await));
+            }
+            Command::DeleteNeighbor(address, owner, reply) => drop(reply.send(self.delete(address, &owner).await)),
+            Command::Enable(address, reply) => drop(reply.send(self.set_shutdown(address, None).await)),
+            Command::Disable(address, text, reply) => drop(reply.send(self.set_shutdown(address, Some(text)).await)),
             Command::Drain(address, on, reply) => drop(reply.send(self.drain(address, on).await)),
             Command::Reset(address, kind, reply) => drop(reply.send(self.reset(address, kind))),
             Command::Announce(route, reply) => drop(reply.send(self.announce(*route).await)),
@@ -42,7 +42,7 @@ impl Controller {
             Command::CloseOwner(name, stream) => self.close_owner(&name, stream),
             Command::SetNodes(cluster, nodes, reply) => drop(reply.send(self.set_nodes(cluster, nodes).await)),
             Command::Owners(reply) => drop(reply.send(self.owners.views().collect())),
-            Command::Plan(wanted, reply) => drop(reply.send(self.plan(*wanted))),
+            Command::Plan(wanted, reply) => drop(reply.send(self.plan(&wanted))),
             // The event loop takes this one before it comes here.
             Command::Shutdown(_, done) => drop(done),
         }
@@ -68,6 +68,11 @@ impl Controller {
                 .map_or(0, |until| until.saturating_duration_since(Instant::now()).as_secs()),
             connections: ConnectionCounts { refused_range: self.refused_range, ..self.admission.counts() },
             revision: self.revision(),
+            document: self.base.document.name.clone(),
+            confirm_seconds_left: self
+                .base
+                .deadline()
+                .map(|until| until.saturating_duration_since(Instant::now()).as_secs()),
             listen: self.listeners.values().filter_map(|listening| listening.socket.local_addr().ok()).collect(),
         }
     }
@@ -78,52 +83,8 @@ impl Controller {
         format!("{:x}-{}", start.as_nanos(), self.changes)
     }
 
-    /// Runs a change of the desired state through the same door as a reload.
-    pub(super) async fn change(&mut self, change: impl FnOnce(&mut Desired)) -> Result<(), ControlError> {
-        let mut wanted = self.desired.clone();
-        change(&mut wanted);
-        self.carry_out(wanted).await.map(drop)
-    }
-
-    async fn add(&mut self, neighbor: Neighbor) -> Result<(), ControlError> {
-        let address = neighbor.address;
-        if self.desired.neighbors.contains_key(&address) {
-            return Err(ControlError::AlreadyExists { what: format!("neighbor {address}") });
-        }
-        self.change(|wanted| drop(wanted.neighbors.insert(address, neighbor))).await
-    }
-
-    async fn update(&mut self, neighbor: Neighbor) -> Result<(), ControlError> {
-        let address = neighbor.address;
-        self.configured(address)?;
-        self.change(|wanted| drop(wanted.neighbors.insert(address, neighbor))).await
-    }
-
-    async fn delete(&mut self, address: IpAddr) -> Result<(), ControlError> {
-        self.configured(address)?;
-        self.change(|wanted| drop(wanted.neighbors.remove(&address))).await
-    }
-
-    fn configured(&mut self, address: IpAddr) -> Result<(), ControlError> {
-        if self.desired.neighbors.contains_key(&address) {
-            return Ok(());
-        }
-        let entry = self.entry(address)?;
-        let range = entry.dynamic.map(|range| range.to_string()).unwrap_or_default();
-        Err(ControlError::Invalid {
-            field: "address".to_owned(),
-            reason: format!(
-                "neighbor {address} came from the dynamic range {range}: change the range, or add the neighbor"
-            ),
-        })
-    }
-
-    /// Disables or enables a neighbor, configured or dynamic.
-    fn set_shutdown(&mut self, address: IpAddr, text: Option<String>) -> Result<(), ControlError> {
-        if text.as_ref().is_some_and(|text| text.len() > SHUTDOWN_TEXT_MAX) {
-            let reason = format!("the text has more than {SHUTDOWN_TEXT_MAX} octets (RFC 9003)");
-            return Err(ControlError::Invalid { field: "message".to_owned(), reason });
-        }
+    /// Disables or enables a neighbor that has no place in the configuration, as long as it is known.
+    pub(super) fn set_dynamic_shutdown(&mut self, address: IpAddr, text: Option<String>) -> Result<(), ControlError> {
         self.changes += 1;
         let entry = self.entry(address)?;
         entry.neighbor.settings.shutdown.clone_from(&text);
@@ -135,9 +96,6 @@ impl Controller {
                 None => PeerCommand::Start,
             },
         );
-        if let Some(neighbor) = self.desired.neighbors.get_mut(&address) {
-            neighbor.settings.shutdown = text;
-        }
         Ok(())
     }
 

@@ -11,15 +11,9 @@ use crate::peer::PeerCommand;
 impl Controller {
     /// Begins or ends the graceful shutdown of a neighbor, or of all.
     pub(super) async fn drain(&mut self, address: Option<IpAddr>, on: bool) -> Result<(), ControlError> {
-        let Some(address) = address else {
-            return self.change(|wanted| wanted.global.graceful_shutdown = on).await;
-        };
+        let Some(address) = address else { return self.set_all_drained(on).await };
         if self.desired.neighbors.contains_key(&address) {
-            return self
-                .change(|wanted| {
-                    wanted.neighbors.entry(address).and_modify(|neighbor| neighbor.settings.graceful_shutdown = on);
-                })
-                .await;
+            return self.set_drained(address, on).await;
         }
         // A dynamic neighbor has no place in the configuration: it is drained as long as it is known.
         let global = self.desired.global.clone();

@@ -40,7 +40,7 @@ impl Controller {
         let guard = self.guard_of(self.desired.guard.clone());
         self.changes += 1;
         self.set_guard(&guard);
-        self.state.save(&self.owners, &self.nodes).await;
+        self.save().await;
         Ok(())
     }
 

@@ -9,8 +9,8 @@ use tokio::sync::watch;
 use tracing::{info, warn};
 
 use super::super::handle::{Applied, ControlError, OwnerSignal};
-use super::super::state::{Restored, StateFile};
-use super::Controller;
+use super::super::state::{Lasting, Restored, StateFile};
+use super::{Controller, Running};
 
 /// How streams of owners are told.
 pub(super) type Signals = std::collections::BTreeMap<OwnerName, watch::Sender<OwnerSignal>>;
@@ -83,12 +83,14 @@ impl Controller {
     }
 
     /// Takes up what an earlier run left behind, before anything runs. The file comes first.
-    pub(in super::super) fn remember(&mut self, (state, restored): (StateFile, Restored)) {
+    pub(in super::super) fn remember(&mut self, state: StateFile, restored: Restored, running: Running) {
         self.state = state;
+        self.base = running;
         self.owners.declare_file(std::mem::take(&mut self.desired.originate));
         restored.restore(&mut self.owners, Instant::now());
         self.desired.originate = self.owners.originated();
         self.nodes = restored.nodes;
+        self.declarations = restored.neighbors;
         self.desired.guard = self.guard_of(self.desired.guard.clone());
     }
 
@@ -105,8 +107,14 @@ impl Controller {
         self.tell_owners(declared.concerned.iter());
         if declared.changed > 0 || declared.withdrawn > 0 {
             self.changes += 1;
-            self.state.save(&self.owners, &self.nodes).await;
+            self.save().await;
         }
+    }
+
+    /// Writes down what is to survive a restart.
+    pub(super) async fn save(&self) {
+        let lasting = Lasting { owners: &self.owners, nodes: &self.nodes, neighbors: &self.declarations };
+        self.state.save(lasting).await;
     }
 
     /// Lets the API know who originates prefixes now.

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use bgp_engine::config::owners::{Declared, Owners};
 use bgp_engine::config::{self, Desired, DynamicNeighbors, Global, Impact, Neighbor, Step};
 use bgp_wire::Notification;
 use bgp_wire::notification::CeaseSubcode;
@@ -21,40 +20,6 @@ use crate::peer::PeerCommand;
 use crate::peer::socket;
 
 impl Controller {
-    /// Makes what a file says what runs. When a step cannot be taken, none is.
-    pub(super) async fn apply(&mut self, file: Desired) -> Result<Vec<Step>, ControlError> {
-        let (wanted, owners, declared) = self.with_owners(file);
-        let steps = self.carry_out(wanted).await?;
-        self.owners = owners;
-        self.note_owners(declared.changes.keys());
-        self.tell_owners(declared.concerned.iter());
-        Ok(steps)
-    }
-
-    /// As [`Controller::apply`], if nobody has changed anything since `expected`, which is empty if that does not matter.
-    pub(super) async fn apply_to(&mut self, file: Desired, expected: &str) -> Result<Vec<Step>, ControlError> {
-        let revision = self.revision();
-        if !expected.is_empty() && expected != revision {
-            let reason = format!("revision {revision} runs, not {expected}: compare again with what runs now");
-            return Err(ControlError::Superseded(reason));
-        }
-        self.apply(file).await
-    }
-
-    /// What applying a file would do.
-    pub(super) fn plan(&self, file: Desired) -> Vec<Step> {
-        config::plan(&self.desired, &self.with_owners(file).0)
-    }
-
-    /// What a file says together with what else is declared, and what that changes for owners.
-    fn with_owners(&self, mut file: Desired) -> (Desired, Owners, Declared) {
-        let mut owners = self.owners.clone();
-        let declared = owners.declare_file(std::mem::take(&mut file.originate));
-        file.originate = owners.originated();
-        file.guard = self.guard_of(file.guard);
-        (file, owners, declared)
-    }
-
     pub(super) async fn carry_out(&mut self, wanted: Desired) -> Result<Vec<Step>, ControlError> {
         let steps = config::plan(&self.desired, &wanted);
         let opened = self.preflight(&steps, &wanted)?;
@@ -164,8 +129,12 @@ impl Controller {
         let key = neighbor.settings.md5_password.clone();
         let key_changed = entry.neighbor.settings.md5_password != key;
         entry.neighbor = neighbor.clone();
+        // The driver does the same when it comes to it: whoever asks next reads what was written.
+        entry.cell.view().configure(&neighbor);
         tell(entry, PeerCommand::Settings(Box::new(neighbor), self.desired.global.clone()));
         match (was, is) {
+            // It is down already.
+            (Some(_), Some(_)) => {}
             (None, Some(text)) => tell(entry, PeerCommand::Stop(Notification::admin_shutdown(&text))),
             (Some(_), None) => tell(entry, PeerCommand::Start),
             _ if step.has(Impact::SessionReset) => {

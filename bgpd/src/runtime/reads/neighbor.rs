@@ -8,6 +8,7 @@ use bgp_wire::Family;
 use bgp_wire::capability::Capability;
 
 use super::super::status::{Messages, NeighborStatus, PrefixCounts, RestartStatus, StaleStatus};
+use crate::config::Source;
 use crate::peer::{NeighborCell, SessionView};
 
 /// The status of a neighbor; `prefixes` where the caller has asked the partitions.
@@ -24,6 +25,7 @@ pub(super) fn status_of(cell: &NeighborCell, prefixes: Option<BTreeMap<Family, P
         local_asn: cell.local_asn,
         description: view.description.clone(),
         peer_group: view.peer_group.clone(),
+        source: if cell.dynamic.is_some() { Source::Dynamic } else { view.source.clone() },
         dynamic: cell.dynamic,
         route_reflector_client: settings.route_reflector_client,
         shutdown: settings.shutdown.clone(),

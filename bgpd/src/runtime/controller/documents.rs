@@ -1,0 +1,191 @@
+//! The document that runs, and the one that it may go back to.
+
+use std::time::Instant;
+
+use bgp_engine::config::owners::{self, Owners};
+use bgp_engine::config::{self, Desired, Step};
+use tracing::{error, info, warn};
+
+use super::super::document::{Documents, Written};
+use super::super::handle::{Changes, ControlError, Terms};
+use super::Controller;
+use crate::config::{Declarations, Laid};
+
+/// What runs, before anything that was declared.
+pub(in super::super) struct Running {
+    pub(super) document: Written,
+    documents: Documents,
+    unconfirmed: Option<Unconfirmed>,
+}
+
+/// A document waits for its confirmation.
+struct Unconfirmed {
+    before: Written,
+    until: Instant,
+}
+
+impl Running {
+    pub(in super::super) fn new(document: Written, documents: Documents) -> Self {
+        Self { document, documents, unconfirmed: None }
+    }
+
+    /// When it goes back.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.unconfirmed.as_ref().map(|unconfirmed| unconfirmed.until)
+    }
+
+    fn take_unconfirmed(&mut self) -> Result<Unconfirmed, ControlError> {
+        let none = || ControlError::Unavailable("no document waits for a confirmation".to_owned());
+        self.unconfirmed.take().ok_or_else(none)
+    }
+}
+
+/// A document together with all that was declared besides.
+struct Composed {
+    wanted: Desired,
+    owners: Owners,
+    declared: owners::Declared,
+    declarations: Declarations,
+    laid: Laid,
+}
+
+impl Controller {
+    /// Makes a document what runs. When a step cannot be taken, none is.
+    pub(super) async fn apply(&mut self, document: Written, terms: Terms) -> Result<Changes, ControlError> {
+        if let Some(until) = self.base.deadline() {
+            let left = until.saturating_duration_since(Instant::now()).as_secs();
+            let reason =
+                format!("a document waits {left} s more for bgpctl config confirm: confirm it or roll it back");
+            return Err(ControlError::Superseded(reason));
+        }
+        let Terms::Applied { expected_revision, confirm } = terms else {
+            let changes = self.make_run(document).await?;
+            self.base.documents.follow_file();
+            return Ok(changes);
+        };
+        let revision = self.revision();
+        if !expected_revision.is_empty() && expected_revision != revision {
+            let reason = format!("revision {revision} runs, not {expected_revision}: compare again with what runs now");
+            return Err(ControlError::Superseded(reason));
+        }
+        let before = self.base.document.clone();
+        let not_kept = |error: std::io::Error| ControlError::Unavailable(format!("state directory: {error}"));
+        if confirm.is_some() {
+            self.base.documents.keep_before(&before).map_err(not_kept)?;
+        }
+        let applied = self.make_run(document).await;
+        let mut changes = applied.inspect_err(|_| self.base.documents.settle())?;
+        match confirm {
+            Some(time) => {
+                let seconds = time.as_secs();
+                self.base.unconfirmed = Some(Unconfirmed { before, until: Instant::now() + time });
+                changes.notes.push(format!("goes back by itself in {seconds} s: bgpctl config confirm"));
+            }
+            None => self.keep(&mut changes),
+        }
+        Ok(changes)
+    }
+
+    /// Keeps what runs for the next start, or notes that it is not.
+    fn keep(&self, changes: &mut Changes) {
+        let Running { document, documents, .. } = &self.base;
+        if !documents.lasts() {
+            let note =
+                "no state directory: after a restart of bgpd the configuration file runs ([restart] state-directory)";
+            changes.notes.push(note.to_owned());
+        } else if let Err(error) = documents.keep(document) {
+            warn!(%error, "the document is not written down");
+            changes
+                .notes
+                .push(format!("not written down: after a restart of bgpd the configuration file runs: {error}"));
+        }
+    }
+
+    pub(super) fn confirm(&mut self) -> Result<(), ControlError> {
+        self.base.take_unconfirmed()?;
+        let mut kept = Changes::default();
+        self.keep(&mut kept);
+        info!(document = self.base.document.name, "configuration confirmed");
+        Ok(())
+    }
+
+    /// Goes back to the document from before.
+    pub(super) async fn roll_back(&mut self) -> Result<Changes, ControlError> {
+        let Unconfirmed { before, until } = self.base.take_unconfirmed()?;
+        let composed = self.compose(&before.desired);
+        for refused in &composed.laid.refused {
+            warn!("not in force: {refused}");
+        }
+        match self.take_over(before.clone(), composed).await {
+            Ok(mut changes) => {
+                self.keep(&mut changes);
+                Ok(changes)
+            }
+            Err(error) => {
+                self.base.unconfirmed = Some(Unconfirmed { before, until });
+                Err(error)
+            }
+        }
+    }
+
+    /// Nobody has confirmed.
+    pub(super) async fn not_confirmed(&mut self) {
+        match self.roll_back().await {
+            Ok(changes) => {
+                warn!(steps = changes.steps.len(), "configuration not confirmed: the one from before runs again");
+            }
+            Err(error) => {
+                error!(%error, "configuration not confirmed, and the one from before cannot run");
+                self.base.unconfirmed = None;
+            }
+        }
+    }
+
+    /// What applying a document would do.
+    pub(super) fn plan(&self, document: &Desired) -> Result<Changes, ControlError> {
+        let composed = accepted(self.compose(document))?;
+        Ok(Changes { steps: config::plan(&self.desired, &composed.wanted), notes: composed.laid.notes })
+    }
+
+    async fn make_run(&mut self, document: Written) -> Result<Changes, ControlError> {
+        let composed = accepted(self.compose(&document.desired))?;
+        self.take_over(document, composed).await
+    }
+
+    async fn take_over(&mut self, document: Written, composed: Composed) -> Result<Changes, ControlError> {
+        let Composed { wanted, owners, declared, declarations, laid } = composed;
+        let steps: Vec<Step> = self.carry_out(wanted).await?;
+        self.owners = owners;
+        self.note_owners(declared.changes.keys());
+        self.tell_owners(declared.concerned.iter());
+        self.base.document = document;
+        if self.declarations != declarations {
+            self.declarations = declarations;
+            self.save().await;
+        }
+        self.note_sources();
+        Ok(Changes { steps, notes: laid.notes })
+    }
+
+    /// What a document says together with what else is declared, and what that changes for owners.
+    fn compose(&self, document: &Desired) -> Composed {
+        let mut wanted = document.clone();
+        let mut owners = self.owners.clone();
+        let declared = owners.declare_file(std::mem::take(&mut wanted.originate));
+        wanted.originate = owners.originated();
+        wanted.guard = self.guard_of(wanted.guard);
+        let mut declarations = self.declarations.clone();
+        let laid = declarations.lay_over(&mut wanted);
+        declarations.settle(document);
+        Composed { wanted, owners, declared, declarations, laid }
+    }
+}
+
+/// Refuses a document that what was declared does not go together with.
+fn accepted(composed: Composed) -> Result<Composed, ControlError> {
+    if composed.laid.refused.is_empty() {
+        return Ok(composed);
+    }
+    let field = "declared through the API".to_owned();
+    Err(ControlError::Invalid { field, reason: composed.laid.refused.join("; ") })
+}
