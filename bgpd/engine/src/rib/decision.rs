@@ -257,7 +257,10 @@ impl<F: FnMut(usize, Reason)> Round<'_, F> {
         let candidates = self.candidates;
         let Some(incumbent) = incumbent.filter(|at| self.left.contains(at)) else { return };
         let best = &candidates[incumbent];
-        if self.left.len() > 1 && best.is_external() {
+        // With the lowest router ID it wins by that, whichever was the incumbent before: the reason that is given later
+        // is the one of the time of the decision.
+        let wins_anyway = self.left.iter().all(|&at| candidates[at].router_id >= best.router_id);
+        if best.is_external() && !wins_anyway {
             self.keep(Reason::Older, |at| candidates[at].router_id == best.router_id);
         }
     }
@@ -323,6 +326,11 @@ mod tests {
         let paths = [path(1, 65_001, 0), path(2, 65_002, 0)];
         assert_eq!(best(&paths, Some(1)), Some(Selection { best: 1, reason: Reason::Older }));
         assert_eq!(best(&paths, None), Some(Selection { best: 0, reason: Reason::RouterId }));
+        assert_eq!(
+            best(&paths, Some(0)),
+            Some(Selection { best: 0, reason: Reason::RouterId }),
+            "age made no difference"
+        );
     }
 
     #[test]
