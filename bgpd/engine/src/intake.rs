@@ -94,14 +94,21 @@ pub struct Intake {
 }
 
 /// A received set and what is to be done with it.
-#[derive(Clone)]
 struct Judged {
     /// As it came.
     announced: AttrRef,
-    /// As it stands in the Adj-RIB-In: with the mark of RFC 9234 §5.
-    received: AttrRef,
+    /// As it stands in the Adj-RIB-In, with the mark of RFC 9234 §5, if that is not as it came.
+    marked: Option<AttrRef>,
     /// Why it is not usable, whatever the prefix.
     rejection: Option<Rejection>,
+    /// Accepted without asking a policy, but not as it was received.
+    changed: Option<AttrRef>,
+}
+
+impl Judged {
+    fn received(&self) -> &AttrRef {
+        self.marked.as_ref().unwrap_or(&self.announced)
+    }
 }
 
 impl Intake {
@@ -217,11 +224,18 @@ impl Work<'_> {
             self.statistics.treated_as_withdraw += self.batches.push(block, None, None, None);
             return;
         };
-        let Judged { received, rejection, .. } = self.judge(next_hop, update.attributes);
-        match &self.settings.import.policy {
-            _ if rejection.is_some() => self.announce_all(block, &received, rejection, &received),
-            Policy::Rules(rules) => self.announce_by(rules, block, &received),
-            _ => self.announce_judged(block, Verdict::Accept(received.clone()), &received),
+        self.judge(next_hop, update.attributes);
+        // Taken out for as long as it is used: what it holds is not counted anew for each message.
+        if let Some(judged) = self.last.take() {
+            let received = judged.received();
+            match &self.settings.import.policy {
+                Policy::Rules(rules) if judged.rejection.is_none() => self.announce_by(rules, block, received),
+                _ => {
+                    let attrs = judged.changed.as_ref().unwrap_or(received);
+                    self.announce_all(block, attrs, judged.rejection, received);
+                }
+            }
+            *self.last = Some(judged);
         }
     }
 
@@ -270,23 +284,31 @@ impl Work<'_> {
         self.statistics.rejected_by_policy += rejected;
     }
 
-    /// Interns a set and judges it; the set of the UPDATE before is remembered.
-    fn judge(&mut self, next_hop: NextHop, block: AttributeBlock<'_>) -> Judged {
+    /// Interns a set and judges it, unless it is that of the UPDATE before.
+    fn judge(&mut self, next_hop: NextHop, block: AttributeBlock<'_>) {
         if let Some(last) = self.last.as_ref()
             && last.announced.next_hop == next_hop
             && last.announced.bytes() == block.bytes()
         {
-            return last.clone();
+            return;
         }
         let announced = self.interner.intern(next_hop, block);
-        let received = usable::marked(&announced, self.settings, self.interner);
+        let marked = usable::marked(&announced, self.settings, self.interner);
         let rejection = match (usable::check(&announced, self.settings), &self.settings.import.policy) {
             (Err(rejection), _) => Some(rejection),
             (Ok(()), Policy::RejectAll) => Some(Rejection::Policy),
             (Ok(()), Policy::Missing) => Some(Rejection::NoImportPolicy),
             (Ok(()), Policy::AcceptAll | Policy::Rules(_)) => None,
         };
-        self.last.insert(Judged { announced, received, rejection }).clone()
+        let received = marked.as_ref().unwrap_or(&announced);
+        let changed = match &self.settings.import.policy {
+            Policy::AcceptAll if rejection.is_none() && self.settings.import.changes(received) => {
+                let verdict = Verdict::Accept(received.clone());
+                Some(self.settings.import.outcome(verdict, received, self.interner).0)
+            }
+            _ => None,
+        };
+        *self.last = Some(Judged { announced, marked, rejection, changed });
     }
 }
 

@@ -52,6 +52,14 @@ pub enum Rejection {
 
 const _: () = assert!(size_of::<Option<Rejection>>() == 1, "every path has one");
 
+impl Rejection {
+    /// Whether a policy, or the want of one, rejects the path: another policy can let it in.
+    #[must_use]
+    pub fn is_by_policy(self) -> bool {
+        matches!(self, Self::Policy | Self::NoImportPolicy)
+    }
+}
+
 /// What the routes of a peer pass on their way in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Import {
@@ -65,6 +73,12 @@ impl Import {
     /// Everything passes as it is.
     pub const ACCEPT_ALL: Self = Self { policy: Policy::AcceptAll, graceful_shutdown: false };
 
+    /// Whether routes with these attributes that the policy accepts are changed all the same: RFC 8326 §4, what is about
+    /// to go is the last choice.
+    pub(crate) fn changes(&self, accepted: &AttrRef) -> bool {
+        self.graceful_shutdown || accepted.digest.scope.graceful_shutdown
+    }
+
     /// What a verdict of the policy makes of a route that was received with these attributes.
     pub(crate) fn outcome(
         &self,
@@ -73,10 +87,7 @@ impl Import {
         interner: &Interner,
     ) -> (AttrRef, Option<Rejection>) {
         match verdict {
-            // RFC 8326 §4: what is about to go is the last choice.
-            Verdict::Accept(attrs) if self.graceful_shutdown || attrs.digest.scope.graceful_shutdown => {
-                (interner.shutting_down(&attrs), None)
-            }
+            Verdict::Accept(attrs) if self.changes(&attrs) => (interner.shutting_down(&attrs), None),
             Verdict::Accept(attrs) => (attrs, None),
             Verdict::Reject => (received.clone(), Some(Rejection::Policy)),
             Verdict::RejectMissing => (received.clone(), Some(Rejection::NoImportPolicy)),

@@ -93,7 +93,7 @@ impl Guarded {
 
 /// Whether nothing but a policy speaks against a path.
 fn is_open(rejection: Option<Rejection>) -> bool {
-    matches!(rejection, None | Some(Rejection::Policy | Rejection::NoImportPolicy))
+    rejection.is_none_or(Rejection::is_by_policy)
 }
 
 macro_rules! batches {

@@ -40,13 +40,13 @@ fn only_to_customer(attrs: &AttrRef) -> Option<u32> {
 }
 
 /// What comes from a provider, a peer or a route server is for customers only from here on: it is marked with the AS that
-/// it comes from (RFC 9234 §5).
-pub(super) fn marked(attrs: &AttrRef, settings: &IntakeSettings, interner: &Interner) -> AttrRef {
+/// it comes from (RFC 9234 §5). `None` where it stays as it is.
+pub(super) fn marked(attrs: &AttrRef, settings: &IntakeSettings, interner: &Interner) -> Option<AttrRef> {
     match settings.role {
         Some((role, from)) if role.is_below_or_beside() && only_to_customer(attrs).is_none() => {
-            interner.only_to_customer(attrs, from)
+            Some(interner.only_to_customer(attrs, from))
         }
-        _ => attrs.clone(),
+        _ => None,
     }
 }
 

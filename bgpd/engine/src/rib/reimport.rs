@@ -96,7 +96,7 @@ impl<N: Routed> Table<N> {
         let destination = self.destinations.at_mut(at);
         for path in destination.paths.as_mut_slice().iter_mut().filter(|path| path.peer == reimport.peer) {
             // What is not usable for other reasons is no matter of policy.
-            let by_policy = matches!(path.rejection, None | Some(Rejection::Policy | Rejection::NoImportPolicy));
+            let by_policy = path.rejection.is_none_or(Rejection::is_by_policy);
             if !by_policy || paths_of.is_stale(path.generation) {
                 continue;
             }
