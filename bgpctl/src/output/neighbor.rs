@@ -57,6 +57,7 @@ pub(crate) struct Json<'a> {
     slow: bool,
     graceful_restart: Restart<'a>,
     refused_by_guard: u64,
+    problems: &'a [String],
     malformed: Malformed<'a>,
 }
 
@@ -180,6 +181,7 @@ pub(crate) fn json(neighbor: &v1::Neighbor) -> Json<'_> {
         slow: neighbor.slow,
         graceful_restart: restart_json(neighbor),
         refused_by_guard: neighbor.refused_by_guard,
+        problems: &neighbor.problems,
         malformed: Malformed {
             treat_as_withdraw: count(|m| m.treat_as_withdraw),
             attribute_discard: count(|m| m.attribute_discard),
@@ -310,6 +312,7 @@ fn session(sheet: &mut Sheet, neighbor: &v1::Neighbor) {
     let is_up = neighbor.state == "Established";
     let direction = if is_up { "up" } else { "down" };
     sheet.line("State", &format!("{}, {direction} for {}", state(neighbor), span(neighbor.uptime_seconds)));
+    neighbor.problems.iter().for_each(|problem| sheet.line("Problem", problem));
     if let Some(text) = &neighbor.shutdown {
         let text = if text.is_empty() { "no message" } else { text };
         sheet.line("Disabled", text);

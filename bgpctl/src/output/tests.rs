@@ -53,6 +53,7 @@ fn established() -> v1::Neighbor {
         }],
         graceful_restart: Some(restart()),
         refused_by_guard: 3,
+        problems: vec!["3 prefixes refused by the guard of the clusters".into()],
         malformed: Some(v1::Malformed {
             treat_as_withdraw: 1,
             last: "ORIGIN: undefined origin 7 at offset 26 (treat-as-withdraw)".into(),

@@ -42,8 +42,10 @@ pub enum Withheld {
     LongLivedStale,
     /// For customers only, to a neighbor that is none (RFC 9234 §5).
     OnlyToCustomer,
-    /// No next hop that these sessions could be told.
+    /// This speaker would be the next hop, and has no address of the family.
     NoNextHop,
+    /// Its next hop is of a family that the routes of these sessions cannot have (RFC 4760 §3, RFC 8950 §4).
+    NextHopFamily,
     /// The export policy rejects it.
     Policy,
     /// An eBGP session without an export policy announces nothing (RFC 8212).
@@ -60,7 +62,10 @@ impl fmt::Display for Withheld {
             Self::NoExportSubconfed => "community no-export-subconfed",
             Self::LongLivedStale => "long-lived stale, and the peer has no long-lived graceful restart",
             Self::OnlyToCustomer => "OTC says that it is for customers only",
-            Self::NoNextHop => "no usable next hop for the session",
+            Self::NoNextHop => "the session has no own address of the family for the next hop",
+            Self::NextHopFamily => {
+                "the next hop is of another family, which the session cannot carry (extended-next-hop)"
+            }
             Self::Policy => "rejected by export policy",
             Self::NoExportPolicy => "eBGP without an export policy",
         })
@@ -154,7 +159,7 @@ impl ExportSpec {
                 Verdict::RejectMissing => return Err(Withheld::NoExportPolicy),
             },
         };
-        self.next_hop(&attrs, source).ok_or(Withheld::NoNextHop)?;
+        self.has_next_hop(&attrs, source)?;
         Ok(attrs)
     }
 }

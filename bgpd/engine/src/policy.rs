@@ -40,7 +40,7 @@ pub use memo::{Memo, Tree};
 pub use prefix_set::{InvalidPrefixEntry, PrefixEntry, PrefixSet};
 pub use rpki::{NoValidator, OriginValidation, RpkiState};
 pub use rules::Rules;
-pub use trace::{Step, Trace, What};
+pub use trace::{Asked, Change, Step, Trace, What};
 
 /// The policy that lets everything pass.
 pub const ACCEPT_ALL: &str = "accept-all";
@@ -134,7 +134,7 @@ impl Policy {
     #[must_use]
     pub fn explain(&self, attrs: &AttrRef, from: &Provenance, prefix: &IpNet, trace: &mut Trace) -> Verdict {
         let step = |trace: &mut Trace, name: &str, outcome| {
-            trace.note(name, None, What::Default(outcome), attrs);
+            trace.note(name, None, What::Default(outcome));
         };
         match self {
             Self::AcceptAll => {

@@ -3,6 +3,7 @@
 mod directory;
 mod neighbor;
 mod neighbor_watch;
+mod problems;
 mod record;
 pub(super) mod routes;
 

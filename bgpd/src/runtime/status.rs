@@ -95,6 +95,8 @@ pub struct NeighborStatus {
     pub refused_by_guard: u64,
     /// RFC 7606 actions taken on what this peer sent.
     pub malformed: Malformed,
+    /// What is wrong now, one line each.
+    pub problems: Vec<String>,
 }
 
 /// Message counters of a neighbor since it was configured.

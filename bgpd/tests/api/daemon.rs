@@ -38,10 +38,17 @@ impl Daemon {
 
     async fn answers(&self) {
         let answers = || async {
+            assert!(!self.has_ended(), "bgpd ended\n{}", self.log());
             let Ok(channel) = self.try_connect().await else { return false };
             StatusServiceClient::new(channel).get(v1::GetStatusRequest {}).await.is_ok()
         };
         wait_until("bgpd answers", answers).await;
+    }
+
+    /// Whether it waits to be waited for.
+    fn has_ended(&self) -> bool {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap_or_default();
+        status.lines().any(|line| line.starts_with("State:") && line.contains('Z'))
     }
 
     fn socket(&self) -> PathBuf {

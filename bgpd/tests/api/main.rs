@@ -1,6 +1,7 @@
 //! What clients of the API of a real bgpd see.
 
 mod confirm;
+mod broken;
 mod daemon;
 mod declared;
 mod guard;

@@ -22,10 +22,13 @@ pub(crate) struct Path {
     pub(crate) local_pref: u32,
 }
 
-/// An Established session of a peer at 127.0.0.`host`, whose routes have the next hop 192.0.2.`host`; it ends when this goes out of scope.
+/// A session of a peer at 127.0.0.`host`, whose routes have the next hop 192.0.2.`host`; it ends when this goes out of
+/// scope.
 pub(crate) struct Speaker {
     next_hop: Ipv4Addr,
     writer: OwnedWriteHalf,
+    /// bgpd has accepted the OPEN.
+    up: watch::Receiver<bool>,
     /// How many times bgpd has asked for the routes.
     refreshes: watch::Receiver<usize>,
     reading: tokio::task::JoinHandle<()>,
@@ -37,31 +40,43 @@ impl Drop for Speaker {
     }
 }
 
+/// The OPEN of a peer at 127.0.0.`host` that has IPv4 unicast and no hold time.
+pub(crate) fn plain_open(host: u8, asn: u16) -> Open {
+    let capabilities = vec![
+        Capability::Multiprotocol(Family::IPV4_UNICAST),
+        Capability::RouteRefresh,
+        Capability::FourOctetAs(asn.into()),
+    ];
+    Open { my_as: asn, hold_seconds: 0, router_id: Ipv4Addr::new(127, 0, 0, host), capabilities }
+}
+
 impl Speaker {
+    /// An Established session.
     pub(crate) async fn connect(port: u16, host: u8, asn: u16) -> Self {
+        let mut speaker = Self::open(port, host, &plain_open(host, asn)).await;
+        speaker.accepted().await;
+        speaker
+    }
+
+    /// A session that begins with an OPEN, whatever bgpd makes of that.
+    pub(crate) async fn open(port: u16, host: u8, open: &Open) -> Self {
         let address = Ipv4Addr::new(127, 0, 0, host);
         let socket = TcpSocket::new_v4().expect("a socket");
         socket.bind(SocketAddr::new(IpAddr::V4(address), 0)).expect("a loopback address");
         let stream = socket.connect(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).await.expect("bgpd listens");
         let (mut reader, mut writer) = stream.into_split();
-        let capabilities = vec![
-            Capability::Multiprotocol(Family::IPV4_UNICAST),
-            Capability::RouteRefresh,
-            Capability::FourOctetAs(asn.into()),
-        ];
-        let open = Open { my_as: asn, hold_seconds: 0, router_id: address, capabilities };
         let mut bytes = Vec::new();
         open.encode(&mut bytes);
         bytes.extend_from_slice(&frame::KEEPALIVE);
         writer.write_all(&bytes).await.expect("the session is open");
-        let (up, mut is_up) = watch::channel(false);
+        let (accepts, up) = watch::channel(false);
         let (refreshed, refreshes) = watch::channel(0);
         let reading = tokio::spawn(async move {
             let mut buffer = Vec::new();
             while let Ok(1..) = reader.read_buf(&mut buffer).await {
                 while let Ok(Some(message)) = frame::split(&buffer, MAX_LEN) {
                     match message.kind {
-                        MessageType::Keepalive => drop(up.send_replace(true)),
+                        MessageType::Keepalive => drop(accepts.send_replace(true)),
                         MessageType::RouteRefresh => refreshed.send_modify(|count| *count += 1),
                         _ => {}
                     }
@@ -70,8 +85,12 @@ impl Speaker {
                 }
             }
         });
-        is_up.wait_for(|up| *up).await.expect("bgpd accepts the session");
-        Self { next_hop: Ipv4Addr::new(192, 0, 2, host), writer, refreshes, reading }
+        Self { next_hop: Ipv4Addr::new(192, 0, 2, host), writer, up, refreshes, reading }
+    }
+
+    /// Waits until bgpd has accepted the OPEN.
+    pub(crate) async fn accepted(&mut self) {
+        self.up.wait_for(|up| *up).await.expect("bgpd accepts the session");
     }
 
     pub(crate) async fn announce(&mut self, prefix: &str, path: &Path) {
@@ -80,10 +99,15 @@ impl Speaker {
             Attribute::AsPath(AsPath { segments: Vec::new() }),
             Attribute::LocalPref(path.local_pref),
         ];
+        self.announce_with(prefix, &attributes, None).await;
+    }
+
+    /// Announces a route with these attributes, in the order of their types, and this next hop.
+    pub(crate) async fn announce_with(&mut self, prefix: &str, attributes: &[Attribute], next_hop: Option<Ipv4Addr>) {
         let mut block = Vec::new();
         attributes.iter().for_each(|attribute| attribute.encode(&mut block));
         let mut bytes = Vec::new();
-        let next_hop = NextHop::V4(self.next_hop);
+        let next_hop = NextHop::V4(next_hop.unwrap_or(self.next_hop));
         ENCODER
             .reach::<Ipv4Unicast>(AttributeBlock::from_canonical(&block), &next_hop, false, &[key(prefix)], &mut bytes)
             .expect("it fits");
@@ -104,7 +128,7 @@ impl Speaker {
         }
     }
 
-    async fn send(&mut self, bytes: &[u8]) {
+    pub(crate) async fn send(&mut self, bytes: &[u8]) {
         self.writer.write_all(bytes).await.expect("the session is open");
     }
 }

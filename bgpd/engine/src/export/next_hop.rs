@@ -6,13 +6,22 @@ use bgp_wire::update::NextHop;
 use crate::attr::AttrHead;
 use crate::id::{Source, SourceKind};
 
-use super::ExportSpec;
+use super::{ExportSpec, Withheld};
 
 impl ExportSpec {
     /// The next hop that the sessions of this group are told, or `None` where there is none that
     /// they could use.
     pub(super) fn next_hop(&self, attrs: &AttrHead, source: &Source) -> Option<NextHop> {
         if self.speaks_for_itself(attrs, source) { self.own() } else { self.kept(&attrs.next_hop) }
+    }
+
+    /// Whether there is a next hop; else what is missing.
+    pub(super) fn has_next_hop(&self, attrs: &AttrHead, source: &Source) -> Result<(), Withheld> {
+        match self.next_hop(attrs, source) {
+            Some(_) => Ok(()),
+            None if self.speaks_for_itself(attrs, source) => Err(Withheld::NoNextHop),
+            None => Err(Withheld::NextHopFamily),
+        }
     }
 
     /// To eBGP peers this speaker is the next hop (RFC 4271 §5.1.3(2)), except of routes that were

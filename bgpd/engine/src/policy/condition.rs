@@ -10,6 +10,7 @@ use super::definition::{Condition, Definitions, NeighborSet, SetName};
 use super::rpki::OriginValidation;
 use super::{AsPathPattern, CommunitySet, PrefixSet, Provenance, UnknownPolicy};
 use crate::attr::AttrRef;
+use crate::id::SourceKind;
 
 /// LOCAL_PREF of a route without one, as in the decision process.
 pub(super) const DEFAULT_LOCAL_PREF: u32 = 100;
@@ -64,7 +65,7 @@ impl Test {
             }
             (_, Named::Community(sets)) => any(sets, |set| set.matches(attrs.block())),
             (_, Named::Neighbor(sets)) => any(sets, |set| set.holds(from)),
-            (Condition::ReceivedFrom(prefixes), _) => within(from.address, prefixes),
+            (Condition::ReceivedFrom(prefixes), _) => is_received(from) && within(from.address, prefixes),
             (Condition::NextHop(prefixes), _) => within(attrs.next_hop.addr(), prefixes),
             (Condition::Origin(origins), _) => origins.iter().any(|origin| origin.code() == digest.origin),
             (Condition::LocalPref(bounds), _) => bounds.holds(digest.local_pref.unwrap_or(DEFAULT_LOCAL_PREF)),
@@ -92,8 +93,13 @@ impl Test {
 
 impl NeighborSet {
     fn holds(&self, from: &Provenance) -> bool {
-        self.asns.contains(&from.asn) || within(from.address, &self.addresses)
+        is_received(from) && (self.asns.contains(&from.asn) || within(from.address, &self.addresses))
     }
+}
+
+/// What is originated here comes from no neighbor.
+fn is_received(from: &Provenance) -> bool {
+    from.kind != SourceKind::Local
 }
 
 fn within(address: IpAddr, prefixes: &[IpNet]) -> bool {

@@ -87,7 +87,7 @@ impl Tree {
                 Stop::Prefix(place) => *place,
             };
             let holds = match rules.ask(place, prefix, &node.attrs, &self.from) {
-                Answer::Decided(verdict) => return verdict,
+                Answer::Filter(actions) => return rules.conclude(actions, &node.attrs, &self.from),
                 Answer::Holds(holds) => holds,
             };
             let mut next = node.next[usize::from(holds)];

@@ -14,7 +14,7 @@ use super::condition::Test;
 use super::definition::{Action, Definitions, Outcome, PolicyDefinition, Statement};
 use super::filter::Filter;
 use super::rpki::OriginValidation;
-use super::trace::{Trace, What};
+use super::trace::{Change, Trace, What};
 use super::{Direction, Provenance, UnknownPolicy, Verdict};
 use crate::attr::{AttrRef, Interner};
 
@@ -86,8 +86,8 @@ pub(super) enum Stop {
 pub(super) enum Answer {
     /// The condition holds, or does not.
     Holds(bool),
-    /// A filter decided.
-    Decided(Verdict),
+    /// A filter lets the route pass with these changes, or does not.
+    Filter(Option<Vec<Action>>),
 }
 
 impl Rules {
@@ -129,27 +129,22 @@ impl Rules {
             let Element::Policy(policy) = element else { return Stop::Prefix(place) };
             let outcome = match policy.statements.get(place.statement as usize) {
                 None => {
-                    note(trace.as_deref_mut(), &policy.name, None, || What::Default(policy.default), attrs);
+                    note(trace.as_deref_mut(), &policy.name, None, || What::Default(policy.default));
                     place = Place { element: place.element + 1, ..Place::default() };
                     policy.default
                 }
                 Some(statement) => match statement.tests.get(place.test as usize) {
                     Some(test) if test.reads_prefix() => return Stop::Prefix(place),
-                    Some(test) if test.holds(attrs, from) => {
-                        place.test += 1;
-                        continue;
-                    }
                     Some(test) => {
-                        let what = || What::NoMatch { condition: test.condition.to_string() };
-                        note(trace.as_deref_mut(), &policy.name, Some(&statement.name), what, attrs);
-                        place = place.next_statement();
+                        let holds = test.holds(attrs, from);
+                        self.note_asked(place, holds, trace.as_deref_mut());
+                        place = place.after(holds);
                         continue;
                     }
                     None => {
-                        self.act(statement, attrs, from);
-                        let changes = || statement.actions.iter().map(ToString::to_string).collect();
-                        let what = || What::Match { changes: changes(), then: statement.then };
-                        note(trace.as_deref_mut(), &policy.name, Some(&statement.name), what, attrs);
+                        let changes = self.act(&statement.actions, attrs, from, trace.is_some());
+                        let what = || What::Match { changes, then: statement.then };
+                        note(trace.as_deref_mut(), &policy.name, Some(&statement.name), what);
                         place = place.next_statement();
                         statement.then
                     }
@@ -165,10 +160,16 @@ impl Rules {
         Stop::Decided(Verdict::Reject)
     }
 
-    fn act(&self, statement: &CompiledStatement, attrs: &mut AttrRef, from: &Provenance) {
-        if !statement.actions.is_empty() {
-            *attrs = apply(&statement.actions, attrs, from, self.direction, &self.interner);
+    /// Does actions. Where they are to be told, one by one, with what each changed.
+    fn act(&self, actions: &[Action], attrs: &mut AttrRef, from: &Provenance, tell: bool) -> Vec<Change> {
+        let mut changes = Vec::new();
+        let at_once = if tell { 1 } else { actions.len().max(1) };
+        for some in actions.chunks(at_once) {
+            let after = apply(some, attrs, from, self.direction, &self.interner);
+            changes.extend(some.iter().filter(|_| tell).map(|action| Change::new(action, attrs, &after)));
+            *attrs = after;
         }
+        changes
     }
 
     /// Asks what needed the prefix.
@@ -178,13 +179,27 @@ impl Rules {
                 let test = statement.tests.get(place.test as usize);
                 Answer::Holds(test.is_some_and(|test| test.holds_for(prefix, attrs, &*self.validation)))
             }
-            (None, Some(Element::Filter(_, filter))) => Answer::Decided(match filter.decide(prefix, attrs, from) {
-                None => Verdict::Reject,
-                Some(actions) if actions.is_empty() => Verdict::Accept(attrs.clone()),
-                Some(actions) => Verdict::Accept(apply(&actions, attrs, from, self.direction, &self.interner)),
-            }),
-            (None, _) => Answer::Decided(Verdict::Reject),
+            (None, Some(Element::Filter(_, filter))) => Answer::Filter(filter.decide(prefix, attrs, from)),
+            (None, _) => Answer::Filter(None),
         }
+    }
+
+    /// What the decision of a filter makes of a route.
+    pub(super) fn conclude(&self, actions: Option<Vec<Action>>, attrs: &AttrRef, from: &Provenance) -> Verdict {
+        self.filtered(actions, attrs, from, false).0
+    }
+
+    fn filtered(
+        &self,
+        actions: Option<Vec<Action>>,
+        attrs: &AttrRef,
+        from: &Provenance,
+        tell: bool,
+    ) -> (Verdict, Vec<Change>) {
+        let Some(actions) = actions else { return (Verdict::Reject, Vec::new()) };
+        let mut after = attrs.clone();
+        let changes = self.act(&actions, &mut after, from, tell);
+        (Verdict::Accept(after), changes)
     }
 
     /// The verdict on one route, and every step to it where it is to be traced.
@@ -201,13 +216,15 @@ impl Rules {
                 Stop::Decided(verdict) => return verdict,
                 Stop::Prefix(at) => match self.ask(at, prefix, &attrs, from) {
                     Answer::Holds(holds) => {
-                        if !holds {
-                            self.note_no_match(at, &attrs, trace.as_deref_mut());
-                        }
+                        self.note_asked(at, holds, trace.as_deref_mut());
                         place = at.after(holds);
                     }
-                    Answer::Decided(verdict) => {
-                        self.note_filter(at, &verdict, &attrs, trace);
+                    Answer::Filter(actions) => {
+                        let (verdict, changes) = self.filtered(actions, &attrs, from, trace.is_some());
+                        let accepts = matches!(verdict, Verdict::Accept(_));
+                        if let Some(Element::Filter(name, _)) = self.elements.get(at.element as usize) {
+                            note(trace, name, None, || What::Filter { changes, accepts });
+                        }
                         return verdict;
                     }
                 },
@@ -215,20 +232,21 @@ impl Rules {
         }
     }
 
-    fn note_no_match(&self, at: Place, attrs: &AttrRef, trace: Option<&mut Trace>) {
-        if let (Some(statement), Some(Element::Policy(policy))) =
+    /// Writes down what a condition says; where it does not hold, that was all of its statement.
+    fn note_asked(&self, at: Place, holds: bool, trace: Option<&mut Trace>) {
+        let Some(trace) = trace else { return };
+        let (Some(statement), Some(Element::Policy(policy))) =
             (self.statement(at), self.elements.get(at.element as usize))
-            && let Some(test) = statement.tests.get(at.test as usize)
-        {
-            let what = || What::NoMatch { condition: test.condition.to_string() };
-            note(trace, &policy.name, Some(&statement.name), what, attrs);
+        else {
+            return;
+        };
+        let mut rest = statement.tests.iter().skip(at.test as usize);
+        if let Some(test) = rest.next() {
+            trace.note_asked(&test.condition, Some(holds));
         }
-    }
-
-    fn note_filter(&self, at: Place, verdict: &Verdict, attrs: &AttrRef, trace: Option<&mut Trace>) {
-        if let Some(Element::Filter(name, _)) = self.elements.get(at.element as usize) {
-            let after = if let Verdict::Accept(attrs) = verdict { attrs } else { attrs };
-            note(trace, name, None, || What::Filter { accepts: matches!(verdict, Verdict::Accept(_)) }, after);
+        if !holds {
+            rest.for_each(|test| trace.note_asked(&test.condition, None));
+            trace.note(&policy.name, Some(&statement.name), What::NoMatch);
         }
     }
 }
@@ -244,15 +262,9 @@ impl Place {
     }
 }
 
-fn note(
-    trace: Option<&mut Trace>,
-    policy: &str,
-    statement: Option<&str>,
-    what: impl FnOnce() -> What,
-    attrs: &AttrRef,
-) {
+fn note(trace: Option<&mut Trace>, policy: &str, statement: Option<&str>, what: impl FnOnce() -> What) {
     if let Some(trace) = trace {
-        trace.note(policy, statement, what(), attrs);
+        trace.note(policy, statement, what());
     }
 }
 

@@ -183,6 +183,20 @@ fn every_condition_asks_what_it_says() {
 }
 
 #[test]
+fn what_is_originated_here_comes_from_no_neighbor() {
+    let local = Provenance::local(Family::IPV4_UNICAST, Ipv4Addr::new(192, 0, 2, 1));
+    let neighbors = Condition::NeighborSets(vec![SetName::from("transit")]);
+    let received = Condition::ReceivedFrom(vec!["192.0.2.0/24".parse().expect("a prefix")]);
+    for condition in [neighbors, received] {
+        let only = statement("only", vec![condition.clone()], Vec::new(), Outcome::Accept);
+        let bench = Bench::new(vec![only], Outcome::Reject);
+        let (policy, prefix) = (bench.resolve(&["tested"], Direction::Export), "10.0.0.0/8".parse().expect("a prefix"));
+        let verdict = policy.explain(&bench.attrs(&basic()), &local, &prefix, &mut Trace::default());
+        assert_eq!(verdict, Verdict::Reject, "{condition}");
+    }
+}
+
+#[test]
 fn every_action_changes_what_it_says() {
     let after = |action: Action, attributes: &[Attribute]| {
         Bench::new(vec![statement("only", Vec::new(), vec![action], Outcome::Accept)], Outcome::Reject)
@@ -269,6 +283,46 @@ fn a_trace_names_each_statement_and_what_decided() {
     let no_ten = "tested, ten: no match (prefix-sets ten)".to_owned();
     let rest = (vec![no_long, no_ten, "tested: next".into()], "policy \"tested\", which no other follows".into());
     assert_eq!(steps("11.0.0.0/8"), rest);
+}
+
+#[test]
+fn a_trace_has_each_condition_and_what_each_action_changed() {
+    let conditions =
+        vec![prefix_sets(&["ten"]), Condition::Med(Bounds::new(0, 9)), Condition::LocalPref(Bounds::new(1, 2))];
+    let first = statement("low", conditions, Vec::new(), Outcome::Reject);
+    let added = vec!["65000:1".parse().expect("a community"), "65000:1:2".parse().expect("a community")];
+    let hop = NewNextHop::Address(IpAddr::V4(Ipv4Addr::new(198, 51, 100, 1)));
+    let actions = vec![
+        Action::LocalPref(Amount::Add(50)),
+        Action::Med(Amount::Set(5)),
+        Action::Weight(7),
+        Action::NextHop(hop),
+        Action::Prepend(vec![65_000]),
+        Action::AddCommunities(added),
+        Action::Origin(Origin::Incomplete),
+    ];
+    let second = statement("all", vec![prefix_sets(&["ten"])], actions, Outcome::Accept);
+    let (_, trace) = Bench::new(vec![first, second], Outcome::Next).judge(&with(&[communities(&[2])]), "10.1.0.0/16");
+    let asked = |step: &Step| {
+        let asked = step.conditions.iter().map(|asked| (asked.condition.clone(), asked.holds));
+        asked.collect::<Vec<_>>()
+    };
+    let expected = [("med <=9", Some(true)), ("local-pref 1-2", Some(false)), ("prefix-sets ten", None)];
+    assert_eq!(asked(&trace.steps[0]), expected.map(|(condition, holds)| (condition.to_owned(), holds)));
+    assert_eq!(asked(&trace.steps[1]), [("prefix-sets ten".to_owned(), Some(true))]);
+    let What::Match { changes, .. } = &trace.steps[1].what else { panic!("{trace:?}") };
+    let changes: Vec<_> =
+        changes.iter().map(|one| format!("{}: {} -> {}", one.action, one.before, one.after)).collect();
+    let expected = [
+        "local-pref +50: none -> 150",
+        "med 5: none -> 5",
+        "weight 7: 0 -> 7",
+        "next-hop 198.51.100.1: 192.0.2.1 -> 198.51.100.1",
+        "prepend 65000: 65001 65002 -> 65000 65001 65002",
+        "add-communities 65000:1, 65000:1:2: 65000:2 -> 65000:2 65000:1 65000:1:2",
+        "origin incomplete: IGP -> incomplete",
+    ];
+    assert_eq!(changes, expected);
 }
 
 #[test]

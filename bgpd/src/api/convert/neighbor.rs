@@ -63,6 +63,7 @@ pub(in crate::api) fn neighbor(status: &NeighborStatus) -> v1::Neighbor {
         source: status.source.word().to_owned(),
         owner: text(status.source.owner()),
         changed: status.source.changed().to_vec(),
+        problems: status.problems.clone(),
         malformed: Some(v1::Malformed {
             treat_as_withdraw: malformed.treat_as_withdraw,
             attribute_discard: malformed.attribute_discard,

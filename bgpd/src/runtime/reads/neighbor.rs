@@ -9,6 +9,7 @@ use bgp_wire::capability::Capability;
 
 use super::super::status::{Messages, NeighborStatus, PrefixCounts, RestartStatus, StaleStatus};
 use crate::config::Source;
+use super::problems;
 use crate::peer::{NeighborCell, SessionView};
 
 /// The status of a neighbor; `prefixes` where the caller has asked the partitions.
@@ -19,7 +20,7 @@ pub(super) fn status_of(cell: &NeighborCell, prefixes: Option<BTreeMap<Family, P
     let external = settings.remote_asn != cell.local_asn;
     let families = view.families();
     let none = || families.iter().map(|family| (*family, PrefixCounts::default())).collect();
-    NeighborStatus {
+    let status = NeighborStatus {
         address: cell.address,
         asn: settings.remote_asn,
         local_asn: cell.local_asn,
@@ -61,7 +62,9 @@ pub(super) fn status_of(cell: &NeighborCell, prefixes: Option<BTreeMap<Family, P
         graceful_restart: restart_status(&view),
         refused_by_guard: cell.refused.load(std::sync::atomic::Ordering::Relaxed),
         malformed: view.malformed.clone(),
-    }
+        problems: Vec::new(),
+    };
+    NeighborStatus { problems: problems::of(&status, &view), ..status }
 }
 
 /// Prefix counts with what the session's budgets say.
