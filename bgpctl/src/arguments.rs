@@ -65,6 +65,9 @@ pub enum Command {
     /// Check, compare or apply a configuration file
     #[command(subcommand)]
     Config(Config),
+    /// Say what policies make of a route
+    #[command(subcommand)]
+    Policy(Policy),
     /// Decode BGP messages, offline
     Decode(Decode),
     /// Print a completion script for a shell
@@ -328,6 +331,91 @@ fn seconds(text: &str) -> Result<u32, String> {
     };
     let seconds = number.parse::<u32>().ok().and_then(|number| number.checked_mul(factor));
     seconds.filter(|seconds| *seconds > 0).ok_or_else(|| "expected a time such as 60s".to_owned())
+}
+
+/// `policy …`
+#[derive(Debug, Subcommand)]
+pub enum Policy {
+    /// Say step by step what policies make of a route: of one that is described, or with --existing of one in the table
+    Test(Box<PolicyTest>),
+}
+
+/// `policy test …`
+#[derive(Debug, Args)]
+pub struct PolicyTest {
+    /// Prefix, such as 10.1.0.0/24
+    pub prefix: String,
+    /// The neighbor that the route comes from; its import policy is tested unless --to is there
+    #[arg(long, value_name = "ADDRESS")]
+    pub from: Option<IpAddr>,
+    /// The neighbor that the route goes to: its export policy is tested
+    #[arg(long, value_name = "ADDRESS")]
+    pub to: Option<IpAddr>,
+    /// Test these policies, in order, instead of those of the neighbor
+    #[arg(long = "policy", value_name = "NAME")]
+    pub policies: Vec<String>,
+    /// With --policy: test them as export policies
+    #[arg(long, requires = "policies")]
+    pub export: bool,
+    /// Take policies and neighbors from this configuration file, without bgpd
+    #[arg(long, value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// Take the route from the table of the running bgpd: that of --from, else the best one
+    #[arg(
+        long,
+        conflicts_with_all = [
+            "as_path", "next_hop", "origin", "local_pref", "med", "communities", "from_asn", "route_type"
+        ]
+    )]
+    pub existing: bool,
+    /// AS path, such as "65001 65002 {65003}"; without it that of a route which the neighbor originates
+    #[arg(long, value_name = "PATH")]
+    pub as_path: Option<String>,
+    /// Next hop; without it the neighbor's address
+    #[arg(long, value_name = "ADDRESS")]
+    pub next_hop: Option<IpAddr>,
+    /// ORIGIN
+    #[arg(long, value_enum, value_name = "ORIGIN", default_value_t = Origin::Igp)]
+    pub origin: Origin,
+    /// LOCAL_PREF
+    #[arg(long)]
+    pub local_pref: Option<u32>,
+    /// MULTI_EXIT_DISC
+    #[arg(long)]
+    pub med: Option<u32>,
+    /// Community of any kind, such as 65000:100, 65000:1:2 or rt:65000:1; can be given several times
+    #[arg(long = "community", value_name = "COMMUNITY")]
+    pub communities: Vec<String>,
+    /// AS number of the neighbor that the route comes from, if it is not configured
+    #[arg(long, value_name = "ASN")]
+    pub from_asn: Option<u32>,
+    /// How the route comes, if not as the neighbor is configured
+    #[arg(long, value_enum, value_name = "TYPE")]
+    pub route_type: Option<RouteType>,
+}
+
+/// ORIGIN.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Origin {
+    /// From an IGP
+    Igp,
+    /// From EGP
+    Egp,
+    /// From elsewhere
+    Incomplete,
+}
+
+/// How a route comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum RouteType {
+    /// Originated here
+    Local,
+    /// Over eBGP
+    External,
+    /// Over iBGP from a route-reflector client
+    Client,
+    /// Over iBGP from another than a client
+    NonClient,
 }
 
 /// `decode …`

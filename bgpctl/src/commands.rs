@@ -2,6 +2,7 @@
 
 mod config;
 mod neighbor;
+mod policy;
 mod routes;
 
 use std::io::Write;
@@ -69,6 +70,7 @@ pub async fn run(arguments: Arguments) -> Result<(), Error> {
         Command::Announce(route) => routes::announce(&context, route).await,
         Command::Withdraw { prefix } => routes::withdraw(&context, prefix).await,
         Command::Config(command) => config::run(&context, command).await,
+        Command::Policy(command) => policy::run(&context, command).await,
         Command::Decode(wanted) => decode::run(&wanted).and_then(|text| say(&text)),
         Command::Completions { shell } => {
             let mut script = Vec::new();

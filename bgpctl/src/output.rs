@@ -4,6 +4,7 @@ pub(crate) mod cluster;
 pub(crate) mod explain;
 pub(crate) mod neighbor;
 pub(crate) mod owner;
+pub(crate) mod policy;
 pub(crate) mod route;
 pub(crate) mod summary;
 mod table;

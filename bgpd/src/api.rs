@@ -9,6 +9,7 @@ mod convert;
 mod endpoint;
 mod neighbors;
 mod owners;
+mod policy;
 mod routes;
 mod streams;
 mod system;
@@ -27,6 +28,7 @@ use tracing::info;
 
 pub use self::access::Access;
 use self::endpoint::Listener;
+pub use self::policy::test as test_policy;
 use self::streams::Streams;
 use crate::config::ApiSettings;
 use crate::runtime::handle::Handle;
@@ -131,6 +133,7 @@ async fn services(handle: &Handle, streams: &Streams, base: &Path) -> Result<Rou
     let clusters = v1::cluster_service_server::ClusterServiceServer::new(clusters::Service(handle.clone()));
     let status = v1::status_service_server::StatusServiceServer::new(system::StatusOf(handle.clone(), streams.clone()));
     let config = v1::config_service_server::ConfigServiceServer::new(system::ConfigOf(handle.clone(), base.to_owned()));
+    let policies = v1::policy_service_server::PolicyServiceServer::new(policy::Service(handle.clone()));
     let (reporter, health) = tonic_health::server::health_reporter();
     reporter.set_service_status("", tonic_health::ServingStatus::Serving).await;
     let reflection = tonic_reflection::server::Builder::configure()
@@ -141,6 +144,7 @@ async fn services(handle: &Handle, streams: &Streams, base: &Path) -> Result<Rou
         .add_service(reflection)
         .add_service(neighbors)
         .add_service(clusters)
+        .add_service(policies)
         .add_service(routes)
         .add_service(status)
         .add_service(config))

@@ -16,6 +16,19 @@ pub(crate) struct Json<'a> {
     family: String,
     path_id: u32,
     best: bool,
+    #[serde(flatten)]
+    attributes: JsonAttributes<'a>,
+    from: Option<&'a str>,
+    from_router_id: &'a str,
+    age_seconds: Option<u32>,
+    reason: Option<&'a str>,
+    rejected: Option<&'a str>,
+    stale: bool,
+}
+
+/// Attributes for programs.
+#[derive(Serialize)]
+pub(crate) struct JsonAttributes<'a> {
     next_hop: &'a str,
     next_hop_link_local: Option<&'a str>,
     as_path: &'a str,
@@ -31,13 +44,8 @@ pub(crate) struct Json<'a> {
     aggregator: Option<String>,
     aigp: Option<u64>,
     only_to_customer: Option<u32>,
+    weight: u32,
     other_attributes: Vec<Other>,
-    from: Option<&'a str>,
-    from_router_id: &'a str,
-    age_seconds: Option<u32>,
-    reason: Option<&'a str>,
-    rejected: Option<&'a str>,
-    stale: bool,
 }
 
 #[derive(Serialize)]
@@ -54,14 +62,25 @@ fn attributes(route: &v1::Route) -> &v1::Attributes {
 }
 
 pub(crate) fn json(route: &v1::Route) -> Json<'_> {
-    let attributes = attributes(route);
-    let hex = |value: &[u8]| value.iter().map(|octet| format!("{octet:02x}")).collect();
-    let others = attributes.others.iter();
     Json {
         prefix: &route.prefix,
         family: family_name(route.family),
         path_id: route.path_id,
         best: route.best,
+        attributes: json_attributes(attributes(route)),
+        from: some(&route.from),
+        from_router_id: &route.from_router_id,
+        age_seconds: route.age_seconds,
+        reason: some(&route.reason),
+        rejected: some(&route.rejected),
+        stale: route.stale,
+    }
+}
+
+pub(crate) fn json_attributes(attributes: &v1::Attributes) -> JsonAttributes<'_> {
+    let hex = |value: &[u8]| value.iter().map(|octet| format!("{octet:02x}")).collect();
+    let others = attributes.others.iter();
+    JsonAttributes {
         next_hop: &attributes.next_hop,
         next_hop_link_local: some(&attributes.next_hop_link_local),
         as_path: &attributes.as_path,
@@ -77,16 +96,30 @@ pub(crate) fn json(route: &v1::Route) -> Json<'_> {
         aggregator: attributes.aggregator.as_ref().map(|a| format!("AS {} {}", a.asn, a.address)),
         aigp: attributes.aigp,
         only_to_customer: attributes.only_to_customer,
+        weight: attributes.weight,
         other_attributes: others
             .map(|other| Other { flags: other.flags, code: other.code, value: hex(&other.value) })
             .collect(),
-        from: some(&route.from),
-        from_router_id: &route.from_router_id,
-        age_seconds: route.age_seconds,
-        reason: some(&route.reason),
-        rejected: some(&route.rejected),
-        stale: route.stale,
     }
+}
+
+/// Attributes for people, each with its name; what a route does not have is not there.
+pub(super) fn named(attributes: &v1::Attributes) -> Vec<(&'static str, String)> {
+    let number = |value: Option<u32>| value.map(|value| value.to_string()).unwrap_or_default();
+    let communities = attributes.communities.iter().chain(&attributes.large_communities);
+    let communities: Vec<&str> = communities.chain(&attributes.extended_communities).map(String::as_str).collect();
+    let mut named = vec![
+        ("next hop", next_hop(attributes)),
+        ("AS path", attributes.as_path.clone()),
+        ("origin", origin(attributes).0.to_owned()),
+        ("local-pref", number(attributes.local_pref)),
+        ("MED", number(attributes.med)),
+        ("communities", communities.join(" ")),
+        ("weight", number(Some(attributes.weight).filter(|weight| *weight != 0))),
+        ("OTC", number(attributes.only_to_customer)),
+    ];
+    named.retain(|(_, value)| !value.is_empty());
+    named
 }
 
 /// The origin's name, and its letter behind an AS path.
@@ -129,6 +162,9 @@ fn rest(route: &v1::Route) -> String {
     let mut parts = Vec::new();
     let communities = attributes.communities.iter().chain(&attributes.large_communities);
     parts.extend(communities.chain(&attributes.extended_communities).cloned());
+    if attributes.weight != 0 {
+        parts.push(format!("weight {}", attributes.weight));
+    }
     if route.path_id != 0 {
         parts.push(format!("path-id {}", route.path_id));
     }

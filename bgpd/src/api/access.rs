@@ -21,11 +21,12 @@ use crate::config::{Credentials, Role};
 
 /// Methods that change nothing. `Check` and `Diff` of a configuration are not among them: they read the files that the
 /// document names.
-const READS: [&str; 10] = [
+const READS: [&str; 11] = [
     "/bgpd.v1.ClusterService/List",
     "/bgpd.v1.NeighborService/List",
     "/bgpd.v1.NeighborService/Get",
     "/bgpd.v1.NeighborService/Watch",
+    "/bgpd.v1.PolicyService/Test",
     "/bgpd.v1.RouteService/List",
     "/bgpd.v1.RouteService/ListOwners",
     "/bgpd.v1.RouteService/Explain",

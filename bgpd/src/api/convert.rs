@@ -15,7 +15,7 @@ use bgpd_proto::v1;
 use ipnet::IpNet;
 use tonic::Status;
 
-pub(super) use self::attributes::attributes;
+pub(super) use self::attributes::{attributes, interned};
 pub(super) use self::declaration::{neighbor_keys, neighbor_owner};
 pub(super) use self::neighbor::neighbor;
 pub(super) use self::owner::{originate, owner, refused, route_set};

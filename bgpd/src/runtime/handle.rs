@@ -7,10 +7,11 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bgp_engine::attr::AttrRef;
+use bgp_engine::attr::{AttrRef, Interner};
 use bgp_engine::config::cluster::Nodes;
 use bgp_engine::config::owners::{OwnerName, OwnerView, Routes};
 use bgp_engine::config::{Desired, Originate, Step};
+use bgp_engine::policy::{Library, Provenance};
 use bgp_wire::Family;
 use ipnet::IpNet;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -144,6 +145,12 @@ pub struct Candidate {
     pub route: RouteRecord,
     /// `best: …`, `loses to …: …` or `not usable: …`.
     pub verdict: String,
+    /// What it was before its import policy.
+    pub received: AttrRef,
+    /// What policies know of it besides.
+    pub provenance: Provenance,
+    /// Why no import policy is asked about it, in words.
+    pub refused: Option<String>,
 }
 
 /// Whether a neighbor is told of the best path.
@@ -352,6 +359,16 @@ impl Handle {
     /// What is measured on the way of a route.
     pub(crate) fn latencies(&self) -> &Latencies {
         self.reads.latencies()
+    }
+
+    /// The policies that names stand for now.
+    pub(crate) fn library(&self) -> Arc<Library> {
+        self.reads.library()
+    }
+
+    /// Where attribute sets exist once.
+    pub(crate) fn interner(&self) -> Arc<Interner> {
+        self.reads.interner()
     }
 
     /// The state that is running now.

@@ -12,8 +12,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bgp_engine::attr::AttrRef;
+use bgp_engine::attr::{AttrRef, Interner};
 use bgp_engine::config::owners::OwnerName;
+use bgp_engine::policy::Library;
 use bgp_wire::Family;
 use bgp_wire::update::NextHop;
 use ipnet::IpNet;
@@ -69,6 +70,14 @@ impl Reads {
             said.extend(answer.await);
         }
         said
+    }
+
+    pub(super) fn library(&self) -> Arc<Library> {
+        self.fabric.library()
+    }
+
+    pub(super) fn interner(&self) -> Arc<Interner> {
+        Arc::clone(&self.fabric.interner)
     }
 
     pub(super) fn latencies(&self) -> &Latencies {

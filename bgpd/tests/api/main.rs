@@ -1,12 +1,13 @@
 //! What clients of the API of a real bgpd see.
 
-mod confirm;
 mod broken;
+mod confirm;
 mod daemon;
 mod declared;
 mod guard;
 mod metrics;
 mod owners;
+mod policy;
 mod random;
 mod security;
 mod speaker;

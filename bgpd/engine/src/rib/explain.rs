@@ -13,9 +13,10 @@ use super::destination::Path;
 use super::peers::Peers;
 use super::query::RouteView;
 use super::table::{Scratch, Table};
+use crate::attr::AttrRef;
 use crate::export::Withheld;
 use crate::id::{GroupIndex, PeerIndex};
-use crate::policy::{Rules, Trace};
+use crate::policy::{Provenance, Rules, Trace};
 use crate::stage::{Rejection, Routed};
 
 /// What became of a destination, and why.
@@ -38,6 +39,10 @@ pub struct CandidateView {
     pub verdict: Verdict,
     /// What its import policy did, step by step. Empty where that was not asked.
     pub import: Trace,
+    /// What it was before its import policy.
+    pub received: AttrRef,
+    /// What policies know of it besides.
+    pub from: Provenance,
 }
 
 /// How a path fared.
@@ -142,7 +147,9 @@ impl<N: Routed> Table<N> {
             let reason = selection.filter(|_| is_best).map(|selection| selection.reason);
             let route = self.view_path(destination, &paths[at], is_best, reason, peers);
             let import = self.explain_import(position, &destination.key, &paths[at], peers);
-            Some(CandidateView { route, verdict: fared(at)?, import })
+            let received = self.received.of(position, &paths[at]).clone();
+            let from = peers.get(paths[at].peer).provenance(N::FAMILY);
+            Some(CandidateView { route, verdict: fared(at)?, import, received, from })
         };
         Some(Explanation {
             prefix: N::prefix(&destination.key),
@@ -154,7 +161,7 @@ impl<N: Routed> Table<N> {
     /// Asks the import policy of a path again, unless something else than policy keeps it out.
     fn explain_import(&self, position: u32, key: &N::Key, path: &Path, peers: &Peers) -> Trace {
         let mut trace = Trace::default();
-        if matches!(path.rejection, None | Some(Rejection::Policy | Rejection::NoImportPolicy)) {
+        if path.rejection.is_none_or(Rejection::is_by_policy) {
             let (peer, received) = (peers.get(path.peer), self.received.of(position, path));
             let from = peer.provenance(N::FAMILY);
             // The verdict stands in the path; here only the way to it matters.

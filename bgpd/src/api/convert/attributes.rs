@@ -1,13 +1,20 @@
-//! Path attributes as the API has them.
+//! Path attributes as the API has them, and back.
 
-use bgp_engine::attr::AttrRef;
-use bgp_wire::attribute::{Attribute, Origin, decode_value};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use bgp_engine::attr::{AttrRef, Interner, Local, edit};
+use bgp_engine::policy::AnyCommunity;
+use bgp_wire::attribute::{AsPath, AsSegment, Attribute, AttributeBlock, Origin, SegmentKind, decode_value};
 use bgp_wire::update::NextHop;
 use bgpd_proto::v1;
+use tonic::Status;
+
+use super::{address, invalid, parsed};
 
 /// All attributes of a set, and its next hop.
 pub(in crate::api) fn attributes(set: &AttrRef) -> v1::Attributes {
-    let mut out = v1::Attributes { next_hop: set.next_hop.to_string(), ..v1::Attributes::default() };
+    let weight = set.local.weight().into();
+    let mut out = v1::Attributes { next_hop: set.next_hop.to_string(), weight, ..v1::Attributes::default() };
     if let NextHop::V6 { link_local: Some(address), .. } = set.next_hop {
         out.next_hop_link_local = address.to_string();
     }
@@ -63,6 +70,91 @@ fn from_origin(origin: Origin) -> v1::Origin {
         Origin::Egp => v1::Origin::Egp,
         Origin::Incomplete => v1::Origin::Incomplete,
     }
+}
+
+/// The set that has these attributes.
+pub(in crate::api) fn interned(wanted: &v1::Attributes, interner: &Interner) -> Result<AttrRef, Status> {
+    let mut all = vec![Attribute::Origin(to_origin(wanted.origin())), Attribute::AsPath(as_path(wanted)?)];
+    all.extend(wanted.med.map(Attribute::MultiExitDisc));
+    all.extend(wanted.local_pref.map(Attribute::LocalPref));
+    all.extend(wanted.atomic_aggregate.then_some(Attribute::AtomicAggregate));
+    if let Some(v1::Aggregator { asn, address }) = &wanted.aggregator {
+        all.push(Attribute::Aggregator { asn: *asn, address: ipv4("aggregator", address)? });
+    }
+    all.extend(communities(wanted)?);
+    if !wanted.originator_id.is_empty() {
+        all.push(Attribute::OriginatorId(ipv4("originator_id", &wanted.originator_id)?));
+    }
+    if !wanted.cluster_list.is_empty() {
+        let ids = wanted.cluster_list.iter().map(|id| ipv4("cluster_list", id));
+        all.push(Attribute::ClusterList(ids.collect::<Result<_, _>>()?));
+    }
+    all.extend(wanted.aigp.map(Attribute::Aigp));
+    all.extend(wanted.only_to_customer.map(Attribute::OnlyToCustomer));
+    for v1::OtherAttribute { flags, code, value } in &wanted.others {
+        let octet = |field, number: u32| u8::try_from(number).map_err(|_| invalid(field, "not an octet"));
+        let (flags, code) = (octet("others.flags", *flags)?, octet("others.code", *code)?);
+        all.push(Attribute::Unknown { flags, code, value: value.clone() });
+    }
+    let mut local = Local::default();
+    local.set_weight(u16::try_from(wanted.weight).map_err(|_| invalid("weight", "expected 0 to 65535"))?);
+    Ok(interner.intern_local(next_hop(wanted)?, AttributeBlock::from_canonical(&edit::build(&all)), local))
+}
+
+fn to_origin(origin: v1::Origin) -> Origin {
+    match origin {
+        v1::Origin::Igp | v1::Origin::Unspecified => Origin::Igp,
+        v1::Origin::Egp => Origin::Egp,
+        v1::Origin::Incomplete => Origin::Incomplete,
+    }
+}
+
+fn as_path(wanted: &v1::Attributes) -> Result<AsPath, Status> {
+    if wanted.as_segments.is_empty() {
+        return wanted.as_path.parse().map_err(|error| invalid("as_path", error));
+    }
+    let segment = |segment: &v1::AsSegment| {
+        let kind = u8::try_from(segment.kind).ok().and_then(SegmentKind::from_code);
+        let kind = kind.ok_or_else(|| invalid("as_segments.kind", format_args!("{} is none", segment.kind)))?;
+        Ok(AsSegment { kind, asns: segment.asns.clone() })
+    };
+    let segments = wanted.as_segments.iter().map(segment).collect::<Result<_, Status>>()?;
+    Ok(AsPath { segments })
+}
+
+/// Communities of all kinds, in whichever list they stand.
+fn communities(wanted: &v1::Attributes) -> Result<impl Iterator<Item = Attribute>, Status> {
+    let (mut standard, mut extended, mut large) = (Vec::new(), Vec::new(), Vec::new());
+    let all = wanted.communities.iter().chain(&wanted.large_communities).chain(&wanted.extended_communities);
+    for text in all {
+        match text.parse().map_err(|error| invalid("communities", error))? {
+            AnyCommunity::Standard(one) => standard.push(one),
+            AnyCommunity::Extended(one) => extended.push(one),
+            AnyCommunity::Large(one) => large.push(one),
+        }
+    }
+    let standard = (!standard.is_empty()).then_some(Attribute::Communities(standard));
+    let extended = (!extended.is_empty()).then_some(Attribute::ExtendedCommunities(extended));
+    let large = (!large.is_empty()).then_some(Attribute::LargeCommunities(large));
+    Ok(standard.into_iter().chain(extended).chain(large))
+}
+
+fn next_hop(wanted: &v1::Attributes) -> Result<NextHop, Status> {
+    Ok(match address("next_hop", &wanted.next_hop)? {
+        IpAddr::V4(address) => NextHop::V4(address),
+        IpAddr::V6(global) => {
+            let text = &wanted.next_hop_link_local;
+            let link_local = match text.as_str() {
+                "" => None,
+                _ => Some(parsed::<Ipv6Addr>("next_hop_link_local", text, "an IPv6 address")?),
+            };
+            NextHop::V6 { global, link_local }
+        }
+    })
+}
+
+fn ipv4(field: &str, text: &str) -> Result<Ipv4Addr, Status> {
+    parsed(field, text, "an IPv4 address")
 }
 
 fn strings(all: &[impl ToString]) -> Vec<String> {

@@ -8,8 +8,8 @@ use bgp_wire::Family;
 use bgp_wire::capability::Capability;
 
 use super::super::status::{Messages, NeighborStatus, PrefixCounts, RestartStatus, StaleStatus};
-use crate::config::Source;
 use super::problems;
+use crate::config::Source;
 use crate::peer::{NeighborCell, SessionView};
 
 /// The status of a neighbor; `prefixes` where the caller has asked the partitions.

@@ -197,12 +197,15 @@ pub(super) async fn explain(reads: &Reads, prefix: IpNet, to: Option<IpAddr>) ->
     let exports = only.iter().filter_map(|cell| export_of(cell, family, &found)).collect();
     let candidates = found.candidates.into_iter().map(|candidate| {
         let verdict = candidate.verdict;
+        let is_refused = candidate.route.rejection.is_some_and(|rejection| !rejection.is_by_policy());
         let route = record::of_view(reads, family, candidate.route, now);
         let verdict = match (&verdict, &route.rejected) {
             (rib::Verdict::Unusable(_), Some(why)) => format!("not usable: {why}"),
             _ => verdict.to_string(),
         };
-        Candidate { verdict: by(verdict, &candidate.import), route }
+        let refused = route.rejected.clone().filter(|_| is_refused);
+        let verdict = by(verdict, &candidate.import);
+        Candidate { verdict, route, received: candidate.received, provenance: candidate.from, refused }
     });
     Ok(Explanation { prefix: found.prefix, candidates: candidates.collect(), exports })
 }
