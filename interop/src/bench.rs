@@ -104,8 +104,7 @@ fn measure(options: &Options, bgpd: &Path) -> Report {
     };
     for load in options.loads() {
         let daemons = options.daemons.iter().copied();
-        let daemons: Vec<DaemonKind> =
-            daemons.filter(|kind| *kind != DaemonKind::Copier || load.is_plain_copy()).collect();
+        let daemons: Vec<DaemonKind> = daemons.filter(|kind| load.is_for(*kind)).collect();
         let mut outcomes: Vec<Vec<Outcome>> = vec![Vec::new(); daemons.len()];
         for _ in 0..options.runs() {
             for (kind, outcomes) in daemons.iter().zip(&mut outcomes) {

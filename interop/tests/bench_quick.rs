@@ -40,6 +40,11 @@ fn changes_reach_every_receiver_and_a_stalled_one_catches_up() {
 }
 
 #[test]
+fn import_policies_that_match_nothing_change_nothing() {
+    assert_exact("policy0,policy10,policy100,policyset");
+}
+
+#[test]
 fn nothing_stale_is_left_when_the_announcing_client_leaves_or_flaps() {
     assert_exact("f,flap");
 }

@@ -3,6 +3,7 @@
 
 mod configs;
 pub(crate) mod copier;
+mod policy;
 
 use std::fs::{self, File};
 use std::io;
@@ -13,6 +14,7 @@ use std::process::{Child, Command, Stdio};
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 
+pub(crate) use self::policy::ImportPolicy;
 use super::message::Families;
 use super::usage::{self, Usage};
 use crate::lab::make_openbgpd_chroot;
@@ -85,10 +87,10 @@ pub(crate) struct Daemon {
 
 impl Daemon {
     /// Writes the config and starts the daemon. It listens a moment later.
-    pub(crate) fn start(kind: DaemonKind, bgpd: &Path, families: Families) -> io::Result<Self> {
+    pub(crate) fn start(kind: DaemonKind, bgpd: &Path, families: Families, import: ImportPolicy) -> io::Result<Self> {
         let directory = tempfile::Builder::new().prefix("bgp-bench-").tempdir()?;
         let config = directory.path().join("config");
-        fs::write(&config, configs::text(kind, families, directory.path()))?;
+        fs::write(&config, configs::text(kind, families, import, directory.path()))?;
         if kind == DaemonKind::Openbgpd {
             make_openbgpd_chroot()?;
         }

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::daemon::{DaemonKind, ImportPolicy};
 use super::message::Families;
 use super::table::Table;
 
@@ -43,6 +44,14 @@ pub enum Load {
     Mixed,
     /// The announcing client of load `a` flaps three times and comes back with a somewhat different table.
     Flap,
+    /// A full table to one client, through an import policy that accepts everything: the base of the next three.
+    Policy0,
+    /// Through 10 statements of which none matches.
+    Policy10,
+    /// Through 100 statements.
+    Policy100,
+    /// Through a prefix set of 10,000 entries.
+    Policyset,
 }
 
 /// The course a load takes.
@@ -80,7 +89,7 @@ pub(crate) struct Shape {
 
 impl Load {
     /// All of them, in the order of the report.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 21] = [
         Self::A,
         Self::B50,
         Self::B500,
@@ -98,6 +107,10 @@ impl Load {
         Self::D500v6,
         Self::Mixed,
         Self::Flap,
+        Self::Policy0,
+        Self::Policy10,
+        Self::Policy100,
+        Self::Policyset,
     ];
 
     /// Its name on the command line and in tables.
@@ -120,6 +133,10 @@ impl Load {
             Self::D500v6 => "d500v6",
             Self::Mixed => "mixed",
             Self::Flap => "flap",
+            Self::Policy0 => "policy0",
+            Self::Policy10 => "policy10",
+            Self::Policy100 => "policy100",
+            Self::Policyset => "policyset",
         }
     }
 
@@ -167,12 +184,36 @@ impl Load {
             Self::A6 => feed(Course::Converge, 1, 10, 0, 200_000),
             Self::Mixed => feed(Course::Converge, 1, 10, 1_000_000, 200_000),
             Self::Flap => feed(Course::Flap, 1, 10, 1_000_000, 0),
+            Self::Policy0 | Self::Policy10 | Self::Policy100 | Self::Policyset => {
+                feed(Course::Converge, 1, 1, 1_000_000, 0)
+            }
+        }
+    }
+
+    /// What the daemon asks about the routes that come in.
+    pub(crate) fn import(self) -> ImportPolicy {
+        let asks = |statements, prefixes| ImportPolicy { statements, prefixes };
+        match self {
+            Self::Policy10 => asks(10, 0),
+            Self::Policy100 => asks(100, 0),
+            Self::Policyset => asks(0, 10_000),
+            _ => asks(0, 0),
+        }
+    }
+
+    /// Whether the load can be put on a daemon.
+    pub(crate) fn is_for(self, kind: DaemonKind) -> bool {
+        let is_about_policy = matches!(self, Self::Policy0 | Self::Policy10 | Self::Policy100 | Self::Policyset);
+        match kind {
+            DaemonKind::Bgpd | DaemonKind::Bird | DaemonKind::Frr => true,
+            DaemonKind::Gobgp | DaemonKind::Openbgpd => !is_about_policy,
+            DaemonKind::Copier => !is_about_policy && self.is_plain_copy(),
         }
     }
 
     /// True where copying bytes gives the right result, so that "bytes alone" can be measured. Not for a fleet: its
     /// thousands of tiny UPDATEs would be copied one by one, which costs more than packing them.
-    pub(crate) fn is_plain_copy(self) -> bool {
+    fn is_plain_copy(self) -> bool {
         matches!(self.full(), Shape { feeders: 1, course: Course::Converge | Course::Churn(_), .. })
     }
 }

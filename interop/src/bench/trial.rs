@@ -57,7 +57,7 @@ impl Trial {
         let mut board = Board::new(shape.table(), router_ids);
         let feeds = (0..shape.feeders).map(|feeder| first_feed(&mut board, &shape, feeder)).collect();
         let fleet = Fleet::new(board, shape.clients, shape.families())?;
-        let daemon = Daemon::start(kind, bgpd, shape.families())?;
+        let daemon = Daemon::start(kind, bgpd, shape.families(), load.import())?;
         let now = Instant::now();
         Ok(Self {
             shape,

@@ -5,15 +5,16 @@ use std::path::Path;
 
 use super::super::message::{ASN, Families, HOLD_TIME};
 use super::DaemonKind;
+use super::policy::{self, ImportPolicy};
 
 const ROUTER_ID: &str = "10.255.255.1";
 
 /// The config file's text.
-pub(super) fn text(kind: DaemonKind, families: Families, directory: &Path) -> String {
+pub(super) fn text(kind: DaemonKind, families: Families, import: ImportPolicy, directory: &Path) -> String {
     match kind {
-        DaemonKind::Bgpd => bgpd(families, directory),
-        DaemonKind::Bird => bird(families),
-        DaemonKind::Frr => frr(families),
+        DaemonKind::Bgpd => bgpd(families, import, directory),
+        DaemonKind::Bird => bird(families, import),
+        DaemonKind::Frr => frr(families, import),
         DaemonKind::Gobgp => gobgp(families),
         DaemonKind::Openbgpd => openbgpd(families, directory),
         DaemonKind::Copier => String::new(),
@@ -50,7 +51,7 @@ fn each<'a>(families: Families, v4: &'a str, v6: &'a str) -> Vec<&'a str> {
     [(families.v4, v4), (families.v6, v6)].into_iter().filter(|(used, _)| *used).map(|(_, text)| text).collect()
 }
 
-fn bgpd(families: Families, directory: &Path) -> String {
+fn bgpd(families: Families, import: ImportPolicy, directory: &Path) -> String {
     let names = each(families, "\"ipv4-unicast\"", "\"ipv6-unicast\"").join(", ");
     format!(
         r#"[global]
@@ -69,19 +70,23 @@ families = [{names}]
 hold-time = {HOLD_TIME}
 idle-hold-time = 0
 passive = true
-
+{}
 [[dynamic-neighbors]]
 prefix = "127.0.0.0/8"
 peer-group = "fleet"
 limit = 5000
-"#,
-        directory.display()
+{}"#,
+        directory.display(),
+        policy::bgpd_import(import),
+        policy::bgpd(import)
     )
 }
 
 /// Next hops are looked up in a table of their own, with one route that covers them all.
-fn bird(families: Families) -> String {
+fn bird(families: Families, import: ImportPolicy) -> String {
     let mut text = format!("log stderr {{ warning, error, fatal, bug }};\nrouter id {ROUTER_ID};\n");
+    let (filter, import) = policy::bird(import);
+    text += &filter;
     text += "protocol device {}\n";
     let tables = [(families.v4, "ipv4", "igp4", "100.64.0.0/10"), (families.v6, "ipv6", "igp6", "2001:db8:ffff::/48")];
     let mut channels = String::new();
@@ -89,7 +94,7 @@ fn bird(families: Families) -> String {
         text += &format!("{family} table {table};\n");
         text += &format!("protocol static {{ {family} {{ table {table}; }}; route {route} via \"lo\"; }}\n");
         channels += &format!(
-            "  {family} {{ import all; export where source = RTS_BGP; next hop keep; igp table {table}; }};\n"
+            "  {family} {{ import {import}; export where source = RTS_BGP; next hop keep; igp table {table}; }};\n"
         );
     }
     text + &format!(
@@ -98,9 +103,10 @@ fn bird(families: Families) -> String {
     )
 }
 
-fn frr(families: Families) -> String {
+fn frr(families: Families, import: ImportPolicy) -> String {
+    let (lists, import) = policy::frr(import);
     let mut text = format!(
-        "frr defaults traditional\nrouter bgp {ASN}\n bgp router-id {ROUTER_ID}\n no bgp default ipv4-unicast\n \
+        "frr defaults traditional\n{lists}router bgp {ASN}\n bgp router-id {ROUTER_ID}\n no bgp default ipv4-unicast\n \
          timers bgp {} {HOLD_TIME}\n neighbor fleet peer-group\n neighbor fleet remote-as {ASN}\n \
          neighbor fleet passive\n neighbor fleet advertisement-interval 0\n bgp listen limit 5000\n \
          bgp listen range 127.0.0.0/8 peer-group fleet\n",
@@ -108,7 +114,7 @@ fn frr(families: Families) -> String {
     );
     for family in each(families, "ipv4", "ipv6") {
         text += &format!(
-            " address-family {family} unicast\n  neighbor fleet activate\n  neighbor fleet route-reflector-client\n \
+            " address-family {family} unicast\n  neighbor fleet activate\n  neighbor fleet route-reflector-client\n{import} \
              exit-address-family\n"
         );
     }
