@@ -62,6 +62,9 @@ pub enum Command {
         /// Prefix, such as 10.1.0.0/24
         prefix: String,
     },
+    /// Define or delete a cluster, or declare its nodes
+    #[command(subcommand)]
+    Cluster(Cluster),
     /// Check, compare or apply a configuration file
     #[command(subcommand)]
     Config(Config),
@@ -288,6 +291,51 @@ pub struct Announce {
     /// Large community, such as 65000:1:2; can be given several times
     #[arg(long = "large-community", value_name = "COMMUNITY")]
     pub large_communities: Vec<String>,
+}
+
+/// `cluster …`
+#[derive(Debug, Subcommand)]
+pub enum Cluster {
+    /// Define a cluster, or replace what was defined so before: what its nodes may announce
+    Set(SetCluster),
+    /// Forget a cluster that was defined so, and its nodes
+    Delete {
+        /// Name of the cluster
+        name: String,
+    },
+    /// Declare all nodes of a cluster: what the nodes of a strict cluster may announce
+    Nodes {
+        /// Name of the cluster
+        name: String,
+        /// Name, addresses and pod CIDRs of a node, such as w1,192.0.2.21,10.2.1.0/24; can be given several times
+        #[arg(long = "node", value_name = "NODE")]
+        nodes: Vec<String>,
+    },
+}
+
+/// `cluster set …`
+#[derive(Debug, Args)]
+pub struct SetCluster {
+    /// Name of the cluster
+    pub name: String,
+    /// What its pods have their addresses from; can be given several times
+    #[arg(long = "pod-cidr", value_name = "PREFIX", required = true)]
+    pub pod_cidrs: Vec<String>,
+    /// Addresses of its nodes; can be given several times
+    #[arg(long = "node-range", value_name = "PREFIX")]
+    pub node_ranges: Vec<String>,
+    /// A peer group of its nodes; can be given several times
+    #[arg(long = "peer-group", value_name = "NAME")]
+    pub peer_groups: Vec<String>,
+    /// A node may announce only what is declared for it
+    #[arg(long)]
+    pub strict: bool,
+    /// Longest IPv4 prefix; 28 if not given
+    #[arg(long, value_name = "LENGTH", default_value_t = 0, hide_default_value = true)]
+    pub max_length_ipv4: u32,
+    /// Longest IPv6 prefix; 80 if not given
+    #[arg(long, value_name = "LENGTH", default_value_t = 0, hide_default_value = true)]
+    pub max_length_ipv6: u32,
 }
 
 /// `config …`

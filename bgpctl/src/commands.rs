@@ -1,5 +1,6 @@
 //! One function per command: ask, then print.
 
+mod cluster;
 mod config;
 mod neighbor;
 mod policy;
@@ -8,7 +9,6 @@ mod routes;
 use std::io::Write;
 
 use bgpd_proto::v1;
-use bgpd_proto::v1::cluster_service_client::ClusterServiceClient;
 use bgpd_proto::v1::status_service_client::StatusServiceClient;
 use clap::CommandFactory;
 
@@ -60,7 +60,7 @@ pub async fn run(arguments: Arguments) -> Result<(), Error> {
         Command::Show(Show::Neighbors { address: None }) => neighbor::list(&context).await,
         Command::Show(Show::Neighbors { address: Some(address) }) => neighbor::show(&context, address).await,
         Command::Show(Show::Routes(wanted)) => routes::list(&context, wanted).await,
-        Command::Show(Show::Clusters) => clusters(&context).await,
+        Command::Show(Show::Clusters) => cluster::list(&context).await,
         Command::Show(Show::Owners) => routes::owners(&context).await,
         Command::Show(Show::Summary) => summary(&context).await,
         Command::Explain { prefix, to } => routes::explain(&context, prefix, to).await,
@@ -69,6 +69,7 @@ pub async fn run(arguments: Arguments) -> Result<(), Error> {
         Command::Neighbor(command) => neighbor::steer(&context, command).await,
         Command::Announce(route) => routes::announce(&context, route).await,
         Command::Withdraw { prefix } => routes::withdraw(&context, prefix).await,
+        Command::Cluster(command) => cluster::steer(&context, command).await,
         Command::Config(command) => config::run(&context, command).await,
         Command::Policy(command) => policy::run(&context, command).await,
         Command::Decode(wanted) => decode::run(&wanted).and_then(|text| say(&text)),
@@ -78,13 +79,6 @@ pub async fn run(arguments: Arguments) -> Result<(), Error> {
             say(&String::from_utf8_lossy(&script))
         }
     }
-}
-
-async fn clusters(context: &Context) -> Result<(), Error> {
-    let mut client = ClusterServiceClient::new(context.connect().await?);
-    let clusters = client.list(v1::ListClustersRequest {}).await?.into_inner().clusters;
-    let json: Vec<_> = clusters.iter().map(output::cluster::json).collect();
-    context.print(&json, || output::cluster::table(&clusters))
 }
 
 async fn summary(context: &Context) -> Result<(), Error> {

@@ -31,6 +31,7 @@ use bgp_engine::config::cluster::Guard;
 use toml::de::DeTable;
 
 pub use self::api::{ApiSettings, Endpoint, LogFormat, LogSettings};
+pub(crate) use self::cluster::{MAX_LENGTH_V4, MAX_LENGTH_V6};
 pub use self::credentials::{Credentials, Role};
 pub use self::declared::{Declarations, Declared, Keys, Laid, Source, neighbor as declared_neighbor};
 use self::diagnosis::Problems;

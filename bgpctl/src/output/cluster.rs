@@ -16,6 +16,9 @@ pub(crate) fn json(cluster: &v1::Cluster) -> Value {
         "strict": cluster.strict,
         "max_length_ipv4": cluster.max_length_ipv4,
         "max_length_ipv6": cluster.max_length_ipv6,
+        "owner": cluster.owner,
+        "waits_for": cluster.waits_for,
+        "refused_by_guard": cluster.refused_by_guard,
         "nodes": cluster.nodes.iter().map(node).collect::<Vec<_>>(),
     })
 }
@@ -27,21 +30,33 @@ pub(crate) fn table(clusters: &[v1::Cluster]) -> String {
     }
     let mut table = Table::new(&[
         ("Cluster", Left),
+        ("Owner", Left),
         ("Mode", Left),
         ("Longest", Right),
         ("Nodes", Right),
+        ("Refused", Right),
         ("Pod CIDRs", Left),
         ("Members", Left),
     ]);
     for cluster in clusters {
         table.row(vec![
             cluster.name.clone(),
-            if cluster.strict { "strict" } else { "cluster" }.to_owned(),
+            cluster.owner.clone(),
+            mode(cluster),
             format!("/{} /{}", cluster.max_length_ipv4, cluster.max_length_ipv6),
             cluster.nodes.len().to_string(),
+            cluster.refused_by_guard.to_string(),
             cluster.pod_cidrs.join(" "),
             [cluster.node_ranges.as_slice(), cluster.peer_groups.as_slice()].concat().join(" "),
         ]);
     }
     table.text()
+}
+
+fn mode(cluster: &v1::Cluster) -> String {
+    match cluster.waits_for.as_str() {
+        "" if cluster.strict => "strict".to_owned(),
+        "" => "cluster".to_owned(),
+        other => format!("waits for {other} of the file"),
+    }
 }

@@ -277,3 +277,29 @@ fn owners_json_has_stable_keys() {
     assert_eq!(json[1]["lease_remaining_seconds"], 211);
     assert_eq!(json[0]["lease_seconds"], serde_json::Value::Null);
 }
+
+#[test]
+fn clusters_table_says_whose_they_are_and_what_waits() {
+    let east = v1::Cluster {
+        name: "east".into(),
+        pod_cidrs: vec!["10.1.0.0/16".into(), "fd00:1::/32".into()],
+        node_ranges: vec!["192.0.2.0/24".into()],
+        peer_groups: vec!["nodes".into()],
+        max_length_ipv4: 28,
+        max_length_ipv6: 80,
+        owner: "file".into(),
+        refused_by_guard: 4,
+        ..v1::Cluster::default()
+    };
+    let of_api = v1::Cluster { owner: "inventory".into(), refused_by_guard: 0, ..east.clone() };
+    let waiting = v1::Cluster { waits_for: "east".into(), ..of_api.clone() };
+    let strict = v1::Cluster { name: "west".into(), strict: true, ..of_api };
+    let text = super::cluster::table(&[east, waiting, strict]);
+    let rows: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
+    let rest = ["10.1.0.0/16", "fd00:1::/32", "192.0.2.0/24", "nodes"];
+    let row = |start: &[&'static str]| [start, &rest[..]].concat();
+    assert_eq!(rows[1], row(&["east", "file", "cluster", "/28", "/80", "0", "4"]), "{text}");
+    let waits = row(&["east", "inventory", "waits", "for", "east", "of", "the", "file", "/28", "/80", "0", "0"]);
+    assert_eq!(rows[2], waits, "{text}");
+    assert_eq!(rows[3], row(&["west", "inventory", "strict", "/28", "/80", "0", "0"]), "{text}");
+}

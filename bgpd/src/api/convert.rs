@@ -32,7 +32,7 @@ const HEARTBEAT_MAX_SECONDS: u32 = 3600;
 pub(super) fn status_of(error: ControlError) -> Status {
     match &error {
         ControlError::NotFound { .. } => Status::not_found(error.to_string()),
-        ControlError::AlreadyExists { .. } => Status::already_exists(error.to_string()),
+        ControlError::AlreadyExists { .. } | ControlError::Conflict(_) => Status::already_exists(error.to_string()),
         ControlError::Invalid { .. } => Status::invalid_argument(error.to_string()),
         ControlError::Superseded(_) => Status::aborted(error.to_string()),
         ControlError::Exhausted(_) => Status::resource_exhausted(error.to_string()),

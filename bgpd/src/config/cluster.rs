@@ -11,8 +11,8 @@ use super::neighbor::Groups;
 use super::reader::Section;
 
 /// Longest prefixes unless configured otherwise: nodes announce networks, not hosts.
-const MAX_LENGTH_V4: u32 = 28;
-const MAX_LENGTH_V6: u32 = 80;
+pub(crate) const MAX_LENGTH_V4: u32 = 28;
+pub(crate) const MAX_LENGTH_V6: u32 = 80;
 
 pub(super) fn read(
     sections: Vec<Section<'_>>,

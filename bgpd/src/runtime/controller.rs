@@ -20,7 +20,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use bgp_engine::config::cluster::{Nodes, SessionGuard};
+use bgp_engine::config::cluster::{DeclaredClusters, Nodes, SessionGuard};
 use bgp_engine::config::owners::Owners;
 use bgp_engine::config::{Desired, Neighbor};
 use bgp_engine::id::PeerIndex;
@@ -92,6 +92,8 @@ pub(super) struct Controller {
     signals: owners::Signals,
     /// Nodes that were declared, by cluster.
     nodes: BTreeMap<String, Nodes>,
+    /// Clusters that were defined through the API.
+    clusters: DeclaredClusters,
     state: StateFile,
     /// Changes of the desired state since the start.
     changes: u64,
@@ -138,6 +140,7 @@ impl Controller {
             owners: Owners::default(),
             signals: owners::Signals::new(),
             nodes: BTreeMap::new(),
+            clusters: DeclaredClusters::default(),
             state: StateFile::default(),
             changes: 0,
             started: SystemTime::now(),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bgp_engine::attr::{AttrRef, Interner};
-use bgp_engine::config::cluster::Nodes;
+use bgp_engine::config::cluster::{ClusterChange, Nodes};
 use bgp_engine::config::owners::{OwnerName, OwnerView, Routes};
 use bgp_engine::config::{Desired, Originate, Step};
 use bgp_engine::policy::{Library, Provenance};
@@ -50,6 +50,9 @@ pub enum ControlError {
     /// Somebody else is in the place of whoever asks.
     #[error("{0}")]
     Superseded(String),
+    /// It is somebody else's.
+    #[error("{0}")]
+    Conflict(String),
     /// It would be over a bound.
     #[error("{0}")]
     Exhausted(String),
@@ -314,6 +317,7 @@ pub(crate) enum Command {
     OwnerState(OwnerName, u64, Reply<Applied>),
     CloseOwner(OwnerName, u64),
     SetNodes(String, Nodes, Reply<()>),
+    ChangeClusters(OwnerName, ClusterChange, Reply<()>),
     Owners(oneshot::Sender<Vec<OwnerView>>),
     Plan(Box<Desired>, Reply<Changes>),
     Shutdown(OnTerminate, oneshot::Sender<()>),
@@ -520,6 +524,15 @@ impl Handle {
     /// `NotFound` when there is no such cluster.
     pub async fn set_nodes(&self, cluster: String, nodes: Nodes) -> Result<(), ControlError> {
         self.ask(|reply| Command::SetNodes(cluster, nodes, reply)).await
+    }
+
+    /// Defines or deletes clusters of an owner.
+    ///
+    /// # Errors
+    /// `Conflict` when a cluster is another owner's, `Invalid` when pod CIDRs overlap or a peer group does not exist,
+    /// `NotFound` when there is none to delete, `Exhausted` when there would be too many.
+    pub async fn change_clusters(&self, owner: OwnerName, change: ClusterChange) -> Result<(), ControlError> {
+        self.ask(|reply| Command::ChangeClusters(owner, change, reply)).await
     }
 
     /// All owners of routes, sorted by name.

@@ -1,5 +1,5 @@
-//! What came through the API and is to survive a restart: declared routes with their owners, neighbors, and nodes of
-//! clusters.
+//! What came through the API and is to survive a restart: declared routes with their owners, neighbors, clusters and
+//! their nodes.
 //!
 //! A TOML file in the state directory, replaced as a whole before the client is told that it is done, so that a crash
 //! leaves what was promised. The configuration file is not in it and comes before it. Only bgpd's own user may read it:
@@ -12,8 +12,9 @@ use std::time::{Duration, Instant};
 use std::{fs, io};
 
 use bgp_engine::config::Originate;
-use bgp_engine::config::cluster::{ClusterNode, Nodes};
+use bgp_engine::config::cluster::{Cluster, ClusterNode, DeclaredClusters, Nodes};
 use bgp_engine::config::owners::{OwnerName, OwnerView, Owners, Routes};
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
@@ -34,6 +35,7 @@ struct Stored {
     owners: Vec<StoredOwner>,
     nodes: Vec<StoredNode>,
     neighbors: Vec<StoredNeighbor>,
+    clusters: Vec<StoredCluster>,
 }
 
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,10 +73,23 @@ struct StoredNeighbor {
     keys: Keys,
 }
 
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct StoredCluster {
+    name: String,
+    owner: String,
+    pod_cidrs: Vec<String>,
+    node_ranges: Vec<String>,
+    peer_groups: Vec<String>,
+    strict: bool,
+    max_length_ipv4: u8,
+    max_length_ipv6: u8,
+}
+
 /// What is to survive.
 pub(super) struct Lasting<'a> {
     pub(super) owners: &'a Owners,
     pub(super) nodes: &'a BTreeMap<String, Nodes>,
+    pub(super) clusters: &'a DeclaredClusters,
     pub(super) neighbors: &'a Declarations,
 }
 
@@ -89,6 +104,7 @@ pub(super) struct StateFile {
 pub(super) struct Restored {
     owners: Vec<StoredOwner>,
     pub(super) nodes: BTreeMap<String, Nodes>,
+    pub(super) clusters: DeclaredClusters,
     pub(super) neighbors: Declarations,
 }
 
@@ -132,7 +148,24 @@ fn restored(stored: Stored) -> Restored {
         let of = if added { &mut neighbors.added } else { &mut neighbors.changed };
         of.insert(address, Declared { owner, keys });
     }
-    Restored { owners: stored.owners, nodes, neighbors }
+    let mut clusters = DeclaredClusters::default();
+    for stored in stored.clusters {
+        let Some(owner) = owner_named(&stored.owner) else { continue };
+        clusters.restore(owner, cluster(stored));
+    }
+    Restored { owners: stored.owners, nodes, clusters, neighbors }
+}
+
+fn cluster(stored: StoredCluster) -> Cluster {
+    Cluster {
+        name: stored.name,
+        pod_cidrs: parsed(&stored.pod_cidrs),
+        node_ranges: parsed(&stored.node_ranges),
+        peer_groups: stored.peer_groups,
+        strict: stored.strict,
+        max_length_v4: stored.max_length_ipv4,
+        max_length_v6: stored.max_length_ipv6,
+    }
 }
 
 /// An owner as it was written down.
@@ -184,7 +217,7 @@ impl StateFile {
 }
 
 fn stored(lasting: &Lasting<'_>) -> Stored {
-    let Lasting { owners, nodes, neighbors } = lasting;
+    let Lasting { owners, nodes, clusters, neighbors } = lasting;
     let of_owner = |view: OwnerView| StoredOwner {
         name: view.name.to_string(),
         lease_seconds: view.lease.map_or(0, |lease| lease.as_secs().max(1)),
@@ -213,6 +246,21 @@ fn stored(lasting: &Lasting<'_>) -> Stored {
                 pod_cidrs: node.pod_cidrs.iter().map(ToString::to_string).collect(),
             })
             .collect(),
+        clusters: clusters.iter().map(|(owner, cluster)| of_cluster(owner, cluster)).collect(),
+    }
+}
+
+fn of_cluster(owner: &OwnerName, cluster: &Cluster) -> StoredCluster {
+    let texts = |nets: &[IpNet]| nets.iter().map(ToString::to_string).collect();
+    StoredCluster {
+        name: cluster.name.clone(),
+        owner: owner.to_string(),
+        pod_cidrs: texts(&cluster.pod_cidrs),
+        node_ranges: texts(&cluster.node_ranges),
+        peer_groups: cluster.peer_groups.clone(),
+        strict: cluster.strict,
+        max_length_ipv4: cluster.max_length_v4,
+        max_length_ipv6: cluster.max_length_v6,
     }
 }
 

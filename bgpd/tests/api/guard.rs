@@ -29,7 +29,7 @@ fn config(port: u16, east: &str) -> String {
 }
 
 /// Prefixes of a neighbor's Adj-RIB-In, and why they cannot be used.
-async fn received(daemon: &Daemon, host: u8) -> Vec<(String, String)> {
+pub(crate) async fn received(daemon: &Daemon, host: u8) -> Vec<(String, String)> {
     let request = v1::ListRoutesRequest { from: format!("127.0.0.{host}"), ..Default::default() };
     let mut stream = daemon.routes().await.list(request).await.expect("a list").into_inner();
     let mut routes = Vec::new();
@@ -40,13 +40,13 @@ async fn received(daemon: &Daemon, host: u8) -> Vec<(String, String)> {
     routes
 }
 
-async fn neighbor(daemon: &Daemon, host: u8) -> v1::Neighbor {
+pub(crate) async fn neighbor(daemon: &Daemon, host: u8) -> v1::Neighbor {
     let request = v1::GetNeighborRequest { address: format!("127.0.0.{host}") };
     let answer = NeighborServiceClient::new(daemon.connect().await).get(request).await.expect("an answer");
     answer.into_inner().neighbor.expect("it is there")
 }
 
-fn node(name: &str, host: u8, pods: &str) -> v1::ClusterNode {
+pub(crate) fn node(name: &str, host: u8, pods: &str) -> v1::ClusterNode {
     let addresses = vec![format!("127.0.0.{host}")];
     v1::ClusterNode { name: name.to_owned(), addresses, pod_cidrs: vec![pods.to_owned()] }
 }

@@ -1,6 +1,7 @@
 //! What clients of the API of a real bgpd see.
 
 mod broken;
+mod clusters;
 mod confirm;
 mod daemon;
 mod declared;

@@ -6,12 +6,15 @@
 //! refused would depend on who was faster. Sessions of no cluster are refused what is inside a cluster's pod CIDRs,
 //! except iBGP peers that are no clients: those are other reflectors, which guard their own clients.
 
+mod declared;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 
+pub use self::declared::{CLUSTERS_MAX, ClusterChange, Conflict, DeclaredCluster, DeclaredClusters, FileClusters};
 use super::desired::Neighbor;
 
 /// A cluster whose nodes are clients.
@@ -52,6 +55,8 @@ pub struct Guard {
     pub clusters: BTreeMap<String, Cluster>,
     /// Nodes by cluster.
     pub nodes: BTreeMap<String, Nodes>,
+    /// Which clusters were defined through the API, in force or not, by name.
+    pub declared: BTreeMap<String, DeclaredCluster>,
 }
 
 /// What the sessions of one neighbor may announce.
@@ -229,6 +234,7 @@ mod tests {
         Guard {
             clusters: clusters.map(|cluster| (cluster.name.clone(), cluster)).into(),
             nodes: [("west".to_owned(), west.into())].into(),
+            ..Guard::default()
         }
     }
 

@@ -41,6 +41,9 @@ impl Controller {
             Command::OwnerState(name, stream, reply) => drop(reply.send(self.owner_state(&name, stream))),
             Command::CloseOwner(name, stream) => self.close_owner(&name, stream),
             Command::SetNodes(cluster, nodes, reply) => drop(reply.send(self.set_nodes(cluster, nodes).await)),
+            Command::ChangeClusters(owner, change, reply) => {
+                drop(reply.send(self.change_clusters(owner, change).await));
+            }
             Command::Owners(reply) => drop(reply.send(self.owners.views().collect())),
             Command::Plan(wanted, reply) => drop(reply.send(self.plan(&wanted))),
             // The event loop takes this one before it comes here.

@@ -173,7 +173,7 @@ impl Controller {
         let mut owners = self.owners.clone();
         let declared = owners.declare_file(std::mem::take(&mut wanted.originate));
         wanted.originate = owners.originated();
-        wanted.guard = self.guard_of(wanted.guard);
+        wanted.guard = self.guard_of(wanted.guard.clusters);
         let mut declarations = self.declarations.clone();
         let laid = declarations.lay_over(&mut wanted);
         declarations.settle(document);

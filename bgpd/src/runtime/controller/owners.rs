@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use bgp_engine::config::Originate;
+use bgp_engine::config::cluster::Guard;
 use bgp_engine::config::owners::{Declared, OwnerName, Routes};
 use ipnet::IpNet;
 use tokio::sync::watch;
@@ -10,6 +11,7 @@ use tracing::{info, warn};
 
 use super::super::handle::{Applied, ControlError, OwnerSignal};
 use super::super::state::{Lasting, Restored, StateFile};
+use super::guard::say_waiting;
 use super::{Controller, Running};
 
 /// How streams of owners are told.
@@ -91,7 +93,10 @@ impl Controller {
         self.desired.originate = self.owners.originated();
         self.nodes = restored.nodes;
         self.declarations = restored.neighbors;
-        self.desired.guard = self.guard_of(self.desired.guard.clone());
+        self.clusters = restored.clusters;
+        let file = std::mem::take(&mut self.desired.guard);
+        self.desired.guard = self.guard_of(file.clusters);
+        say_waiting(&Guard::default(), &self.desired.guard);
     }
 
     /// Originates what a declaration changed, and tells the owners that it concerns.
@@ -113,7 +118,8 @@ impl Controller {
 
     /// Writes down what is to survive a restart.
     pub(super) async fn save(&self) {
-        let lasting = Lasting { owners: &self.owners, nodes: &self.nodes, neighbors: &self.declarations };
+        let Self { owners, nodes, clusters, declarations, .. } = self;
+        let lasting = Lasting { owners, nodes, clusters, neighbors: declarations };
         self.state.save(lasting).await;
     }
 

@@ -140,6 +140,7 @@ impl fmt::Display for Step {
                 let differs = |name: &&&String| {
                     from.clusters.get(**name) != guard.clusters.get(**name)
                         || from.nodes.get(**name) != guard.nodes.get(**name)
+                        || from.declared.get(**name) != guard.declared.get(**name)
                 };
                 let changed: Vec<&str> = names.iter().filter(differs).map(|name| name.as_str()).collect();
                 write!(
