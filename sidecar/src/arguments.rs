@@ -14,6 +14,7 @@ use crate::cluster::ServiceAddress;
 use crate::cni::CniRules;
 use crate::forwarding::Placement;
 use crate::kubernetes::NodeSelection;
+use crate::masquerade::Exemption;
 use crate::mesh::MeshRules;
 use crate::topology::NextHopRules;
 
@@ -230,6 +231,12 @@ impl RunArguments {
             // Clap lets node mode pass only with a name.
             (Mode::Node, None) | (Mode::Cluster, _) => Scope::Cluster,
         }
+    }
+
+    /// What keeps traffic between pods from being masqueraded; none where nothing does.
+    #[must_use]
+    pub fn exemption(&self) -> Option<Exemption> {
+        (!self.no_masquerade_exemption).then(|| Exemption::new(self.exempt_within.clone()))
     }
 
     /// Where learned routes go; none when they are not installed.

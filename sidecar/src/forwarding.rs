@@ -363,6 +363,13 @@ impl Forwarding {
         self.cluster.is_some() && self.learned.is_current() && self.dirty.is_empty() && self.failures.is_empty()
     }
 
+    /// The node's own pod CIDRs; none until they are known.
+    #[must_use]
+    pub fn pod_cidrs(&self) -> Option<Vec<IpNet>> {
+        let own = self.cluster.as_ref()?.iter().filter(|(_, what)| *what == Protected::PodCidr);
+        Some(own.map(|(prefix, _)| *prefix).collect())
+    }
+
     /// The destinations of our routes in the kernel.
     pub fn installed(&self) -> impl Iterator<Item = IpNet> {
         self.installed.keys().copied()

@@ -17,8 +17,7 @@ use nftables::expr::{Expression, NamedExpression, Payload, PayloadField, Prefix}
 use nftables::schema::{Chain, Element, NfListObject, Nftables, Rule, Set, SetFlag, SetType, SetTypeValue, Table};
 use nftables::stmt::{Match, NAT, NATFamily, Operator, Statement};
 use nftables::types::{NfChainPolicy, NfChainType, NfFamily, NfHook};
-use tokio::sync::watch;
-use tracing::{info, warn};
+use tracing::{debug, warn};
 
 use crate::problem::{Problem, Reason};
 
@@ -31,9 +30,9 @@ const PRIORITY: i32 = 90;
 const REASSERT: Duration = Duration::from_secs(60);
 /// Time before another attempt when it cannot be written.
 const RETRY: Duration = Duration::from_secs(5);
-/// Shortest pause between two writes. With many prefixes it is as long as a write takes, so that many changes in a row
-/// cost at most half a processor.
-const PAUSE: Duration = Duration::from_millis(20);
+/// Longest time that routes wait for a write. After each there is a pause as long as it took, so that many changes in a
+/// row cost at most half a processor.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A family's set, and how its addresses are called.
 struct Family {
@@ -178,41 +177,79 @@ fn apply(ruleset: &Nftables<'_>) -> Result<(), MasqueradeError> {
     Err(MasqueradeError::Refused(said.lines().next().unwrap_or("no reason given").to_owned()))
 }
 
-/// Keeps the exemption as it is wanted until the sender is gone; it stays in the kernel then. Nothing is touched before
-/// something is wanted.
-pub async fn keep(mut wanted: watch::Receiver<Option<Vec<IpNet>>>, problem: watch::Sender<Option<Problem>>) {
-    let mut written = None;
-    loop {
-        let pods = wanted.borrow_and_update().clone();
-        let mut next = REASSERT;
-        if let Some(pods) = pods {
-            let (count, start) = (pods.len(), Instant::now());
-            let is_news = written != Some(count) || problem.borrow().is_some();
-            let result = tokio::task::spawn_blocking(move || write(&pods)).await;
-            let failure = match result {
-                Ok(Ok(())) => None,
-                Ok(Err(error)) => Some(error.to_string()),
-                Err(error) => Some(error.to_string()),
-            };
-            match &failure {
-                None if is_news => info!(prefixes = count, "traffic between pods is exempt from masquerade"),
-                None => {}
-                Some(error) => {
-                    next = RETRY;
-                    if problem.borrow().is_none() {
-                        warn!(error, "traffic between pods cannot be exempted from masquerade");
-                    }
-                }
+/// The exemption beside the routes: whoever installs routes has it hold before a route comes and after one has gone, so
+/// that no connection begins between pods that would be masqueraded for as long as it lasts.
+#[derive(Debug)]
+pub struct Exemption {
+    within: Vec<IpNet>,
+    /// What was last asked of the kernel.
+    asked: Option<Vec<IpNet>>,
+    /// When it is asked again although nothing has changed.
+    due: Instant,
+    /// No write before.
+    rest: Instant,
+    problem: Option<Problem>,
+}
+
+impl Exemption {
+    /// An exemption of which the kernel knows nothing yet. Of the routes only those inside `within` count, unless it is
+    /// empty.
+    #[must_use]
+    pub fn new(within: Vec<IpNet>) -> Self {
+        let now = Instant::now();
+        Self { within, asked: None, due: now, rest: now, problem: None }
+    }
+
+    /// Sees to it that traffic between these is exempt, and no other; returns when the kernel has it, or has refused.
+    /// What it refuses is a problem, is tried again later, and keeps nobody waiting.
+    pub async fn hold(&mut self, own: &[IpNet], routes: &BTreeSet<IpNet>) {
+        let pods = exempt(own, routes, &self.within);
+        let is_known = self.asked.as_ref() == Some(&pods);
+        if is_known && Instant::now() < self.due {
+            return;
+        }
+        tokio::time::sleep_until(self.rest.into()).await;
+        let start = Instant::now();
+        let wanted = pods.clone();
+        let writing = tokio::task::spawn_blocking(move || write(&wanted));
+        let failure = match tokio::time::timeout(PATIENCE, writing).await {
+            Ok(Ok(Ok(()))) => None,
+            Ok(Ok(Err(error))) => Some(error.to_string()),
+            Ok(Err(error)) => Some(error.to_string()),
+            Err(_) => Some(format!("nft has not ended after {} s", PATIENCE.as_secs())),
+        };
+        match &failure {
+            None if !is_known || self.problem.is_some() => {
+                debug!(prefixes = pods.len(), "traffic between pods is exempt from masquerade");
             }
-            written = Some(count);
-            let said = failure.map(|error| Problem::new("table/bgp-sidecar", Reason::MasqueradeExemptionFailed, error));
-            problem.send_if_modified(|current| std::mem::replace(current, said.clone()) != said);
-            tokio::time::sleep(start.elapsed().max(PAUSE)).await;
+            Some(error) if self.problem.is_none() => {
+                warn!(error, "traffic between pods cannot be exempted from masquerade");
+            }
+            _ => {}
         }
-        tokio::select! {
-            changed = wanted.changed() => if changed.is_err() { return },
-            () = tokio::time::sleep(next) => {}
-        }
+        let now = Instant::now();
+        self.rest = now + (now - start);
+        self.due = now + if failure.is_some() { RETRY } else { REASSERT };
+        self.asked = Some(pods);
+        self.problem = failure.map(|error| Problem::new("table/bgp-sidecar", Reason::MasqueradeExemptionFailed, error));
+    }
+
+    /// When [`Exemption::hold`] has something to do although nothing changes.
+    #[must_use]
+    pub fn due(&self) -> Instant {
+        self.due
+    }
+
+    /// The prefixes between which nothing is masqueraded.
+    #[must_use]
+    pub fn prefixes(&self) -> &[IpNet] {
+        self.asked.as_deref().unwrap_or_default()
+    }
+
+    /// Why it is not as it should be.
+    #[must_use]
+    pub fn problem(&self) -> Option<&Problem> {
+        self.problem.as_ref()
     }
 }
 

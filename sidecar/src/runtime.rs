@@ -63,8 +63,6 @@ struct Runtime {
     with_services: bool,
     announces: bool,
     installs: bool,
-    exempts: bool,
-    exempt_within: Vec<IpNet>,
     /// What is protected besides the node's pod CIDRs.
     configured: Vec<(IpNet, Protected)>,
     retirement: Retirement,
@@ -75,7 +73,6 @@ struct Runtime {
     frame: Status,
     declared: watch::Sender<Option<Announcements>>,
     neighbors: watch::Sender<Option<Neighbors>>,
-    exempt: watch::Sender<Option<Vec<IpNet>>>,
     inputs: mpsc::Sender<Input>,
     protected: Option<Vec<(IpNet, Protected)>>,
     status: watch::Sender<Status>,
@@ -135,14 +132,8 @@ fn start(arguments: &RunArguments, server: Server, client: kube::Client, tasks: 
     let placement = arguments.placement();
     let installs = placement.is_some();
     if let Some(placement) = placement {
-        tasks.spawn(Installer::new(placement, to_install, report).run());
+        tasks.spawn(Installer::new(placement, arguments.exemption(), to_install, report).run());
         tasks.spawn(bgpd::follow(server, inputs.clone(), followed));
-    }
-    let exempts = installs && !arguments.no_masquerade_exemption;
-    let (exempt, to_exempt) = watch::channel(None);
-    let (exempt_problem, exempt_view) = watch::channel(None);
-    if exempts {
-        tasks.spawn(masquerade::keep(to_exempt, exempt_problem));
     }
 
     let metrics = Arc::new(Metrics::default());
@@ -161,7 +152,6 @@ fn start(arguments: &RunArguments, server: Server, client: kube::Client, tasks: 
         sessions: sessions_view,
         report: report_view,
         followed: followed_view,
-        exempt: exempt_view,
     };
     let service = arguments.service_cidr.iter().map(|prefix| (*prefix, Protected::ServiceCidr));
     let configured = service.chain(arguments.protect.iter().map(|prefix| (*prefix, Protected::Configured)));
@@ -172,8 +162,6 @@ fn start(arguments: &RunArguments, server: Server, client: kube::Client, tasks: 
         with_services,
         announces: !arguments.no_announce,
         installs,
-        exempts,
-        exempt_within: arguments.exempt_within.clone(),
         configured: configured.collect(),
         retirement: Retirement::new(arguments.drain_time()),
         cache,
@@ -183,7 +171,6 @@ fn start(arguments: &RunArguments, server: Server, client: kube::Client, tasks: 
         frame,
         declared,
         neighbors,
-        exempt,
         inputs,
         protected: None,
         status,
@@ -244,10 +231,6 @@ impl Runtime {
             }
             self.write_cni(&pod_cidrs).await;
         }
-        let report = self.views.report();
-        if self.exempts && report.is_observed && known.has_nodes {
-            set(&self.exempt, Some(masquerade::exempt(&pod_cidrs, &report.installed, &self.exempt_within)));
-        }
         problems.extend(self.cni_problem.clone());
         problems.extend(self.views.problems());
         self.publish(&known, problems);
@@ -300,7 +283,6 @@ impl Runtime {
         let announcements = self.declared.borrow().clone().unwrap_or_default();
         self.views.describe(&mut status, known, &announcements);
         status.kubernetes.known = known.is_complete(self.with_services);
-        status.exempt = self.exempt.borrow().clone().unwrap_or_default();
         status.missing = self.missing(&status);
         status.ready = status.missing.is_empty();
         let difference = self.problems.replace(problems);

@@ -45,7 +45,7 @@ impl Node {
     fn start(placement: Placement) -> Self {
         let (inputs, receiver) = mpsc::channel(64);
         let (sender, reports) = watch::channel(Report::default());
-        let task = tokio::spawn(Installer::new(placement, receiver, sender).run());
+        let task = tokio::spawn(Installer::new(placement, None, receiver, sender).run());
         Self { inputs, reports, task }
     }
 

@@ -14,6 +14,7 @@ use super::{Kernel, KernelError};
 use crate::forwarding::{Counts, Forwarding, KernelEvent, Operation, Placement};
 use crate::guard::Protected;
 use crate::learned::RouteEvent;
+use crate::masquerade::Exemption;
 use crate::problem::Problem;
 
 /// Requests under way at once.
@@ -45,13 +46,18 @@ pub struct Report {
     pub counts: Counts,
     /// Destinations of our routes in the kernel.
     pub installed: Arc<BTreeSet<IpNet>>,
-    /// What is wrong with which route.
+    /// Prefixes between which nothing is masqueraded.
+    pub exempt: Arc<Vec<IpNet>>,
+    /// What is wrong with which route, and with the exemption.
     pub problems: Vec<Problem>,
 }
 
-/// Keeps learned routes in the kernel.
+/// Keeps learned routes in the kernel, and what leads to pods exempt from masquerade.
 pub struct Installer {
     forwarding: Forwarding,
+    exemption: Option<Exemption>,
+    /// What is exempt may be other than what it should be.
+    is_unheld: bool,
     protocol: u8,
     inputs: mpsc::Receiver<Input>,
     reports: watch::Sender<Report>,
@@ -68,9 +74,15 @@ enum Wake {
 impl Installer {
     /// An installer that is told through `inputs` and says how it stands through `reports`.
     #[must_use]
-    pub fn new(placement: Placement, inputs: mpsc::Receiver<Input>, reports: watch::Sender<Report>) -> Self {
+    pub fn new(
+        placement: Placement,
+        exemption: Option<Exemption>,
+        inputs: mpsc::Receiver<Input>,
+        reports: watch::Sender<Report>,
+    ) -> Self {
         let protocol = placement.protocol;
-        Self { forwarding: Forwarding::new(placement), protocol, inputs, reports, reported: None }
+        let forwarding = Forwarding::new(placement);
+        Self { forwarding, exemption, is_unheld: true, protocol, inputs, reports, reported: None }
     }
 
     /// Works until the inputs end. Routes stay in the kernel.
@@ -90,13 +102,16 @@ impl Installer {
         loop {
             if !is_clear {
                 self.forwarding.observe(kernel.dump().await?);
+                self.is_unheld = true;
             }
             is_clear = self.carry_out(&kernel).await;
             if !is_clear {
                 continue;
             }
             let next_report = self.report();
-            let wake_at = self.forwarding.next_retry().into_iter().chain(next_report).min();
+            let exemption_due = self.exemption.as_ref().filter(|_| self.forwarding.pod_cidrs().is_some());
+            let due = self.forwarding.next_retry().into_iter().chain(exemption_due.map(Exemption::due));
+            let wake_at = due.chain(next_report).min();
             let wake = tokio::select! {
                 input = self.inputs.recv() => Wake::Input(input),
                 event = kernel.event() => Wake::Event(event),
@@ -122,7 +137,10 @@ impl Installer {
     fn take(&mut self, input: Input) {
         match input {
             Input::Routes(event) => self.forwarding.learn(event),
-            Input::Protected(prefixes) => self.forwarding.protect(prefixes),
+            Input::Protected(prefixes) => {
+                self.forwarding.protect(prefixes);
+                self.is_unheld = true;
+            }
         }
     }
 
@@ -134,9 +152,12 @@ impl Installer {
     /// Does what is due. False when the kernel's tables turn out to be others than we thought.
     async fn carry_out(&mut self, kernel: &Kernel) -> bool {
         let operations = self.forwarding.plan(Instant::now());
+        // Before a route comes, and until it has gone.
+        self.hold_exemption(&operations).await;
         if operations.is_empty() {
             return true;
         }
+        self.is_unheld = true;
         let attempts = operations.into_iter().map(|operation| async move {
             let result = kernel.execute(&operation).await;
             (operation, result)
@@ -159,7 +180,20 @@ impl Installer {
         if done > 0 {
             info!(changes = done, installed = self.forwarding.installed().count(), "kernel routes changed");
         }
+        self.hold_exemption(&[]).await;
         is_clear
+    }
+
+    /// Exempts from masquerade what is installed and what is about to be.
+    async fn hold_exemption(&mut self, operations: &[Operation]) {
+        let (Some(exemption), Some(own)) = (&mut self.exemption, self.forwarding.pod_cidrs()) else { return };
+        if operations.is_empty() && !self.is_unheld && Instant::now() < exemption.due() {
+            return;
+        }
+        let coming = operations.iter().filter(|one| matches!(one, Operation::Install { .. }));
+        let routes = self.forwarding.installed().chain(coming.map(|one| one.key().prefix)).collect();
+        exemption.hold(&own, &routes).await;
+        self.is_unheld = false;
     }
 
     /// Says how it stands, or when it may be said again.
@@ -169,12 +203,14 @@ impl Installer {
             return Some(due);
         }
         let installed: BTreeSet<IpNet> = self.forwarding.installed().collect();
+        let problems = self.exemption.as_ref().and_then(Exemption::problem).cloned().into_iter();
         let report = Report {
             is_observed: true,
             is_complete: self.forwarding.is_complete(),
             counts: self.forwarding.counts(),
             installed: Arc::new(installed),
-            problems: self.forwarding.problems(),
+            exempt: Arc::new(self.exemption.as_ref().map(|one| one.prefixes().to_vec()).unwrap_or_default()),
+            problems: problems.chain(self.forwarding.problems()).collect(),
         };
         let is_news = self.reports.send_if_modified(|last| {
             let is_news = *last != report;

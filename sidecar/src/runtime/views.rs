@@ -16,7 +16,6 @@ pub(super) struct Views {
     pub(super) sessions: watch::Receiver<Sessions>,
     pub(super) report: watch::Receiver<Report>,
     pub(super) followed: watch::Receiver<Followed>,
-    pub(super) exempt: watch::Receiver<Option<Problem>>,
 }
 
 impl Views {
@@ -28,7 +27,6 @@ impl Views {
             () = news(&mut self.sessions) => {}
             () = news(&mut self.report) => {}
             () = news(&mut self.followed) => {}
-            () = news(&mut self.exempt) => {}
         }
     }
 
@@ -62,7 +60,6 @@ impl Views {
             problems.push(Problem::new(format_args!("neighbor/{address}"), Reason::SessionDown, message));
         }
         problems.extend(self.report.borrow().problems.iter().cloned());
-        problems.extend(self.exempt.borrow().clone());
         problems
     }
 
@@ -84,6 +81,7 @@ impl Views {
         let report = self.report.borrow();
         status.routes = report.counts;
         status.installed = report.installed.iter().copied().collect();
+        status.exempt.clone_from(&report.exempt);
     }
 }
 
