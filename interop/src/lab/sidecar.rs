@@ -15,6 +15,18 @@ impl Sidecar {
     /// Starts a sidecar on a node with a bounding set of capabilities, as `setpriv` reads it: `-all,+net_admin`.
     #[must_use]
     pub fn start(node: &Node, api_server: &str, capabilities: &str, arguments: &[&str]) -> Self {
+        Self::start_with(node, api_server, capabilities, arguments, &[])
+    }
+
+    /// The same with more variables in its environment, as `NAME=VALUE`.
+    #[must_use]
+    pub fn start_with(
+        node: &Node,
+        api_server: &str,
+        capabilities: &str,
+        arguments: &[&str],
+        environment: &[&str],
+    ) -> Self {
         let kubeconfig = json!({
             "apiVersion": "v1", "kind": "Config", "current-context": "lab",
             "clusters": [{"name": "lab", "cluster": {"server": api_server}}],
@@ -23,9 +35,10 @@ impl Sidecar {
         });
         let kubeconfig = node.write("kubeconfig", &kubeconfig.to_string()).display().to_string();
         let program = build_bgpd().join("bgp-sidecar").display().to_string();
-        let mut all = vec!["--bounding-set", capabilities, &program, "--kubeconfig", &kubeconfig];
+        let mut all = environment.to_vec();
+        all.extend(["setpriv", "--bounding-set", capabilities, &program, "--kubeconfig", &kubeconfig]);
         all.extend(arguments);
-        let daemon = Daemon::start(node, "sidecar", "setpriv", &all);
+        let daemon = Daemon::start(node, "sidecar", "env", &all);
         Self { daemon, namespace: node.namespace.name().to_owned() }
     }
 

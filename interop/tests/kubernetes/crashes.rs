@@ -13,7 +13,13 @@ use crate::rounds;
 use crate::world::{api_server, kernel_routes, start_bgpd, start_reflector, start_sidecar};
 
 /// Even numbers only: neighbors would be joined in the set of exempt prefixes.
-const NETS: [u8; 6] = [100, 102, 104, 106, 108, 110];
+const NETS: [u8; 6] = [0, 2, 4, 6, 8, 10];
+
+/// A network of a host, inside the pod CIDRs of cluster 1.
+fn network(host: u8, net: u8, ipv6: bool) -> String {
+    let number = 100 + (host - 21) * 20 + net;
+    if ipv6 { format!("fd00:1:{number}::/64") } else { format!("10.1.{number}.0/24") }
+}
 
 /// Numbers that a seed fixes (xorshift64).
 struct Random(u64);
@@ -41,7 +47,7 @@ impl Victim {
     fn start(lab: &Lab, api: &ApiServer, host: u8) -> Self {
         let name = format!("n{host}");
         let node = lab.host(&name, 1, host);
-        let declared = BTreeSet::from([format!("10.{host}.100.0/24")]);
+        let declared = BTreeSet::from([network(host, NETS[0], false)]);
         api.put("nodes", object(&name, host, &declared));
         let bgpd = start_bgpd(&node);
         let sidecar = start_sidecar(&node, &name, &bgpd);
@@ -52,13 +58,13 @@ impl Victim {
         let (host, mut declared) = (self.host, BTreeSet::new());
         for net in NETS {
             match random.below(4) {
-                0 => drop(declared.insert(format!("10.{host}.{net}.0/24"))),
-                1 => drop(declared.insert(format!("fd00:{host}:{net}::/64"))),
+                0 => drop(declared.insert(network(host, net, false))),
+                1 => drop(declared.insert(network(host, net, true))),
                 _ => {}
             }
         }
         // A node without any is not ready, which is another test.
-        declared.insert(format!("10.{host}.{}.0/24", NETS[random.below(NETS.len() as u64) as usize]));
+        declared.insert(network(host, NETS[random.below(NETS.len() as u64) as usize], false));
         api.put("nodes", object(&self.name, host, &declared));
         self.declared = declared;
     }

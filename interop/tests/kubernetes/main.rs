@@ -3,8 +3,12 @@
 #[path = "../../../sidecar/tests/apiserver/mod.rs"]
 #[expect(dead_code, reason = "the sidecar's own tests use the rest")]
 mod apiserver;
+mod clients;
 mod crashes;
+mod loss;
 mod modes;
+mod order;
+mod page;
 mod world;
 
 use std::collections::BTreeSet;

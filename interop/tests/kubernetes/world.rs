@@ -19,9 +19,8 @@ use nix::sched::{CloneFlags, setns};
 use serde_json::{Value, json};
 
 use crate::apiserver::ApiServer;
+use crate::page;
 
-const CALICO: &str = include_str!("../../peers/calico-bird.conf");
-const KUBE_ROUTER: &str = include_str!("../../peers/kube-router-gobgp.toml");
 const ROUTER: &str = include_str!("../../peers/router-bird.conf");
 const NODE: &str = include_str!("../../../config/kubernetes/two-clusters/cluster-1/bgpd.toml");
 const SIDECAR: &str = include_str!("../../../config/kubernetes/two-clusters/cluster-1/sidecar.env");
@@ -31,7 +30,7 @@ const REFLECTORS: [&str; 2] = [
 ];
 /// What config/kubernetes/base/daemonset.yaml gives to bgpd and to the sidecar.
 const BGPD_CAPABILITIES: &str = "-all,+net_bind_service";
-const SIDECAR_CAPABILITIES: &str = "-all,+net_admin";
+pub(crate) const SIDECAR_CAPABILITIES: &str = "-all,+net_admin";
 
 /// What speaks BGP on a node, and what installs routes.
 pub(crate) enum Speaker {
@@ -108,25 +107,27 @@ pub(crate) fn api_server(namespace: &Namespace, address: &str) -> ApiServer {
 fn masquerade(namespace: &Namespace, cluster: u8) {
     // iptables over nftables, and the old one; both are in use.
     let variant = if cluster == 3 { "legacy" } else { "nft" };
-    let families = [
-        ("iptables", format!("10.{cluster}.0.0/16"), "10.0.0.0/8".to_owned()),
-        ("ip6tables", format!("fd00:{cluster}::/32"), "fd00::/16".to_owned()),
-    ];
-    for (program, pods, all) in families {
+    let families =
+        [("iptables", format!("10.{cluster}.0.0/16"), false), ("ip6tables", format!("fd00:{cluster}::/32"), true)];
+    for (program, pods, is_v6) in families {
         let program = format!("{program}-{variant}");
         let rule = |rule: &str| {
-            let words = format!("{program} -w -t nat -A POSTROUTING {rule} -j MASQUERADE --random-fully");
+            let words = format!("{program} -w -t nat -A POSTROUTING {rule}");
             let _ = namespace.run_ok(&words.split_whitespace().collect::<Vec<_>>());
         };
-        match cluster {
-            // Calico: what its pools name is not masqueraded, and a disabled pool names the pods of other clusters.
-            2 => rule(&format!("-s {pods} ! -d {all}")),
-            // kube-router: whatever leaves its own pods.
-            _ => rule(&format!("-s {pods} ! -d {pods}")),
+        if cluster == 2 {
+            // Calico: what its pools name is not masqueraded. Those of cluster 1 are on the page, that of cluster 3 is
+            // as them.
+            let pools = page::calico_pools().into_iter().filter(|pool| pool.contains(':') == is_v6);
+            for pool in pools.flat_map(|pool| [pool.replace("10.1.", "10.3.").replace("fd00:1:", "fd00:3:"), pool]) {
+                rule(&format!("-s {pods} -d {pool} -j ACCEPT"));
+            }
         }
+        // kube-router: whatever leaves its own pods.
+        rule(&format!("-s {pods} ! -d {pods} -j MASQUERADE --random-fully"));
         if cluster == 3 {
             // flannel: also what comes to its pods from elsewhere.
-            rule(&format!("! -s {pods} -d {pods}"));
+            rule(&format!("! -s {pods} -d {pods} -j MASQUERADE --random-fully"));
         }
     }
 }
@@ -168,13 +169,7 @@ impl World {
     /// The node joins its cluster.
     pub(crate) fn start(&self, member: &mut Member) {
         let Member { name, cluster, net, node, .. } = &*member;
-        let fill = |template: &str| {
-            template
-                .replace("ADDRESS6", &node.ipv6.to_string())
-                .replace("ADDRESS", &node.ipv4.to_string())
-                .replace("POD4", &format!("10.{cluster}.{net}.0/24"))
-                .replace("POD6", &format!("fd00:{cluster}:{net}::/64"))
-        };
+        let fill = |template: &str| fill(template, node, *cluster, *net);
         if *cluster != 2 {
             self.api(*cluster).put("nodes", node_object(name, *cluster, *net));
         }
@@ -184,25 +179,19 @@ impl World {
                 let sidecar = start_sidecar(node, name, &bgpd);
                 Speaker::Own { bgpd: Box::new(bgpd), sidecar: Box::new(sidecar) }
             }
-            2 => Speaker::Calico(Bird::start(node, &fill(CALICO))),
+            2 => Speaker::Calico(Bird::start(node, &fill(&page::calico_bird()))),
             _ => self.start_kube_router(node, name, &fill),
         };
     }
 
     fn start_kube_router(&self, node: &Node, name: &str, fill: &dyn Fn(&str) -> String) -> Speaker {
-        let gobgp = GoBgp::start(node, &fill(KUBE_ROUTER));
-        let announced =
-            || gobgp.announce(&fill("POD4"), &fill("ADDRESS")) && gobgp.announce(&fill("POD6"), &fill("ADDRESS6"));
-        wait_until("GoBGP takes its routes", announced, || gobgp.picture());
-        // It announces by itself; its routes come from a reflector.
-        let server = format!("--server=unix:{}", self.reflectors[0].socket());
-        let node_name = format!("--node-name={name}");
-        let arguments = [&server, &node_name, "--no-announce", "--resolve-via-default"];
-        let sidecar = Sidecar::start(node, "http://172.16.0.100:8083", SIDECAR_CAPABILITIES, &arguments);
+        let gobgp = start_gobgp(node, &page::kube_router_gobgp(), fill);
+        let sidecar = watching_sidecar(node, name, &self.reflectors[0], "http://172.16.0.100:8083");
         Speaker::KubeRouter { gobgp, sidecar: Box::new(sidecar) }
     }
 
-    /// The node is drained and deleted from its cluster; then it is switched off.
+    /// The node is drained and deleted from its cluster; then it is switched off, and its disk is wiped: the next node of
+    /// its name is a new one, not one that has restarted.
     pub(crate) fn delete(&self, member: &mut Member) {
         self.api(member.cluster).delete("nodes", &member.name);
         if let Speaker::Own { bgpd, sidecar } = &mut member.speaker {
@@ -210,6 +199,8 @@ impl World {
             wait_until("nothing is announced any more", gone, || sidecar.picture());
             assert!(sidecar.daemon.terminate().success());
             let _ = bgpd.daemon.terminate();
+            std::fs::remove_dir_all(member.node.dir.join("state")).expect("bgpd has remembered something");
+            std::fs::remove_file(member.node.dir.join("sidecar.json")).expect("the sidecar has remembered something");
         }
         member.speaker = Speaker::Stopped;
     }
@@ -282,14 +273,26 @@ impl World {
     }
 }
 
-/// The first or the second reflector.
+/// The first or the second reflector. Its configuration guards two clusters; the third is told to it as to any that runs.
 pub(crate) fn start_reflector(node: &Node, index: usize) -> Bgpd {
-    Bgpd::confined(node, &remembering(REFLECTORS[index], node), BGPD_CAPABILITIES)
+    let bgpd = Bgpd::confined(node, &remembering(REFLECTORS[index], node), BGPD_CAPABILITIES);
+    let pods = ["--pod-cidr=10.3.0.0/16", "--pod-cidr=fd00:3::/32"];
+    let nodes = ["--node-range=172.16.3.0/24", "--node-range=2001:db8:3::/64"];
+    let _ = bgpd.ctl(&[&["cluster", "set", "cluster-3"], &pods[..], &nodes[..]].concat());
+    bgpd
+}
+
+/// bgpd's configuration on a node of cluster 1.
+pub(crate) fn node_config(node: &Node) -> String {
+    NODE.replace("NODE_IP", &node.ipv4.to_string())
 }
 
 pub(crate) fn start_bgpd(node: &Node) -> Bgpd {
-    let config = remembering(&NODE.replace("NODE_IP", &node.ipv4.to_string()), node);
-    Bgpd::confined(node, &config, BGPD_CAPABILITIES)
+    start_bgpd_with(node, &node_config(node))
+}
+
+pub(crate) fn start_bgpd_with(node: &Node, config: &str) -> Bgpd {
+    Bgpd::confined(node, &remembering(config, node), BGPD_CAPABILITIES)
 }
 
 /// A sidecar with the options of config/kubernetes.
@@ -308,6 +311,31 @@ pub(crate) fn sidecar_on(node: &Node, name: &str, bgpd: &Bgpd, options: &[&str])
     ];
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).chain(options.iter().copied()).collect();
     Sidecar::start(node, "http://172.16.0.100:8081", SIDECAR_CAPABILITIES, &arguments)
+}
+
+/// A template with what is a node's own.
+pub(crate) fn fill(template: &str, node: &Node, cluster: u8, net: u8) -> String {
+    template
+        .replace("ADDRESS6", &node.ipv6.to_string())
+        .replace("ADDRESS", &node.ipv4.to_string())
+        .replace("POD4", &format!("10.{cluster}.{net}.0/24"))
+        .replace("POD6", &format!("fd00:{cluster}:{net}::/64"))
+}
+
+/// GoBGP that announces its node's pod CIDRs.
+pub(crate) fn start_gobgp(node: &Node, config: &str, fill: &dyn Fn(&str) -> String) -> GoBgp {
+    let gobgp = GoBgp::start(node, &fill(config));
+    let announced =
+        || gobgp.announce(&fill("POD4"), &fill("ADDRESS")) && gobgp.announce(&fill("POD6"), &fill("ADDRESS6"));
+    wait_until("GoBGP takes its routes", announced, || gobgp.picture());
+    gobgp
+}
+
+/// The sidecar of a node whose speaker announces by itself; its routes come from a reflector.
+pub(crate) fn watching_sidecar(node: &Node, name: &str, reflector: &Bgpd, api: &str) -> Sidecar {
+    let own = [format!("--server=unix:{}", reflector.socket()), format!("--node-name={name}")];
+    let arguments: Vec<&str> = own.iter().map(String::as_str).chain(page::sidecar_options("--no-announce")).collect();
+    Sidecar::start(node, api, SIDECAR_CAPABILITIES, &arguments)
 }
 
 /// Destinations of the sidecar's routes in a node's kernel.
