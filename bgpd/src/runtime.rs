@@ -15,12 +15,12 @@ mod watch;
 
 use std::collections::BTreeSet;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::num::NonZero;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, RwLock};
 use std::thread;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bgp_engine::attr::Interner;
 use bgp_engine::policy::{Definitions, Library, UnknownPolicy};
@@ -42,6 +42,9 @@ use crate::peer::socket;
 const COMMAND_QUEUE: usize = 256;
 /// More owners than this bring nothing: intake and encoding are spread over peers and groups already.
 const WORKERS_MAX: usize = 16;
+
+/// How long owners of routes are waited for that had a lease before a restart: clients try again every few seconds.
+const OWNERS_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Why the speaker cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -85,13 +88,21 @@ pub fn start(document: Written, documents: Documents, settings: &RestartSettings
     let listeners = listen(&desired.global.listen)?;
     let workers = thread::available_parallelism().map_or(1, NonZero::get).min(WORKERS_MAX);
     let (remembered, recorder) = restart::open(settings);
-    let expected = desired.expected_back(&remembered.peers);
+    let mut expected = desired.expected_back(&remembered.peers);
+    let returning = if expected.is_empty() { BTreeSet::new() } else { restored.leased() };
+    if !returning.is_empty() {
+        // What this speaker originates itself counts as complete when they have declared it again.
+        let own = IpAddr::V4(desired.global.router_id);
+        for peers in expected.values_mut() {
+            peers.insert(own);
+        }
+    }
     let deferring = if expected.is_empty() { 0 } else { workers };
     let deferral = (deferring > 0).then(|| Instant::now() + settings.selection_deferral);
     if deferring > 0 {
         let peers: BTreeSet<_> = expected.values().flatten().collect();
-        let (peers, seconds) = (peers.len(), settings.selection_deferral.as_secs());
-        info!(peers, seconds, "restarted: route selection waits for the routes of the peers from before");
+        let (peers, owners, seconds) = (peers.len(), returning.len(), settings.selection_deferral.as_secs());
+        info!(peers, owners, seconds, "restarted: route selection waits for the routes of the peers from before");
     }
     let restart = Restart::new(deferring, remembered.forwarding_kept);
     let (fabric, inputs) = fabric(workers, restart, &desired.policies)?;
@@ -109,7 +120,9 @@ pub fn start(document: Written, documents: Documents, settings: &RestartSettings
     tokio::spawn(watch::run(watch_input, Arc::clone(&fabric), Arc::clone(&directory)));
     let (commands, command_receiver) = mpsc::channel(COMMAND_QUEUE);
     let reads = Reads::new(Arc::clone(&directory), Arc::clone(&fabric), subscriptions);
-    let mut controller = Controller::new(desired, fabric, listeners, directory, Deferral { until: deferral, recorder });
+    let owners_until = (!returning.is_empty()).then(|| Instant::now() + OWNERS_PATIENCE);
+    let deferral = Deferral { until: deferral, recorder, returning, owners_until };
+    let mut controller = Controller::new(desired, fabric, listeners, directory, deferral);
     controller.remember(state, restored, Running::new(document, documents));
     tokio::spawn(controller.run(command_receiver, inputs.alarms));
     Ok(Handle::new(commands, reads))

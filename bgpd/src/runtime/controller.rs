@@ -15,13 +15,13 @@ mod owners;
 mod policies;
 mod steps;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use bgp_engine::config::cluster::{DeclaredClusters, Nodes, SessionGuard};
-use bgp_engine::config::owners::Owners;
+use bgp_engine::config::owners::{OwnerName, Owners};
 use bgp_engine::config::{Desired, Neighbor};
 use bgp_engine::id::PeerIndex;
 use bgp_engine::session::State;
@@ -75,11 +75,13 @@ impl Drop for Listening {
     }
 }
 
-/// The speaker's own restart: until when route selection may be put off (RFC 4724 §4.1), and the peers to be
-/// remembered for the next one.
+/// The speaker's own restart: until when route selection may be put off (RFC 4724 §4.1), the peers to be remembered for
+/// the next one, and the owners that have not declared their routes again, with until when they are waited for.
 pub(super) struct Deferral {
     pub(super) until: Option<Instant>,
     pub(super) recorder: Recorder,
+    pub(super) returning: BTreeSet<OwnerName>,
+    pub(super) owners_until: Option<Instant>,
 }
 
 pub(super) struct Controller {
@@ -179,11 +181,12 @@ impl Controller {
     ) {
         self.start().await;
         let stopped = loop {
-            let deferral = self.deferral.until;
+            let (deferral, owners_until) = (self.deferral.until, self.deferral.owners_until);
             tokio::select! {
                 Some(event) = self.event_receiver.recv() => self.event(event),
                 Some(alarm) = alarms.recv() => self.alarm(alarm),
                 () = sleep_to(deferral) => self.end_deferral(),
+                () = sleep_to(owners_until) => self.give_owners_up().await,
                 command = commands.recv() => match command {
                     Some(Command::Shutdown(how, done)) => break Some((how, done)),
                     Some(command) => self.command(command).await,

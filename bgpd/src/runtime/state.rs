@@ -5,7 +5,7 @@
 //! leaves what was promised. The configuration file is not in it and comes before it. Only bgpd's own user may read it:
 //! neighbors have keys.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -179,6 +179,15 @@ fn parsed<T: std::str::FromStr>(texts: &[String]) -> Vec<T> {
 }
 
 impl Restored {
+    /// Owners with a lease: clients that will declare their routes again.
+    pub(super) fn leased(&self) -> BTreeSet<OwnerName> {
+        self.owners
+            .iter()
+            .filter(|owner| owner.lease_seconds > 0)
+            .filter_map(|owner| owner_named(&owner.name))
+            .collect()
+    }
+
     /// Declares again what was declared; leases begin anew.
     pub(super) fn restore(&self, owners: &mut Owners, now: Instant) {
         for StoredOwner { name, lease_seconds, routes } in &self.owners {

@@ -10,6 +10,7 @@ mod metrics;
 mod owners;
 mod policy;
 mod random;
+mod restart;
 mod security;
 mod speaker;
 mod stream;

@@ -31,6 +31,8 @@ pub(crate) struct Speaker {
     up: watch::Receiver<bool>,
     /// How many times bgpd has asked for the routes.
     refreshes: watch::Receiver<usize>,
+    /// Bodies of the UPDATEs that bgpd has sent.
+    updates: watch::Receiver<Vec<Vec<u8>>>,
     reading: tokio::task::JoinHandle<()>,
 }
 
@@ -71,6 +73,7 @@ impl Speaker {
         writer.write_all(&bytes).await.expect("the session is open");
         let (accepts, up) = watch::channel(false);
         let (refreshed, refreshes) = watch::channel(0);
+        let (updated, updates) = watch::channel(Vec::new());
         let reading = tokio::spawn(async move {
             let mut buffer = Vec::new();
             while let Ok(1..) = reader.read_buf(&mut buffer).await {
@@ -78,6 +81,9 @@ impl Speaker {
                     match message.kind {
                         MessageType::Keepalive => drop(accepts.send_replace(true)),
                         MessageType::RouteRefresh => refreshed.send_modify(|count| *count += 1),
+                        MessageType::Update => {
+                            updated.send_modify(|all: &mut Vec<Vec<u8>>| all.push(message.body.to_vec()))
+                        }
                         _ => {}
                     }
                     let length = message.body.len() + 19;
@@ -85,7 +91,7 @@ impl Speaker {
                 }
             }
         });
-        Self { next_hop: Ipv4Addr::new(192, 0, 2, host), writer, up, refreshes, reading }
+        Self { next_hop: Ipv4Addr::new(192, 0, 2, host), writer, up, refreshes, updates, reading }
     }
 
     /// Waits until bgpd has accepted the OPEN.
@@ -126,6 +132,11 @@ impl Speaker {
         for prefix in prefixes {
             self.announce(prefix, path).await;
         }
+    }
+
+    /// Bodies of the UPDATEs so far.
+    pub(crate) fn updates(&self) -> Vec<Vec<u8>> {
+        self.updates.borrow().clone()
     }
 
     pub(crate) async fn send(&mut self, bytes: &[u8]) {

@@ -5,10 +5,14 @@ use std::time::{Duration, Instant};
 use bgp_engine::config::Originate;
 use bgp_engine::config::cluster::Guard;
 use bgp_engine::config::owners::{Declared, OwnerName, Routes};
+use bgp_engine::id::PeerIndex;
+use bgp_engine::stage::Fence;
+use bgp_wire::Family;
 use ipnet::IpNet;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
+use super::super::fabric::RibMessage;
 use super::super::handle::{Applied, ControlError, OwnerSignal};
 use super::super::state::{Lasting, Restored, StateFile};
 use super::guard::say_waiting;
@@ -46,12 +50,36 @@ impl Controller {
         self.owner_state(name, stream)?;
         self.owners.renew(name, lease, Instant::now());
         let mut declared = Declared::default();
+        let has_declared = routes.is_some();
         if let Some(routes) = routes {
             declared = self.owners.declare(name, routes).map_err(|error| ControlError::Exhausted(error.to_string()))?;
         }
         let (changed, withdrawn) = (declared.changed, declared.withdrawn);
         self.declared(declared).await;
+        if has_declared && self.deferral.returning.remove(name) && self.deferral.returning.is_empty() {
+            self.all_owners_are_back().await;
+        }
         Ok(Applied { changed, withdrawn, ..self.owner_state(name, stream)? })
+    }
+
+    /// Owners that have not come back after a restart are waited for no longer. Their leases still run.
+    pub(super) async fn give_owners_up(&mut self) {
+        for owner in std::mem::take(&mut self.deferral.returning) {
+            warn!(%owner, "has not declared its routes again since the restart: route selection does not wait for it");
+        }
+        self.all_owners_are_back().await;
+    }
+
+    /// What is originated here is complete after a restart: End-of-RIB of this speaker itself, behind the routes.
+    async fn all_owners_are_back(&mut self) {
+        self.deferral.owners_until = None;
+        for port in &self.fabric.partitions {
+            for family in [Family::IPV4_UNICAST, Family::IPV6_UNICAST] {
+                let fence = Fence::EndOfRib { peer: PeerIndex::LOCAL, family };
+                // A partition ends only with the daemon.
+                let _ = port.data.send(RibMessage::Fence(fence)).await;
+            }
+        }
     }
 
     /// What of an owner's declaration is in force.
