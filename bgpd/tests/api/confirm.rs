@@ -89,6 +89,8 @@ async fn an_unconfirmed_document_goes_back_by_itself() {
     let Place { state, mut daemon } = Place::start().await;
     let notes = apply(&daemon, &config(&state, 2), 1).await.expect("applied");
     assert!(notes.iter().any(|note| note.contains("goes back by itself")), "{notes:?}");
+    // What was applied may not be in the table yet: its time is what counts.
+    wait_until("its time is over", || async { daemon.status().await.confirm_seconds_left.is_none() }).await;
     runs(&daemon, 1).await;
     let error = confirm(&daemon).await.expect_err("it is too late");
     assert_eq!(error.code(), Code::FailedPrecondition, "{error}");
