@@ -9,6 +9,7 @@ mod cluster;
 mod credentials;
 mod declared;
 mod diagnosis;
+mod filter;
 mod global;
 mod graceful;
 mod metrics;

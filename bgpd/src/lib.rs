@@ -5,6 +5,8 @@
 
 pub mod api;
 pub mod config;
+#[cfg(feature = "roto")]
+mod filter;
 pub mod observe;
 mod peer;
 pub mod privileges;

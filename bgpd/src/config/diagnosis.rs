@@ -49,6 +49,20 @@ impl<'a> Problems<'a> {
         self.errors.push((span.start, note));
     }
 
+    /// As [`Problems::error`], in a file that the document names.
+    #[cfg(feature = "roto")]
+    pub(super) fn error_in(
+        &mut self,
+        (file, text): (&str, &str),
+        named: &Range<usize>,
+        span: Range<usize>,
+        message: String,
+        help: String,
+    ) {
+        let there = Problems::new(text, file, self.base);
+        self.errors.push((named.start, there.note("error", &span, message, help)));
+    }
+
     /// Something that is hardly meant.
     pub(super) fn warning(&mut self, span: Range<usize>, message: impl Into<String>, help: impl Into<String>) {
         let note = self.note("warning", &span, message.into(), help.into());

@@ -12,10 +12,10 @@ use bgp_engine::policy::{
 use ipnet::IpNet;
 use toml::de::DeValue;
 
-use super::Named;
 use super::diagnosis::Problems;
 use super::reader::{At, Section, nearest};
 use super::value::{Asn, FromToml, Wrong, named, text, wrong};
+use super::{Named, filter};
 
 /// The sections of a document that policies are made of.
 pub(super) struct Sections<'a> {
@@ -24,6 +24,7 @@ pub(super) struct Sections<'a> {
     community_sets: Vec<Section<'a>>,
     neighbor_sets: Vec<Section<'a>>,
     policies: Vec<Section<'a>>,
+    filters: Vec<Section<'a>>,
 }
 
 impl<'a> Sections<'a> {
@@ -34,6 +35,7 @@ impl<'a> Sections<'a> {
             community_sets: document.tables("community-set", problems),
             neighbor_sets: document.tables("neighbor-set", problems),
             policies: document.tables("policy", problems),
+            filters: document.tables("filter", problems),
         }
     }
 }
@@ -119,6 +121,7 @@ pub(super) fn read(sections: Sections<'_>, problems: &mut Problems<'_>) -> Defin
         }),
         neighbor_sets: sets(sections.neighbor_sets, "neighbor set", problems, neighbor_set),
         policies: BTreeMap::new(),
+        filters: filter::read(sections.filters, problems),
     };
     let mut policies = Named::new("policy");
     for mut section in sections.policies {
@@ -128,6 +131,11 @@ pub(super) fn read(sections: Sections<'_>, problems: &mut Problems<'_>) -> Defin
         let statements = statement::read(statements, &definitions, problems);
         section.finish(problems);
         let Some(name) = name else { continue };
+        if definitions.filters.contains_key(&name.value) {
+            let message = format!("there is a [[filter]] \"{}\" as well", name.value);
+            problems.error(name.span, message, "give this policy another name");
+            continue;
+        }
         if [ACCEPT_ALL, REJECT_ALL].contains(&name.value.as_str()) {
             let message = format!("policy \"{}\" is built in", name.value);
             problems.error(name.span, message, "give this one another name");
@@ -198,7 +206,8 @@ fn neighbor_set(section: &mut Section<'_>, problems: &mut Problems<'_>) -> Neigh
 
 /// Says which of some names of policies do not exist.
 pub(super) fn check_names(names: &[At<String>], key: &str, policies: &Definitions, problems: &mut Problems<'_>) {
-    let known = || policies.policies.keys().map(String::as_str).chain([ACCEPT_ALL, REJECT_ALL]);
+    let all = || policies.policies.keys().chain(policies.filters.keys());
+    let known = || all().map(String::as_str).chain([ACCEPT_ALL, REJECT_ALL]);
     for At { value, span } in names.iter().filter(|name| !known().any(|known| known == name.value)) {
         let known: Vec<&str> = known().collect();
         let help = match nearest(value, known.iter().copied()) {

@@ -201,6 +201,7 @@ fn section_name(key: &str) -> &'static str {
         "community-set" => "this [[community-set]]",
         "neighbor-set" => "this [[neighbor-set]]",
         "policy" => "this [[policy]]",
+        "filter" => "this [[filter]]",
         "statement" => "this [[policy.statement]]",
         "match" => "match",
         "set" => "set",

@@ -125,3 +125,11 @@ fn an_ipv4_route_may_have_an_ipv6_next_hop() {
     let route = "[[originate]]\nprefix = \"10.1.0.0/24\"\nnext-hop = \"2001:db8::1\"\n";
     assert_eq!(valid(&(MINIMAL.to_owned() + route), "RFC 8950").desired.originate.len(), 1);
 }
+
+#[cfg(not(feature = "roto"))]
+#[test]
+fn a_filter_needs_a_bgpd_that_is_built_with_filters() {
+    let text = MINIMAL.to_owned() + "[[filter]]\nname = \"one\"\nsource = \"filtermap\"\n";
+    let diagnosis = parse(&text, "bgpd.toml", Path::new(".")).map(|_| ()).expect_err("it cannot be compiled");
+    assert!(diagnosis.to_string().contains("built without filters"), "{diagnosis}");
+}

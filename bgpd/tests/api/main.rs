@@ -5,6 +5,8 @@ mod clusters;
 mod confirm;
 mod daemon;
 mod declared;
+#[cfg(feature = "roto")]
+mod filter;
 mod guard;
 mod metrics;
 mod owners;

@@ -10,6 +10,7 @@ use bgp_wire::Family;
 use bgp_wire::attribute::Origin;
 use ipnet::IpNet;
 
+use super::FilterProgram;
 use super::community::{AnyCommunity, CommunityPattern, CommunitySet};
 use super::rpki::RpkiState;
 use super::{AsPathPattern, PrefixSet};
@@ -28,6 +29,8 @@ pub struct Definitions {
     pub neighbor_sets: BTreeMap<String, Arc<NeighborSet>>,
     /// Policies.
     pub policies: BTreeMap<String, PolicyDefinition>,
+    /// Programs that stand beside policies, under names of their own.
+    pub filters: BTreeMap<String, FilterProgram>,
 }
 
 impl Definitions {
@@ -35,7 +38,10 @@ impl Definitions {
     #[must_use]
     pub fn changed(&self, before: &Self) -> BTreeSet<String> {
         let names = self.policies.keys().chain(before.policies.keys());
-        names.filter(|name| self.parts(name) != before.parts(name)).cloned().collect()
+        let changed = names.filter(|name| self.parts(name) != before.parts(name));
+        let filters = self.filters.keys().chain(before.filters.keys());
+        let filters = filters.filter(|name| self.filters.get(*name) != before.filters.get(*name));
+        changed.chain(filters).cloned().collect()
     }
 
     /// A policy and the sets that it names.

@@ -1,14 +1,47 @@
 //! Policies that are programs: whoever compiles them gives the engine something that it can call.
 
+use std::fmt;
+use std::sync::Arc;
+
 use ipnet::IpNet;
 
 use super::Provenance;
 use super::definition::Action;
+use super::rpki::OriginValidation;
 use crate::attr::AttrRef;
 
 /// A program that decides about single routes. It is called in the middle of their way: it must not wait, and it must
 /// say the same of the same route each time.
 pub trait Filter: Send + Sync {
     /// What is to be changed before the route passes; `None` if it does not pass.
-    fn decide(&self, prefix: &IpNet, attrs: &AttrRef, from: &Provenance) -> Option<Vec<Action>>;
+    fn decide(
+        &self,
+        prefix: &IpNet,
+        attrs: &AttrRef,
+        from: &Provenance,
+        validation: &dyn OriginValidation,
+    ) -> Option<Vec<Action>>;
+}
+
+/// A program as it is configured, and what can be called. Programs of the same source are equal.
+#[derive(Clone)]
+pub struct FilterProgram {
+    /// Its source.
+    pub source: String,
+    /// Its compiled form.
+    pub filter: Arc<dyn Filter>,
+}
+
+impl PartialEq for FilterProgram {
+    fn eq(&self, other: &Self) -> bool {
+        self.source == other.source
+    }
+}
+
+impl Eq for FilterProgram {}
+
+impl fmt::Debug for FilterProgram {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a program of {} octets", self.source.len())
+    }
 }

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::definition::{Definitions, Outcome};
-use super::filter::Filter;
 use super::rpki::{NoValidator, OriginValidation};
 use super::rules::{Compiled, Element, Rules};
 use super::{ACCEPT_ALL, Direction, Policy, REJECT_ALL, UnknownPolicy};
@@ -37,14 +36,11 @@ impl Library {
             let policy = Compiled::new(name, policy, definitions)?;
             self.policies.insert(name.clone(), Element::Policy(Arc::new(policy)));
         }
+        for (name, program) in &definitions.filters {
+            let filter = Arc::clone(&program.filter);
+            self.policies.insert(name.clone(), Element::Filter(name.clone(), filter));
+        }
         Ok(self)
-    }
-
-    /// With a program as one more policy.
-    #[must_use]
-    pub fn with_filter(mut self, name: &str, filter: Arc<dyn Filter>) -> Self {
-        self.policies.insert(name.to_owned(), Element::Filter(name.to_owned(), filter));
-        self
     }
 
     /// With somebody who knows the state of origins.

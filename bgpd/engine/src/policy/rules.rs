@@ -179,7 +179,9 @@ impl Rules {
                 let test = statement.tests.get(place.test as usize);
                 Answer::Holds(test.is_some_and(|test| test.holds_for(prefix, attrs, &*self.validation)))
             }
-            (None, Some(Element::Filter(_, filter))) => Answer::Filter(filter.decide(prefix, attrs, from)),
+            (None, Some(Element::Filter(_, filter))) => {
+                Answer::Filter(filter.decide(prefix, attrs, from, &*self.validation))
+            }
             (None, _) => Answer::Filter(None),
         }
     }

@@ -48,7 +48,7 @@ pub(super) fn read(
 }
 
 fn conditions(mut section: Section<'_>, definitions: &Definitions, problems: &mut Problems<'_>) -> Vec<Condition> {
-    let Definitions { prefix_sets, as_path_sets, community_sets, neighbor_sets, policies: _ } = definitions;
+    let Definitions { prefix_sets, as_path_sets, community_sets, neighbor_sets, policies: _, filters: _ } = definitions;
     let section = &mut section;
     let mut all = Vec::new();
     let prefixes = set_names(section, "prefix-sets", "prefix-set", prefix_sets.keys(), problems);

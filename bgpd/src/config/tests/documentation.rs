@@ -78,6 +78,7 @@ fn every_key_is_documented_and_every_documented_key_is_known() {
         "[[as-path-set]]",
         "[[community-set]]",
         "[[neighbor-set]]",
+        "[[filter]]",
         "[restart]",
         "[api]",
         "[api.tls]",
