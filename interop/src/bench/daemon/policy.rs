@@ -96,10 +96,6 @@ pub(super) fn bird(policy: ImportPolicy) -> (String, &'static str) {
     (filter + "  accept;\n}\n", "filter bench")
 }
 
-/// Entries of one prefix list of FRR, which reads a list in a time that grows with the square of its length: half a
-/// minute for ten lists of a thousand, eight for one of ten thousand.
-const FRR_LIST: usize = 1000;
-
 /// The route map for FRR, and the line that uses it.
 pub(super) fn frr(policy: ImportPolicy) -> (String, &'static str) {
     if policy.is_none() {
@@ -117,12 +113,10 @@ pub(super) fn frr(policy: ImportPolicy) -> (String, &'static str) {
         let _ = write!(map, "route-map bench deny {}\n match {kind} q{number}\nexit\n", number + 1);
     }
     for (number, prefix) in policy.set().enumerate() {
-        let list = number / FRR_LIST;
-        if number % FRR_LIST == 0 {
-            let place = 60_000 + list;
-            let _ = write!(map, "route-map bench deny {place}\n match ip address prefix-list tested{list}\nexit\n");
-        }
-        let _ = writeln!(lists, "ip prefix-list tested{list} seq {} permit {prefix}", number + 1);
+        let _ = writeln!(lists, "ip prefix-list tested seq {} permit {prefix}", number + 1);
+    }
+    if policy.prefixes > 0 {
+        map += "route-map bench deny 60000\n match ip address prefix-list tested\nexit\n";
     }
     (lists + &map + "route-map bench permit 65000\nexit\n", "  neighbor fleet route-map bench in\n")
 }
