@@ -12,6 +12,7 @@ pub mod model;
 pub mod network;
 pub mod random;
 pub mod run;
+pub mod seeds;
 pub mod topology;
 pub mod world;
 

@@ -3,11 +3,12 @@
 //! `SIM_SEEDS=N` runs N seeds of each test instead of the usual number, `SIM_SEED=N` only that one.
 
 use std::io::Write;
+use std::ops::Range;
 use std::time::Instant;
 
 use bgp_engine::speaker::{Sabotage, Speaker};
 use interop::sim::chaos::Faults;
-use interop::sim::{Outcome, Plan, Shape, away, run};
+use interop::sim::{Outcome, Plan, Shape, away, run, seeds};
 
 /// Small networks, with everything that can happen.
 fn small(shape: Shape) -> Plan {
@@ -18,30 +19,42 @@ fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|value| value.parse().unwrap_or_else(|_| panic!("{name} is to be a number")))
 }
 
-/// Runs many seeds of a plan; the first that fails ends the test, with what it takes to see it again.
-fn seeds(test: &str, plan: &Plan, usual: u64) {
-    let seeds = match number("SIM_SEED") {
+/// Networks as large as they get, at rest and with everything that can happen.
+fn large(shape: Shape, size: (usize, usize)) -> Plan {
+    Plan { shape, size, prefixes: (10, 40), disturbances: (4, 16), faults: Faults::ALL, prepare: |_| {} }
+}
+
+/// The seeds to run: so many, or what the environment says.
+fn range(usual: u64) -> Range<u64> {
+    match number("SIM_SEED") {
         Some(seed) => seed..seed + 1,
         None => 0..number("SIM_SEEDS").unwrap_or(usual),
-    };
-    let began = Instant::now();
-    let (count, mut events, mut sessions, mut hours) = (seeds.end - seeds.start, 0, 0, 0.0);
-    for seed in seeds {
-        let outcome = run(plan, seed);
-        events += outcome.events;
-        sessions += outcome.sessions;
-        hours += outcome.time.as_secs_f64() / 3600.0;
-        if let Some(failure) = outcome.failure {
-            panic!(
-                "{}, seed {seed}, {} speakers, {} sessions, {failure}\nagain: SIM_SEED={seed} cargo test -p interop \
-                 --test simulation {test}",
-                plan.shape, outcome.speakers, outcome.sessions
-            );
-        }
     }
+}
+
+/// Runs many seeds of a plan; one that fails ends the test, with what it takes to see it again.
+fn seeds(test: &str, plan: &Plan, usual: u64) {
+    let began = Instant::now();
+    let outcomes = seeds::all(range(usual), |seed| {
+        let outcome = run(plan, seed);
+        if outcome.failure.is_some() { Err(outcome) } else { Ok(outcome) }
+    });
+    let outcomes = outcomes.unwrap_or_else(|(seed, Outcome { speakers, sessions, failure, .. })| {
+        let failure = failure.map(|failure| failure.to_string()).unwrap_or_default();
+        panic!(
+            "{}, seed {seed}, {speakers} speakers, {sessions} sessions, {failure}\nagain: SIM_SEED={seed} cargo test \
+             -p interop --test simulation {test}",
+            plan.shape
+        )
+    });
+    let sum = |of: fn(&Outcome) -> f64| outcomes.iter().map(of).sum::<f64>();
     say(&format!(
-        "{:<40} {count:>6} seeds {sessions:>7} sessions {events:>10} events {hours:>7.1} virtual hours {:>6.1} s",
-        test,
+        "{test:<42} {:>6} seeds, {:>6} speakers, {:>7} sessions, {:>9} events, {:>6.0} virtual hours: {:>5.1} s",
+        outcomes.len(),
+        sum(|outcome| outcome.speakers as f64),
+        sum(|outcome| outcome.sessions as f64),
+        sum(|outcome| outcome.events as f64),
+        sum(|outcome| outcome.time.as_secs_f64() / 3600.0),
         began.elapsed().as_secs_f64()
     ));
 }
@@ -54,49 +67,59 @@ fn say(line: &str) {
 
 #[test]
 fn full_mesh_comes_to_what_the_model_says() {
-    seeds("full_mesh", &small(Shape::FullMesh), 400);
+    seeds("full_mesh", &small(Shape::FullMesh), 1000);
 }
 
 #[test]
 fn one_reflector_comes_to_what_the_model_says() {
-    seeds("one_reflector", &small(Shape::OneReflector), 500);
+    seeds("one_reflector", &small(Shape::OneReflector), 1000);
 }
 
 #[test]
 fn pair_of_one_cluster_comes_to_what_the_model_says() {
-    seeds("pair_of_one_cluster", &small(Shape::PairSameCluster), 500);
+    seeds("pair_of_one_cluster", &small(Shape::PairSameCluster), 1000);
 }
 
 #[test]
 fn pair_of_own_clusters_comes_to_what_the_model_says() {
-    seeds("pair_of_own_clusters", &small(Shape::PairOwnClusters), 500);
+    seeds("pair_of_own_clusters", &small(Shape::PairOwnClusters), 1000);
 }
 
 #[test]
 fn hierarchy_comes_to_what_the_model_says() {
-    seeds("hierarchy", &Plan { size: (5, 12), ..small(Shape::Hierarchy) }, 400);
+    seeds("hierarchy", &Plan { size: (5, 12), ..small(Shape::Hierarchy) }, 1000);
+}
+
+#[test]
+fn mesh_of_thirty_comes_to_what_the_model_says() {
+    seeds("mesh_of_thirty", &large(Shape::FullMesh, (30, 30)), 12);
+}
+
+#[test]
+fn pair_with_a_hundred_clients_comes_to_what_the_model_says() {
+    seeds("pair_with_a_hundred_clients", &large(Shape::PairOwnClusters, (102, 130)), 12);
+}
+
+#[test]
+fn hierarchy_with_a_hundred_clients_comes_to_what_the_model_says() {
+    seeds("hierarchy_with_a_hundred_clients", &large(Shape::Hierarchy, (120, 150)), 12);
 }
 
 #[test]
 fn of_a_speaker_that_is_away_the_others_keep_what_the_model_says() {
-    let seeds = match number("SIM_SEED") {
-        Some(seed) => seed..seed + 1,
-        None => 0..number("SIM_SEEDS").unwrap_or(150),
-    };
     let began = Instant::now();
-    let (count, mut events) = (seeds.end - seeds.start, 0);
     let shapes =
         [Shape::FullMesh, Shape::OneReflector, Shape::PairSameCluster, Shape::PairOwnClusters, Shape::Hierarchy];
-    for seed in seeds {
-        let shape = shapes[seed as usize % shapes.len()];
-        events += away::run(shape, seed, |_| {}).unwrap_or_else(|failure| {
-            panic!(
-                "{shape}, seed {seed}, {failure}\nagain: SIM_SEED={seed} cargo test -p interop --test simulation away"
-            )
-        });
-    }
-    let seconds = began.elapsed().as_secs_f64();
-    say(&format!("{:<40} {count:>6} seeds {events:>10} events {seconds:>6.1} s", "a speaker that is away"));
+    let shape = |seed: u64| shapes[seed as usize % shapes.len()];
+    let events = seeds::all(range(500), |seed| away::run(shape(seed), seed, |_| {}));
+    let events = events.unwrap_or_else(|(seed, failure)| {
+        panic!(
+            "{}, seed {seed}, {failure}\nagain: SIM_SEED={seed} cargo test -p interop --test simulation away",
+            shape(seed)
+        )
+    });
+    let (count, sum, seconds) = (events.len(), events.iter().sum::<u64>(), began.elapsed().as_secs_f64());
+    say(&format!("{:<42} {count:>6} seeds, {sum:>9} events: {seconds:>5.1} s", "away"));
 }
 
 #[test]

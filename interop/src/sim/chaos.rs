@@ -53,7 +53,7 @@ pub fn disturb(world: &mut World, prefixes: &[IpNet], faults: Faults, random: &m
         let low = Duration::from_millis(100);
         random.time(low, Duration::from_secs(seconds))
     };
-    match random.below(20) {
+    match random.below(22) {
         0 if faults.resets => world.reset_connection(host, random.below(size)),
         1 if faults.resets => {
             if let Some(address) = some_neighbor(world, host, random) {
@@ -85,6 +85,8 @@ pub fn disturb(world: &mut World, prefixes: &[IpNet], faults: Faults, random: &m
         }
         9 if faults.operators => stop_or_start(world, host, random),
         10 if faults.operators => remove_or_add(world, host, random),
+        11 if faults.partitions => split(world, random),
+        12 if faults.restarts => crash_many(world, random),
         _ => change_routes(world, host, prefixes, random),
     }
 }
@@ -99,6 +101,26 @@ fn isolate(world: &mut World, host: usize, random: &mut Random) {
     let until = world.now() + random.time(Duration::from_secs(1), Duration::from_secs(120));
     let others: Vec<usize> = world.topology.links_of(host).map(|link| link.other(host)).collect();
     others.into_iter().for_each(|other| world.interrupt(host, other, until));
+}
+
+/// Parts the network in two that do not hear each other.
+fn split(world: &mut World, random: &mut Random) {
+    let until = world.now() + random.time(Duration::from_secs(1), Duration::from_secs(120));
+    let here: Vec<bool> = world.topology.nodes.iter().map(|_| random.once_in(2)).collect();
+    let ends: Vec<_> = world.topology.links.iter().map(|link| link.ends).collect();
+    let cut = ends.into_iter().filter(|[a, b]| here[*a] != here[*b]);
+    cut.for_each(|[a, b]| world.interrupt(a, b, until));
+}
+
+/// Some or all speakers crash at once, and come back one after the other.
+fn crash_many(world: &mut World, random: &mut Random) {
+    let one_in = random.between(1, 4);
+    for host in 0..world.topology.nodes.len() {
+        if random.once_in(one_in) {
+            let back = world.now() + random.time(Duration::from_millis(100), Duration::from_secs(60));
+            world.kill(host, false, random.once_in(2), back);
+        }
+    }
 }
 
 fn stop_or_start(world: &mut World, host: usize, random: &mut Random) {

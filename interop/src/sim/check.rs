@@ -12,7 +12,7 @@ use bgp_wire::attribute::code;
 use ipnet::IpNet;
 
 use super::model::{self, Entry, Route};
-use super::topology::{Link, Topology};
+use super::topology::Link;
 use super::world::World;
 
 /// Differences that are listed.
@@ -20,6 +20,9 @@ const LISTED: usize = 20;
 
 /// Adj-RIB-In and best routes of all speakers as they should be, by prefix.
 pub type Expected = BTreeMap<IpNet, Vec<Entry>>;
+
+/// The next hop of each speaker's best route to each prefix.
+type BestNextHops = BTreeMap<(usize, IpNet), IpAddr>;
 
 /// Sessions that are not up: a state other than Established on one side, or two connections.
 #[must_use]
@@ -84,21 +87,21 @@ pub fn differences_from(world: &World, expected: &Expected, away: Option<usize>)
             }
         }
     }
-    loops(&world.topology, &best, &mut found);
+    forwarding(world, &best, away, &mut found);
     let more = found.len().saturating_sub(LISTED);
     found.truncate(LISTED);
     found.extend((more > 0).then(|| format!("and {more} more")));
     found
 }
 
-/// Compares the best routes; notes them for [`loops`].
+/// Compares the best routes; notes them for [`forwarding`].
 fn loc_rib(
     world: &World,
     host: usize,
     speaker: &Speaker,
     family: Family,
     expected: &Expected,
-    best: &mut BTreeMap<(usize, IpNet), IpAddr>,
+    best: &mut BestNextHops,
     found: &mut Vec<String>,
 ) {
     let held = speaker.routes(&RouteQuery { best_only: true, ..RouteQuery::all(family) });
@@ -219,16 +222,20 @@ fn route(view: &RouteView, _of: IpAddr) -> Route {
     }
 }
 
-/// Follows every best route hop by hop: whoever is the next hop must have an own route, or lead on to somebody who was
-/// not on the way yet.
-fn loops(topology: &Topology, best: &BTreeMap<(usize, IpNet), IpAddr>, found: &mut Vec<String>) {
+/// Follows every best route hop by hop, through the speakers' own next hops and nothing else: the way must end with
+/// somebody who originates the prefix, and come by nobody twice. While a speaker is away, ways end there as well.
+fn forwarding(world: &World, best: &BestNextHops, away: Option<usize>, found: &mut Vec<String>) {
     for (host, prefix) in best.keys() {
         let mut way = vec![*host];
         let mut at = *host;
-        while let Some(next) = best.get(&(at, *prefix)) {
-            let next = if next.is_unspecified() { Some(at) } else { topology.at(*next) };
+        while Some(at) != away {
+            let next = match best.get(&(at, *prefix)) {
+                Some(next) if next.is_unspecified() => Some(at),
+                Some(next) => world.topology.at(*next),
+                None => None,
+            };
             match next {
-                Some(next) if next == at => break,
+                Some(next) if next == at && world.routes.contains_key(&(at, *prefix)) => break,
                 Some(next) if way.contains(&next) => {
                     found.push(format!("forwarding loop for {prefix}: {way:?}, then {next}"));
                     break;
@@ -237,8 +244,10 @@ fn loops(topology: &Topology, best: &BTreeMap<(usize, IpNet), IpAddr>, found: &m
                     way.push(next);
                     at = next;
                 }
+                // What is kept of a reflector that is away may lead to somebody who has nothing any more.
+                None if away.is_some() => break,
                 None => {
-                    found.push(format!("{at}: the next hop {next:?} for {prefix} is nobody"));
+                    found.push(format!("the way to {prefix} ends on the way: {way:?}"));
                     break;
                 }
             }

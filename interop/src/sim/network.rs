@@ -26,6 +26,9 @@ pub struct Weather {
     pub segment: usize,
 }
 
+/// Longer than anything is under way in good weather.
+const SHORT: Duration = Duration::from_secs(1);
+
 /// A connection.
 pub type StreamId = usize;
 
@@ -136,11 +139,15 @@ impl Network {
         self.interrupted.get(&[a.min(b), a.max(b)]).copied().filter(|until| *until > now)
     }
 
-    /// Nothing is under way or waits to be read.
+    /// Nothing is held up on its way, and nothing waits to be read. KEEPALIVEs come and go: in a large network some are
+    /// always under way.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
-        let pipes = self.streams.values().flat_map(|stream| &stream.pipes);
-        pipes.into_iter().all(|pipe| pipe.segments.is_empty() && pipe.unread.is_empty())
+    pub fn is_still(&self, now: Time) -> bool {
+        let on_time = |segment: &Segment| segment.due > now && segment.due <= now + SHORT;
+        let still = |pipe: &Pipe| {
+            pipe.unread.is_empty() && [pipe.segments.front(), pipe.segments.back()].into_iter().flatten().all(on_time)
+        };
+        self.streams.values().flat_map(|stream| &stream.pipes).all(still)
     }
 
     /// All paths are whole again.

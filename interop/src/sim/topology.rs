@@ -127,6 +127,8 @@ pub struct Topology {
     pub nodes: Vec<Node>,
     /// The sessions between them.
     pub links: Vec<Link>,
+    /// Of each speaker, where its sessions are among `links`.
+    links_of: Vec<Vec<usize>>,
 }
 
 impl Topology {
@@ -134,7 +136,8 @@ impl Topology {
     #[must_use]
     pub fn random(shape: Shape, size: usize, random: &mut Random) -> Self {
         let size = size.max(2);
-        let mut topology = Self { shape, nodes: nodes(size, random), links: Vec::new() };
+        let links_of = vec![Vec::new(); size];
+        let mut topology = Self { shape, nodes: nodes(size, random), links: Vec::new(), links_of };
         match shape {
             Shape::FullMesh => topology.mesh(&(0..size).collect::<Vec<_>>()),
             Shape::OneReflector => (1..size).for_each(|client| topology.client(0, client)),
@@ -147,7 +150,7 @@ impl Topology {
 
     /// The sessions of a speaker.
     pub fn links_of(&self, node: usize) -> impl Iterator<Item = &Link> {
-        self.links.iter().filter(move |link| link.ends.contains(&node))
+        self.links_of[node].iter().map(|at| &self.links[*at])
     }
 
     /// Whether a speaker reflects.
@@ -229,6 +232,7 @@ impl Topology {
 
     fn link(&mut self, a: usize, b: usize, sides: [Side; 2]) {
         let families = vec![Family::IPV4_UNICAST];
+        [a, b].into_iter().for_each(|end| self.links_of[end].push(self.links.len()));
         self.links.push(Link {
             ends: [a, b],
             sides,

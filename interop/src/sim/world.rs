@@ -195,12 +195,12 @@ impl World {
     }
 
     /// Whether everything that can come to rest has: nothing is left to do inside any speaker, nothing has been for a
-    /// while, and nothing is under way.
+    /// while (which is longer than octets are under way), and nothing is held up on its way.
     #[must_use]
     pub fn is_quiet(&self, rest: Duration) -> bool {
         let idle = |speaker: &Speaker| speaker.ready().is_empty() && speaker.unsent().next().is_none();
         let idle = |host: &Host| host.speaker.as_ref().is_none_or(idle);
-        self.now >= self.last_step + rest && self.hosts.iter().all(idle) && self.network.is_empty()
+        self.now >= self.last_step + rest && self.hosts.iter().all(idle) && self.network.is_still(self.now)
     }
 
     /// Originates a route, or changes how it is announced.
