@@ -18,6 +18,7 @@ mod churn;
 mod daemon;
 mod decode;
 mod fleet;
+pub mod keepalive;
 mod latency;
 mod load;
 mod machine;

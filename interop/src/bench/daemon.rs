@@ -111,6 +111,11 @@ impl Daemon {
         usage::of_tree(self.child.id())
     }
 
+    /// Where this project's daemon serves its API.
+    pub(crate) fn api(&self) -> PathBuf {
+        self.directory.path().join("api.sock")
+    }
+
     /// False when it has ended.
     pub(crate) fn alive(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))

@@ -18,7 +18,7 @@ use member::Left;
 
 use super::board::{Board, NOBODY, RouteId};
 use super::latency::Histogram;
-use super::message::{Families, HOLD_TIME};
+use super::message::Families;
 
 /// Sessions between connect and Established at one time. BIRD and OpenBGPD listen with a short backlog; a connection
 /// that overflows it hangs for a minute, which says something about TCP and nothing about BGP.
@@ -200,8 +200,7 @@ impl Fleet {
         self.next_upkeep = now + Duration::from_millis(25);
         self.connecting = true;
         for (number, member) in self.members.iter_mut().enumerate() {
-            let interval = Duration::from_secs(u64::from(HOLD_TIME) / 3);
-            if let Err(error) = member.keep_alive(now, interval) {
+            if let Err(error) = member.keep_alive(now) {
                 self.faults.push(format!("client {number}: {error}"));
             }
             if member.hangs(now) {

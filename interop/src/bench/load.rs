@@ -219,6 +219,13 @@ impl Load {
 }
 
 impl Shape {
+    /// A full table from one client to eleven, most of which changes; and how many changes a second. In small it goes on
+    /// for a while, too.
+    pub(crate) fn changing_table(quick: bool) -> (Self, u32) {
+        let (v4, rate, churn_seconds) = if quick { (20_000, 1_000, 15) } else { (1_000_000, 20_000, 40) };
+        (Self { course: Course::Churn(rate), feeders: 1, clients: 12, v4, v6: 0, churn_seconds }, rate)
+    }
+
     pub(crate) fn families(&self) -> Families {
         Families { v4: self.v4 > 0, v6: self.v6 > 0 }
     }

@@ -38,7 +38,7 @@ fn message(kind: u8, out: &mut Vec<u8>, body: impl FnOnce(&mut Vec<u8>)) {
 }
 
 /// OPEN with multiprotocol, route refresh and four-octet AS numbers.
-pub(crate) fn open(router_id: Ipv4Addr, families: Families) -> Vec<u8> {
+pub(crate) fn open(router_id: Ipv4Addr, families: Families, hold_time: u16) -> Vec<u8> {
     let mut capabilities = Vec::new();
     if families.v4 {
         capabilities.extend_from_slice(&[1, 4, 0, 1, 0, 1]);
@@ -53,7 +53,7 @@ pub(crate) fn open(router_id: Ipv4Addr, families: Families) -> Vec<u8> {
     message(OPEN, &mut out, |out| {
         out.push(4);
         out.extend_from_slice(&ASN.to_be_bytes());
-        out.extend_from_slice(&HOLD_TIME.to_be_bytes());
+        out.extend_from_slice(&hold_time.to_be_bytes());
         out.extend_from_slice(&router_id.octets());
         out.push(capabilities.len() as u8 + 2);
         out.extend_from_slice(&[2, capabilities.len() as u8]);

@@ -338,7 +338,7 @@ impl Trial {
 }
 
 /// Everything `feeder` announces at first, and what the others are to hold of it.
-fn first_feed(board: &mut Board, shape: &Shape, feeder: u32) -> Bytes {
+pub(super) fn first_feed(board: &mut Board, shape: &Shape, feeder: u32) -> Bytes {
     let churns = matches!(shape.course, Course::Churn(_) | Course::Join | Course::Stall);
     let mut bytes = Vec::new();
     for group in 0..board.table.groups.len() as u32 {

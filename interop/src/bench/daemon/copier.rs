@@ -66,7 +66,8 @@ fn accept(listener: &TcpListener, poll: &Poll, clients: &mut Vec<Client>) -> io:
         stream.set_nodelay(true)?;
         let interest = Interest::READABLE | Interest::WRITABLE;
         poll.registry().register(&mut stream, Token(clients.len()), interest)?;
-        let mut greeting = message::open(Ipv4Addr::new(10, 255, 255, 1), Families { v4: true, v6: true });
+        let mut greeting =
+            message::open(Ipv4Addr::new(10, 255, 255, 1), Families { v4: true, v6: true }, message::HOLD_TIME);
         message::keepalive(&mut greeting);
         clients.push(Client { stream: Some(stream), partial: Vec::new(), greeting, piece: 0, offset: 0 });
     }

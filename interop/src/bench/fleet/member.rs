@@ -51,6 +51,8 @@ pub(crate) enum Phase {
 pub(crate) struct Member {
     number: u32,
     families: Families,
+    /// What it offers; a third of it is between its KEEPALIVEs.
+    hold_time: u16,
     wanted: bool,
     retry_at: Instant,
     next_keepalive: Instant,
@@ -65,7 +67,12 @@ pub(crate) struct Member {
     pub(crate) watched: bool,
     /// Whether its latencies count.
     pub(crate) timed: bool,
+    /// Says nothing more once it is up.
+    pub(crate) mute: bool,
     pub(crate) view: View,
+    /// When the daemon's last KEEPALIVE came, in nanoseconds of the fleet's clock, and the longest time between two.
+    heard: Option<u64>,
+    pub(crate) longest_silence: u64,
     pub(crate) received: u64,
     pub(crate) notification: Option<String>,
 }
@@ -76,6 +83,7 @@ impl Member {
         Self {
             number,
             families,
+            hold_time: message::HOLD_TIME,
             wanted: false,
             retry_at: now,
             next_keepalive: now,
@@ -86,7 +94,10 @@ impl Member {
             reading: true,
             watched: true,
             timed: true,
+            mute: false,
             view: View::new(number, board),
+            heard: None,
+            longest_silence: 0,
             received: 0,
             notification: None,
         }
@@ -167,11 +178,25 @@ impl Member {
         Ok(true)
     }
 
-    pub(super) fn keep_alive(&mut self, now: Instant, interval: Duration) -> io::Result<()> {
-        if self.phase != Phase::Established || now < self.next_keepalive {
+    /// Offers another hold time from the next connection on.
+    pub(crate) fn offer(&mut self, hold_time: u16) {
+        self.hold_time = hold_time;
+    }
+
+    /// When it last sent a KEEPALIVE.
+    pub(crate) fn kept_alive(&self) -> Instant {
+        self.next_keepalive - self.keepalive_interval()
+    }
+
+    fn keepalive_interval(&self) -> Duration {
+        Duration::from_secs(u64::from(self.hold_time)) / 3
+    }
+
+    pub(super) fn keep_alive(&mut self, now: Instant) -> io::Result<()> {
+        if self.phase != Phase::Established || now < self.next_keepalive || self.mute {
             return Ok(());
         }
-        self.next_keepalive = now + interval;
+        self.next_keepalive = now + self.keepalive_interval();
         // Between two queued chunks, never inside one: chunks are whole messages, and the first may be half written.
         let mut bytes = Vec::new();
         message::keepalive(&mut bytes);
@@ -195,7 +220,7 @@ impl Member {
                 return Ok(()); // not connected yet
             }
             self.phase = Phase::OpenSent;
-            self.output.push_front(message::open(router_id(self.number), self.families).into());
+            self.output.push_front(message::open(router_id(self.number), self.families, self.hold_time).into());
         }
         while let Some(front) = self.output.front_mut() {
             match stream.write(front) {
@@ -262,9 +287,14 @@ impl Member {
                 message::KEEPALIVE if self.phase == Phase::OpenConfirm => {
                     self.phase = Phase::Established;
                     self.next_keepalive = Instant::now();
+                    self.heard = Some(now);
                 }
                 message::NOTIFICATION => self.notification = Some(notification(found.body)),
-                message::KEEPALIVE | message::ROUTE_REFRESH => {}
+                message::KEEPALIVE => {
+                    let before = self.heard.replace(now);
+                    self.longest_silence = self.longest_silence.max(now - before.unwrap_or(now));
+                }
+                message::ROUTE_REFRESH => {}
                 _ => return Err(decode::Malformed("unknown message type")),
             }
         }
