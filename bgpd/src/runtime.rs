@@ -129,7 +129,7 @@ pub fn start(document: Written, documents: Documents, settings: &RestartSettings
 }
 
 fn listen(addresses: &[SocketAddr]) -> Result<Vec<(SocketAddr, Arc<TcpListener>)>, StartError> {
-    let open = |&address: &SocketAddr| match socket::listen(address) {
+    let open = |&address: &SocketAddr| match socket::listen(address, &[]) {
         Ok(listener) => Ok((address, Arc::new(listener))),
         Err(source) => Err(StartError::Listen { address, source }),
     };

@@ -180,3 +180,35 @@ fn bgpctl_says_what_is_wrong_and_what_to_do() {
     fails(&["show", "nonsense"], 2, &["nonsense"]);
     assert_eq!(bgpd.json(&["show", "routes"]), serde_json::json!([]), "nothing has changed");
 }
+
+/// Where BGP is listened for on a node.
+fn listens(node: &Node) -> Vec<String> {
+    let output = run(&["ip", "netns", "exec", node.namespace.name(), "ss", "-Hltn", "sport = :179"]);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    text.lines().filter_map(|line| line.split_whitespace().nth(3)).map(str::to_owned).collect()
+}
+
+#[test]
+fn listening_moves_between_all_addresses_and_one_by_reload_and_no_session_ends() {
+    let lab = Lab::new("listen", &BIRD);
+    let (rr, node) = (lab.node("rr", 1), lab.node("bird", 11));
+    let config = |listen: &str| format!("{GLOBAL}listen = [\"{listen}\"]\n{}passive = true\n", client(11));
+    let bgpd = Bgpd::start(&rr, &config("0.0.0.0:179"));
+    let bird = bird_client(&node, 11);
+    let picture = || bgpd.picture() + &bird.picture();
+    let times =
+        |wanted: u64| bgpd.is_established("192.0.2.11") && bgpd.neighbor("192.0.2.11")["established_count"] == wanted;
+    wait_until("the session is up", || times(1), picture);
+    for (address, sessions) in [("192.0.2.1:179", 1), ("0.0.0.0:179", 2)] {
+        bgpd.reload(&rr, &config(address));
+        wait_until("it listens there alone", || listens(&rr) == [address], picture);
+        assert!(times(sessions), "{}", picture());
+        // The peer has to connect: bgpd is passive.
+        let _ = bgpd.ctl(&["neighbor", "reset", "192.0.2.11"]);
+        wait_until("a session comes up over the new socket", || times(sessions + 1), picture);
+    }
+    bgpd.reload(&rr, &config("192.0.2.99:179"));
+    let refused = || bgpd.daemon.log().contains("cannot listen on 192.0.2.99:179");
+    wait_until("an address that is not there is refused", refused, picture);
+    assert_eq!(listens(&rr), ["0.0.0.0:179"], "{}", picture());
+}

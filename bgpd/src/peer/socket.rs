@@ -52,10 +52,21 @@ impl Ttl {
     }
 }
 
-/// Opens a listening socket that shares nothing between IPv4 and IPv6.
-pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+/// Opens a listening socket that shares nothing between IPv4 and IPv6. `leaving` are sockets that will be closed when this
+/// one is there: until then both may have the same port, so that `0.0.0.0` can become an address of its own and nobody
+/// is refused in between. Any other socket with the port is an error.
+pub(crate) fn listen(address: SocketAddr, leaving: &[&TcpListener]) -> io::Result<TcpListener> {
+    let share = |on| leaving.iter().try_for_each(|socket| SockRef::from(*socket).set_reuse_port(on));
+    share(true)?;
+    let opened = open_listener(address, !leaving.is_empty());
+    share(false)?;
+    opened
+}
+
+fn open_listener(address: SocketAddr, beside: bool) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
+    socket.set_reuse_port(beside)?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
@@ -68,6 +79,7 @@ pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     socket.listen(LISTEN_BACKLOG)?;
+    socket.set_reuse_port(false)?;
     TcpListener::from_std(socket.into())
 }
 

@@ -42,8 +42,11 @@ impl Controller {
         if !steps.is_empty() {
             policies::check(&self.fabric, wanted)?;
         }
-        let new = wanted.global.listen.iter().filter(|address| !self.listeners.contains_key(address));
-        let open = |address: &SocketAddr| match socket::listen(*address) {
+        let listen = &wanted.global.listen;
+        let new = listen.iter().filter(|address| !self.listeners.contains_key(address));
+        let leaving = self.listeners.iter().filter(|(address, _)| !listen.contains(address));
+        let leaving: Vec<&TcpListener> = leaving.map(|(_, listening)| listening.socket.as_ref()).collect();
+        let open = |address: &SocketAddr| match socket::listen(*address, &leaving) {
             Ok(listener) => Ok((*address, Arc::new(listener))),
             Err(error) => Err(ControlError::Invalid {
                 field: "global.listen".to_owned(),
