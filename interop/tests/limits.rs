@@ -109,9 +109,22 @@ fn is_let_in(stream: &mut TcpStream) -> bool {
     matches!(stream.read(&mut [0; 19]), Ok(count) if count > 0)
 }
 
+/// Whether the speaker closes a connection.
+fn is_over(stream: &mut TcpStream) -> bool {
+    let mut octets = [0; 256];
+    loop {
+        match stream.read(&mut octets) {
+            Ok(0) => return true,
+            Ok(_) => {}
+            // A reset is an end, too.
+            Err(error) => return error.kind() == std::io::ErrorKind::ConnectionReset,
+        }
+    }
+}
+
 #[test]
-fn connections_that_say_nothing_or_come_too_fast_are_refused_and_counted() {
-    let lab = Lab::new("connections", &FRR);
+fn connections_that_say_nothing_make_room_and_those_that_come_too_fast_are_refused() {
+    let lab = Lab::new("connections", &[&FRR[..], &BIRD[..]].concat());
     let (us, crowd, frr_node) = (lab.node("us", 1), lab.node("crowd", 2), lab.node("frr", 11));
     crowd.namespace.ip("route add local 192.0.2.128/25 dev lo");
     let config = |limits: &str| {
@@ -129,9 +142,17 @@ fn connections_that_say_nothing_or_come_too_fast_are_refused_and_counted() {
     let host = |host: u8| Ipv4Addr::new(192, 0, 2, host);
     let mut silent: Vec<TcpStream> = (130..133).map(|at| connect(&crowd, host(at))).collect();
     assert!(silent.iter_mut().all(is_let_in), "{}", picture());
-    assert!(!is_let_in(&mut connect(&crowd, host(140))), "{}", picture());
+    // One more is let in, and the first makes room.
+    let more = connect(&crowd, host(140));
+    silent.push(more);
+    assert!(is_let_in(&mut silent[3]), "{}", picture());
+    assert!(is_over(&mut silent[0]), "{}", picture());
     assert_eq!((&counts()["pending"], &counts()["refused_pending"]), (&3.into(), &1.into()), "{}", picture());
-    drop(silent);
+    // Nodes that say something come in however many there are that do not.
+    silent.extend((160..190).map(|at| connect(&crowd, host(at))));
+    let node = Bird::start(&crowd, &bird(1).replace("local as", "local 192.0.2.129 as"));
+    wait_until("a node comes in", || bgpd.is_established("192.0.2.129"), || picture() + &node.picture());
+    drop((node, silent));
     wait_until("nothing is pending", || counts()["pending"] == 0, picture);
     assert!(is_let_in(&mut connect(&crowd, host(140))), "{}", picture());
     // Faster than the rate allows, from one address.

@@ -1,18 +1,22 @@
 //! Who may connect: limits on connections that have not said anything yet, and on how fast one source opens them.
 //!
 //! A connection is pending from `accept` until its OPEN is there. Configured neighbors are bounded by their number, so
-//! that the limit in all concerns only the others; the limits per source concern everybody. A source that opens
+//! that the limit in all concerns only the others; the limits per source concern everybody. RFC 4271 §8.2.2 lets the OPEN
+//! take minutes, which would let whoever says nothing keep out whoever has something to say. So nobody is refused when
+//! the limit in all is reached: the connection that has waited longest makes room. Whoever means it sends an OPEN within
+//! a round trip, and that is soon enough unless as many connections come meanwhile as may wait. A source that opens
 //! connections faster than it may is refused for a second, and for twice as long each time that it goes on, up to a
 //! minute.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bgp_engine::config::ConnectionLimits;
 use tokio::net::TcpStream;
-use tracing::warn;
+use tokio::sync::Notify;
+use tracing::{debug, warn};
 
 use crate::runtime::status::ConnectionCounts;
 
@@ -20,7 +24,7 @@ use crate::runtime::status::ConnectionCounts;
 const BURST_SECONDS: u32 = 2;
 /// Longest time for which a source is refused.
 const LONGEST_BLOCK: Duration = Duration::from_secs(60);
-/// Sources that are remembered; one that has been quiet for a while is forgotten first.
+/// Sources that are remembered. When there are so many, those are forgotten that have nothing pending and are not refused.
 const SOURCES: usize = 16_384;
 
 /// The gate that every accepted connection passes.
@@ -30,8 +34,17 @@ pub(crate) struct Admission(Arc<Mutex<State>>);
 struct State {
     limits: ConnectionLimits,
     pending: u32,
+    /// Those of them that are not of known neighbors, by age.
+    strangers: BTreeMap<u64, Stranger>,
+    next_stranger: u64,
     sources: HashMap<IpAddr, Source>,
     counts: ConnectionCounts,
+}
+
+/// A connection that makes room when there are too many.
+struct Stranger {
+    source: IpAddr,
+    evicted: Arc<Notify>,
 }
 
 struct Source {
@@ -55,13 +68,15 @@ pub(crate) struct Admitted {
 pub(crate) struct Pending {
     admission: Admission,
     source: IpAddr,
+    /// Its place among those that may have to make room.
+    stranger: Option<(u64, Arc<Notify>)>,
 }
 
 /// Why a connection is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Refusal {
-    #[error("too many connections without OPEN")]
-    Pending,
+    #[error("too many addresses with connections without OPEN")]
+    Sources,
     #[error("too many connections without OPEN from this address")]
     PendingOfSource,
     #[error("connections come too fast from this address")]
@@ -70,8 +85,14 @@ pub(crate) enum Refusal {
 
 impl Admission {
     pub(crate) fn new(limits: ConnectionLimits) -> Self {
-        let counts = ConnectionCounts::default();
-        Self(Arc::new(Mutex::new(State { limits, pending: 0, sources: HashMap::new(), counts })))
+        Self(Arc::new(Mutex::new(State {
+            limits,
+            pending: 0,
+            strangers: BTreeMap::new(),
+            next_stranger: 0,
+            sources: HashMap::new(),
+            counts: ConnectionCounts::default(),
+        })))
     }
 
     pub(crate) fn set_limits(&self, limits: ConnectionLimits) {
@@ -89,11 +110,11 @@ impl Admission {
         let mut state = self.state();
         let admitted = state.admit(source, known, now);
         match admitted {
-            Ok(()) => Ok(Pending { admission: self.clone(), source }),
+            Ok(stranger) => Ok(Pending { admission: self.clone(), source, stranger }),
             Err(refusal) => {
                 let counts = &mut state.counts;
                 *match refusal {
-                    Refusal::Pending => &mut counts.refused_pending,
+                    Refusal::Sources => &mut counts.refused_pending,
                     Refusal::PendingOfSource => &mut counts.refused_pending_of_source,
                     Refusal::Rate => &mut counts.refused_rate,
                 } += 1;
@@ -108,12 +129,12 @@ impl Admission {
 }
 
 impl State {
-    fn admit(&mut self, source: IpAddr, known: bool, now: Instant) -> Result<(), Refusal> {
+    fn admit(&mut self, source: IpAddr, known: bool, now: Instant) -> Result<Option<(u64, Arc<Notify>)>, Refusal> {
         let limits = self.limits;
         if self.sources.len() >= SOURCES && !self.sources.contains_key(&source) {
-            self.sources.retain(|_, source| !source.is_quiet(now));
+            self.sources.retain(|_, source| source.is_held(now));
             if self.sources.len() >= SOURCES {
-                return Err(Refusal::Pending);
+                return Err(Refusal::Sources);
             }
         }
         let burst = limits.setup_rate.saturating_mul(BURST_SECONDS);
@@ -125,15 +146,38 @@ impl State {
         if entry.pending >= limits.pending_per_source {
             return Err(Refusal::PendingOfSource);
         }
-        if !known && self.pending >= limits.pending {
-            return Err(Refusal::Pending);
-        }
         entry.pending += 1;
         self.pending += 1;
-        Ok(())
+        if known {
+            return Ok(None);
+        }
+        while self.strangers.len() >= limits.pending as usize {
+            self.evict_oldest();
+        }
+        let evicted = Arc::new(Notify::new());
+        self.next_stranger += 1;
+        self.strangers.insert(self.next_stranger, Stranger { source, evicted: Arc::clone(&evicted) });
+        Ok(Some((self.next_stranger, evicted)))
     }
 
-    fn release(&mut self, source: IpAddr) {
+    /// Tells the connection that has waited longest to close. It counts no more.
+    fn evict_oldest(&mut self) {
+        let Some((_, Stranger { source, evicted })) = self.strangers.pop_first() else { return };
+        debug!(peer = %source, "too many connections without OPEN: the oldest is closed");
+        evicted.notify_one();
+        self.counts.refused_pending += 1;
+        self.forget_one(source);
+    }
+
+    /// A connection is pending no longer.
+    fn release(&mut self, source: IpAddr, stranger: Option<u64>) {
+        // One that had to make room is counted no more already.
+        if stranger.is_none_or(|stranger| self.strangers.remove(&stranger).is_some()) {
+            self.forget_one(source);
+        }
+    }
+
+    fn forget_one(&mut self, source: IpAddr) {
         self.pending -= 1;
         if let Some(source) = self.sources.get_mut(&source) {
             source.pending -= 1;
@@ -169,15 +213,25 @@ impl Source {
         Duration::from_secs(1 << self.blocks.saturating_sub(1).min(6)).min(LONGEST_BLOCK)
     }
 
-    /// Nothing would be different if it were forgotten.
-    fn is_quiet(&self, now: Instant) -> bool {
-        self.pending == 0 && now.saturating_duration_since(self.at) > LONGEST_BLOCK * 2
+    /// It has something pending or is refused: it cannot be forgotten.
+    fn is_held(&self, now: Instant) -> bool {
+        self.pending > 0 || self.blocked.is_some_and(|until| now < until)
+    }
+}
+
+impl Pending {
+    /// Waits until the connection has to make room for others: for ever, if it has not.
+    pub(crate) async fn evicted(&self) {
+        match &self.stranger {
+            Some((_, evicted)) => evicted.notified().await,
+            None => std::future::pending().await,
+        }
     }
 }
 
 impl Drop for Pending {
     fn drop(&mut self) {
-        self.admission.state().release(self.source);
+        self.admission.state().release(self.source, self.stranger.as_ref().map(|(stranger, _)| *stranger));
     }
 }
 
@@ -195,19 +249,38 @@ mod tests {
         admission.admit(address(host), known, now).err()
     }
 
+    fn is_evicted(pending: &Pending) -> bool {
+        let context = &mut std::task::Context::from_waker(std::task::Waker::noop());
+        std::pin::pin!(pending.evicted()).as_mut().poll(context).is_ready()
+    }
+
     #[test]
-    fn pending_connections_are_limited_by_source_and_in_all() {
+    fn pending_connections_are_limited_by_source() {
         let (admission, now) = (Admission::new(LIMITS), Instant::now());
-        let first = [admission.admit(address(1), false, now), admission.admit(address(1), false, now)];
-        assert_eq!(refused(&admission, 1, false, now), Some(Refusal::PendingOfSource));
-        let second = admission.admit(address(2), false, now);
-        assert_eq!(refused(&admission, 3, false, now), Some(Refusal::Pending));
-        // A configured neighbor is not kept out by strangers.
-        assert_eq!(refused(&admission, 3, true, now), None);
-        drop((first, second));
+        let first = [admission.admit(address(1), true, now), admission.admit(address(1), false, now)];
+        assert_eq!(refused(&admission, 1, true, now), Some(Refusal::PendingOfSource));
+        assert_eq!(admission.counts().pending, 2);
+        drop(first);
         assert_eq!(refused(&admission, 1, false, now), None);
         let counts = admission.counts();
-        assert_eq!((counts.pending, counts.refused_pending, counts.refused_pending_of_source), (0, 1, 1));
+        assert_eq!((counts.pending, counts.refused_pending, counts.refused_pending_of_source), (0, 0, 1));
+    }
+
+    #[test]
+    fn the_oldest_connection_without_open_makes_room_for_a_new_one() {
+        let (admission, now) = (Admission::new(LIMITS), Instant::now());
+        let admit = |host, known| admission.admit(address(host), known, now).expect("there is room");
+        let known = admit(9, true);
+        let pending = [admit(1, false), admit(2, false), admit(3, false), admit(4, false)];
+        // RFC 4271 §8.2.2 has no limit; a configured neighbor neither counts nor makes room.
+        assert_eq!(pending.each_ref().map(is_evicted), [true, false, false, false]);
+        assert!(!is_evicted(&known));
+        let counts = admission.counts();
+        assert_eq!((counts.pending, counts.refused_pending), (4, 1));
+        drop(pending);
+        assert_eq!(admission.counts().pending, 1);
+        drop(known);
+        assert_eq!(admission.counts().pending, 0);
     }
 
     #[test]
@@ -232,14 +305,15 @@ mod tests {
     }
 
     #[test]
-    fn sources_that_are_quiet_are_forgotten() {
+    fn of_too_many_sources_those_are_forgotten_that_have_nothing_pending() {
         let (admission, now) = (Admission::new(ConnectionLimits { setup_rate: 1, ..LIMITS }), Instant::now());
-        for host in 0..SOURCES as u32 {
+        let held = admission.admit(address(1), true, now).expect("there is room");
+        for host in 1..SOURCES as u32 {
             assert!(admission.admit(IpAddr::from(host.to_be_bytes()), true, now).is_ok());
         }
-        let one_more = IpAddr::from([255, 0, 0, 1]);
-        assert!(admission.admit(one_more, true, now).is_err());
-        assert!(admission.admit(one_more, true, now + LONGEST_BLOCK * 3).is_ok());
-        assert_eq!(admission.state().sources.len(), 1);
+        assert_eq!(admission.state().sources.len(), SOURCES);
+        assert!(admission.admit(IpAddr::from([255, 0, 0, 1]), true, now).is_ok());
+        assert_eq!(admission.state().sources.len(), 2);
+        drop(held);
     }
 }

@@ -23,6 +23,9 @@ const READ_SIZE: usize = 128 << 10;
 /// A closing connection is given up after this.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 
+/// Why a connection without OPEN was closed.
+const EVICTED: &str = "no OPEN from the peer while connections without OPEN were too many";
+
 pub(super) struct Connection {
     read: OwnedReadHalf,
     /// Octets received and not yet taken.
@@ -73,6 +76,7 @@ impl Connection {
                 WriterEvent::SendHoldExpired => ConnectionEvent::SendHoldExpired,
                 WriterEvent::Failed(error) => ConnectionEvent::Closed(Some(error.to_string())),
             },
+            () = evicted(&self.pending) => ConnectionEvent::Closed(Some(EVICTED.to_owned())),
         }
     }
 
@@ -95,5 +99,13 @@ impl Connection {
             let _ = timeout(CLOSE_TIMEOUT, drain).await;
             writer.abort();
         })
+    }
+}
+
+/// Until a connection without OPEN has to make room.
+async fn evicted(pending: &Option<Pending>) {
+    match pending {
+        Some(pending) => pending.evicted().await,
+        None => std::future::pending().await,
     }
 }

@@ -230,7 +230,7 @@ pub struct Status {
 pub struct ConnectionCounts {
     /// Without OPEN now.
     pub pending: u64,
-    /// Refused because too many were pending.
+    /// Closed before their OPEN came because too many were pending.
     pub refused_pending: u64,
     /// Refused because too many of one address were pending.
     pub refused_pending_of_source: u64,
