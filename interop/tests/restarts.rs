@@ -1,4 +1,4 @@
-//! Speakers crash and start again while all pods ping each other a hundred times a second: nothing may be lost where
+//! Speakers crash, or are stopped, and start again while all pods ping each other a hundred times a second: nothing may be lost where
 //! forwarding goes on. Nodes with FRR and BIRD keep their kernel routes; the reflectors forward nothing.
 
 use std::io::Write;
@@ -153,6 +153,17 @@ impl Restarts {
         }
     }
 
+    /// As an operator does it (`systemctl restart`): SIGTERM, and a start when they have ended.
+    fn stop_and_start_reflectors(&mut self, which: &[usize]) {
+        for &at in which {
+            let status = self.reflectors[at].daemon.terminate();
+            assert!(status.success(), "{status}\n{}", self.reflectors[at].daemon.log_end());
+        }
+        for &at in which {
+            self.reflectors[at] = start_reflector(&self.rr_nodes[at]);
+        }
+    }
+
     /// Both reflectors stay away until the nodes have nothing but long-lived stale routes of them.
     fn leave_for_long(&mut self) {
         self.reflectors.iter_mut().for_each(|bgpd| bgpd.daemon.kill());
@@ -230,6 +241,10 @@ fn no_packet_is_lost_where_forwarding_goes_on() {
     lost.extend(lab.during("both reflectors crash", SECONDS, |lab| lab.restart_reflectors(&[0, 1])));
     let deferrals = lab.reflectors.each_ref().map(|bgpd| deferral(bgpd, ALL_CAME));
     say(&format!("route selection was put off for {deferrals:?} s"));
+    let stopped = "one reflector of two is stopped and started";
+    lost.extend(lab.during(stopped, SECONDS, |lab| lab.stop_and_start_reflectors(&[0])));
+    let stopped = "both reflectors are stopped and started";
+    lost.extend(lab.during(stopped, SECONDS, |lab| lab.stop_and_start_reflectors(&[0, 1])));
     lost.extend(lab.during("FRR crashes on a node", SECONDS, Restarts::restart_frr));
     lost.extend(lab.during("BIRD crashes on a node", SECONDS, |lab| lab.restart_bird(0)));
     lost.extend(lab.during("the speakers of all nodes crash at once", SECONDS, |lab| {
