@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::{env, fs};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let files =
-        ["cluster", "types", "neighbor", "policy", "route", "system"].map(|name| format!("bgpd/v1/{name}.proto"));
+    let files = ["cluster", "types", "neighbor", "policy", "route", "rpki", "system"]
+        .map(|name| format!("bgpd/v1/{name}.proto"));
     for file in &files {
         println!("cargo::rerun-if-changed={file}");
     }

@@ -94,6 +94,14 @@ pub enum Show {
     Clusters,
     /// Who originates routes here, and what waits for another owner
     Owners,
+    /// Caches of the RPKI; with a prefix what they say of it
+    Rpki {
+        /// Prefix, such as 192.0.2.0/24
+        prefix: Option<String>,
+        /// Last AS of the path; without it the answer is for a path that ends with a set
+        #[arg(long, value_name = "ASN", requires = "prefix")]
+        origin: Option<u32>,
+    },
     /// The speaker as a whole
     Summary,
 }
@@ -118,6 +126,9 @@ pub struct Routes {
     /// Only best paths (Loc-RIB)
     #[arg(long)]
     pub best: bool,
+    /// Only routes whose origin is in this state (RFC 6811)
+    #[arg(long, value_name = "STATE", value_parser = ["valid", "invalid", "not-found"])]
+    pub validation: Option<String>,
 }
 
 /// `watch …`

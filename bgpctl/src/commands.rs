@@ -5,6 +5,7 @@ mod config;
 mod neighbor;
 mod policy;
 mod routes;
+mod rpki;
 
 use std::io::Write;
 
@@ -62,6 +63,8 @@ pub async fn run(arguments: Arguments) -> Result<(), Error> {
         Command::Show(Show::Routes(wanted)) => routes::list(&context, wanted).await,
         Command::Show(Show::Clusters) => cluster::list(&context).await,
         Command::Show(Show::Owners) => routes::owners(&context).await,
+        Command::Show(Show::Rpki { prefix: None, .. }) => rpki::caches(&context).await,
+        Command::Show(Show::Rpki { prefix: Some(prefix), origin }) => rpki::validate(&context, prefix, origin).await,
         Command::Show(Show::Summary) => summary(&context).await,
         Command::Explain { prefix, to } => routes::explain(&context, prefix, to).await,
         Command::Watch(Watch::Routes(wanted)) => routes::watch(&context, wanted).await,

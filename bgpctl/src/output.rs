@@ -6,6 +6,7 @@ pub(crate) mod neighbor;
 pub(crate) mod owner;
 pub(crate) mod policy;
 pub(crate) mod route;
+pub(crate) mod rpki;
 pub(crate) mod summary;
 mod table;
 

@@ -11,6 +11,7 @@ mod neighbors;
 mod owners;
 mod policy;
 mod routes;
+mod rpki;
 mod streams;
 mod system;
 mod tls;
@@ -131,6 +132,7 @@ async fn services(handle: &Handle, streams: &Streams, base: &Path) -> Result<Rou
     let routes = v1::route_service_server::RouteServiceServer::new(routes::Service(handle.clone(), streams.clone()))
         .max_decoding_message_size(owners::MESSAGE_MAX);
     let clusters = v1::cluster_service_server::ClusterServiceServer::new(clusters::Service(handle.clone()));
+    let rpki = v1::rpki_service_server::RpkiServiceServer::new(rpki::Service(handle.clone()));
     let status = v1::status_service_server::StatusServiceServer::new(system::StatusOf(handle.clone(), streams.clone()));
     let config = v1::config_service_server::ConfigServiceServer::new(system::ConfigOf(handle.clone(), base.to_owned()));
     let policies = v1::policy_service_server::PolicyServiceServer::new(policy::Service(handle.clone()));
@@ -146,6 +148,7 @@ async fn services(handle: &Handle, streams: &Streams, base: &Path) -> Result<Rou
         .add_service(clusters)
         .add_service(policies)
         .add_service(routes)
+        .add_service(rpki)
         .add_service(status)
         .add_service(config))
 }

@@ -18,6 +18,7 @@ mod originate;
 mod policy;
 mod prefix_limit;
 mod reader;
+mod rpki;
 mod syntax;
 mod value;
 
@@ -108,6 +109,7 @@ fn read(table: &DeTable<'_>, span: std::ops::Range<usize>, problems: &mut Proble
     let ranges = document.tables("dynamic-neighbors", problems);
     let originated = document.tables("originate", problems);
     let clusters = document.tables("cluster", problems);
+    let caches = document.tables("rpki", problems);
     let policies = policy::Sections::take(&mut document, problems);
     document.finish(problems);
     if no_global {
@@ -128,6 +130,7 @@ fn read(table: &DeTable<'_>, span: std::ops::Range<usize>, problems: &mut Proble
         dynamic: neighbor::read_ranges(ranges, &groups, asn, problems),
         originate: originate::read(originated, problems),
         guard: Guard { clusters: cluster::read(clusters, &groups, problems), ..Guard::default() },
+        caches: rpki::read(caches, problems),
         peer_groups: groups.settings(),
         policies,
         global: global?,

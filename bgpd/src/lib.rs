@@ -10,4 +10,5 @@ mod filter;
 pub mod observe;
 mod peer;
 pub mod privileges;
+pub mod rpki;
 pub mod runtime;

@@ -37,6 +37,7 @@ use self::reads::{Directory, Reads};
 use crate::config::RestartSettings;
 use crate::observe::Latencies;
 use crate::peer::socket;
+use crate::rpki::Rpki;
 
 /// Commands of API clients that may wait for the controller.
 const COMMAND_QUEUE: usize = 256;
@@ -166,7 +167,19 @@ fn fabric(workers: usize, restart: Restart, policies: &Definitions) -> Result<(F
     let latencies = Latencies::default();
     let library = Library::new(Arc::clone(&interner)).with(policies).map_err(StartError::Policy)?;
     let library = RwLock::new(Arc::new(library));
-    let fabric = Fabric { partitions, groups, alarms, watch, interner, latencies, library, started, restart, seed };
+    let fabric = Fabric {
+        partitions,
+        groups,
+        alarms,
+        watch,
+        interner,
+        latencies,
+        library,
+        rpki: Rpki::start(),
+        started,
+        restart,
+        seed,
+    };
     Ok((fabric, inputs))
 }
 

@@ -17,6 +17,7 @@ mod process;
 mod route;
 mod segment;
 mod sidecar;
+mod stayrtr;
 
 use std::fs;
 use std::io::Write;
@@ -38,6 +39,7 @@ pub use self::process::Daemon;
 pub use self::route::{SeenRoute, to};
 pub use self::segment::{ROUTER_HOST, segment_v4, segment_v6};
 pub use self::sidecar::Sidecar;
+pub use self::stayrtr::{COMMANDS as STAYRTR, Roa, StayRtr};
 
 static LABS: AtomicU32 = AtomicU32::new(0);
 

@@ -28,6 +28,7 @@ pub(super) async fn list(context: &Context, wanted: Routes) -> Result<(), Error>
         from: text(wanted.from),
         to: text(wanted.to),
         best_only: wanted.best,
+        validation: wanted.validation.unwrap_or_default(),
         ..Default::default()
     };
     let mut stream = client(context).await?.list(request).await?.into_inner();

@@ -24,6 +24,7 @@ pub(crate) struct Json<'a> {
     reason: Option<&'a str>,
     rejected: Option<&'a str>,
     stale: bool,
+    validation: Option<&'a str>,
 }
 
 /// Attributes for programs.
@@ -74,6 +75,7 @@ pub(crate) fn json(route: &v1::Route) -> Json<'_> {
         reason: some(&route.reason),
         rejected: some(&route.rejected),
         stale: route.stale,
+        validation: some(&route.validation),
     }
 }
 
@@ -197,12 +199,16 @@ fn from(route: &v1::Route) -> String {
     some(&route.from).unwrap_or("local").to_owned()
 }
 
+/// Column of the communities; what the RPKI says stands before it, where it says anything.
+const COMMUNITIES: usize = 8;
+
 pub(crate) fn table(routes: &[v1::Route]) -> String {
     use Align::{Left, Right};
     if routes.is_empty() {
         return "no routes\n".to_owned();
     }
-    let mut table = Table::new(&[
+    let validated = routes.iter().any(|route| !route.validation.is_empty());
+    let mut columns = vec![
         ("", Left),
         ("Prefix", Left),
         ("Next hop", Left),
@@ -212,10 +218,14 @@ pub(crate) fn table(routes: &[v1::Route]) -> String {
         ("Age", Right),
         ("AS path", Left),
         ("Communities", Left),
-    ]);
+    ];
+    if validated {
+        columns.insert(COMMUNITIES, ("RPKI", Left));
+    }
+    let mut table = Table::new(&columns);
     for route in routes {
         let attributes = attributes(route);
-        table.row(vec![
+        let mut row = vec![
             marks(route).to_owned(),
             route.prefix.clone(),
             next_hop(attributes),
@@ -225,7 +235,11 @@ pub(crate) fn table(routes: &[v1::Route]) -> String {
             route.age_seconds.map(|age| span(age.into())).unwrap_or_default(),
             path(attributes),
             rest(route),
-        ]);
+        ];
+        if validated {
+            row.insert(COMMUNITIES, route.validation.clone());
+        }
+        table.row(row);
     }
     table.text() + "\n* usable, > best, x not usable, s stale; i IGP, e EGP, ? incomplete\n"
 }
@@ -235,5 +249,6 @@ pub(crate) fn line(route: &v1::Route) -> String {
     let attributes = attributes(route);
     let rest = rest(route);
     let line = format!("{} via {} from {} {}", route.prefix, next_hop(attributes), from(route), path(attributes));
-    if rest.is_empty() { line } else { format!("{line} {rest}") }
+    let rpki = some(&route.validation).map(|state| format!("RPKI {state}")).unwrap_or_default();
+    [line, rpki, rest].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
 }

@@ -4,8 +4,8 @@ use std::fs;
 use std::path::Path;
 
 /// Each module may use those before it.
-const ORDER: [&str; 11] =
-    ["id", "attr", "policy", "config", "session", "export", "stage", "rib", "intake", "group", "speaker"];
+const ORDER: [&str; 12] =
+    ["id", "attr", "policy", "rpki", "config", "session", "export", "stage", "rib", "intake", "group", "speaker"];
 
 fn sources(under: &Path, out: &mut Vec<std::path::PathBuf>) {
     let entries = fs::read_dir(under).expect("the sources are there");

@@ -21,7 +21,7 @@ use crate::config::{Credentials, Role};
 
 /// Methods that change nothing. `Check` and `Diff` of a configuration are not among them: they read the files that the
 /// document names.
-const READS: [&str; 11] = [
+const READS: [&str; 13] = [
     "/bgpd.v1.ClusterService/List",
     "/bgpd.v1.NeighborService/List",
     "/bgpd.v1.NeighborService/Get",
@@ -31,6 +31,8 @@ const READS: [&str; 11] = [
     "/bgpd.v1.RouteService/ListOwners",
     "/bgpd.v1.RouteService/Explain",
     "/bgpd.v1.RouteService/Watch",
+    "/bgpd.v1.RpkiService/List",
+    "/bgpd.v1.RpkiService/Validate",
     "/bgpd.v1.StatusService/Get",
     "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
 ];

@@ -10,6 +10,7 @@ use std::str::FromStr;
 use std::time::{Duration, SystemTime};
 
 use bgp_engine::config::Step;
+use bgp_engine::policy::RpkiState;
 use bgp_wire::Family;
 use bgpd_proto::v1;
 use ipnet::IpNet;
@@ -93,8 +94,17 @@ pub(super) fn from_family(family: Family) -> v1::Family {
 }
 
 pub(super) fn filter(request: v1::ListRoutesRequest) -> Result<RouteFilter, Status> {
-    let v1::ListRoutesRequest { family: wanted, prefix: text, longer, from, to, best_only, page_size, page_token } =
-        request;
+    let v1::ListRoutesRequest {
+        family: wanted,
+        prefix: text,
+        longer,
+        from,
+        to,
+        best_only,
+        page_size,
+        page_token,
+        validation,
+    } = request;
     let start = match page_token.as_str() {
         "" => Place::default(),
         token => token.parse().map_err(|error| invalid("page_token", error))?,
@@ -108,10 +118,20 @@ pub(super) fn filter(request: v1::ListRoutesRequest) -> Result<RouteFilter, Stat
         from: optional_address("from", &from)?,
         to: optional_address("to", &to)?,
         best_only,
+        validation: optional_state("validation", &validation)?,
         multipath: false,
         start,
         size: usize::try_from(page_size).ok().filter(|size| *size > 0),
     })
+}
+
+fn optional_state(field: &str, text: &str) -> Result<Option<RpkiState>, Status> {
+    let state = RpkiState::NAMES.iter().find(|(name, _)| *name == text).map(|(_, state)| *state);
+    match (text, state) {
+        ("", _) => Ok(None),
+        (_, Some(state)) => Ok(Some(state)),
+        _ => Err(invalid(field, format_args!("\"{text}\" is not valid, invalid or not-found"))),
+    }
 }
 
 fn optional_prefix(field: &str, text: &str) -> Result<Option<IpNet>, Status> {
@@ -165,6 +185,7 @@ pub(super) fn route(record: &RouteRecord) -> v1::Route {
         stale: record.stale,
         interface: record.interface.clone().unwrap_or_default(),
         owner: text(record.owner.as_ref()),
+        validation: text(record.validation),
     }
 }
 

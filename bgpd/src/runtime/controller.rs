@@ -180,6 +180,7 @@ impl Controller {
         mut alarms: mpsc::UnboundedReceiver<Alarm>,
     ) {
         self.start().await;
+        let mut validation = self.fabric.rpki.validation();
         let stopped = loop {
             let (deferral, owners_until) = (self.deferral.until, self.deferral.owners_until);
             tokio::select! {
@@ -193,6 +194,7 @@ impl Controller {
                     None => break None,
                 },
                 Some((stream, remote)) = self.stranger_receiver.recv() => self.stranger(stream, remote),
+                Ok(()) = validation.changed() => self.validate_again(),
                 () = sleep_to(self.owners.next_deadline()) => self.expire_owners().await,
                 () = sleep_to(self.base.deadline()) => self.not_confirmed().await,
             }
@@ -209,6 +211,7 @@ impl Controller {
     async fn start(&mut self) {
         let desired = self.desired.clone();
         self.directory.set_guard(Arc::new(desired.guard.clone()));
+        self.fabric.rpki.set_caches(desired.caches.clone());
         let routes = desired.originate.clone();
         self.originate(routes.iter().map(|(prefix, route)| (*prefix, Some(route)))).await;
         self.note_owners(routes.keys());

@@ -20,6 +20,7 @@ use super::group_worker::GroupControl;
 use super::rib_worker::RibControl;
 use super::watch::WatchMessage;
 use crate::observe::Latencies;
+use crate::rpki::Rpki;
 
 /// Messages that may wait for one partition: with bursts of up to 128 KiB each this bounds what is decoded and not
 /// yet in a table.
@@ -67,6 +68,8 @@ pub(crate) struct Fabric {
     pub(crate) latencies: Latencies,
     /// The policies that names stand for now.
     pub(crate) library: RwLock<Arc<Library>>,
+    /// Who may originate what.
+    pub(crate) rpki: Rpki,
     /// When the speaker started: ages of routes count from here.
     pub(crate) started: Instant,
     /// What this speaker says of its own restart.

@@ -11,7 +11,8 @@ use bgp_engine::attr::{AttrRef, Interner};
 use bgp_engine::config::cluster::{ClusterChange, Nodes};
 use bgp_engine::config::owners::{OwnerName, OwnerView, Routes};
 use bgp_engine::config::{Desired, Originate, Step};
-use bgp_engine::policy::{Library, Provenance};
+use bgp_engine::policy::{Library, Provenance, RpkiState};
+use bgp_engine::rpki::VrpTable;
 use bgp_wire::Family;
 use ipnet::IpNet;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -23,6 +24,7 @@ use super::reads::Reads;
 use super::status::{NeighborStatus, Status};
 use crate::config::{Declared, OnTerminate};
 use crate::observe::Latencies;
+use crate::rpki::CacheStatus;
 
 /// Why a command was not carried out. Nothing has changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -91,6 +93,8 @@ pub struct RouteFilter {
     pub to: Option<IpAddr>,
     /// Only best paths (Loc-RIB).
     pub best_only: bool,
+    /// Only routes whose origin is in this state.
+    pub validation: Option<RpkiState>,
     /// With `best_only`, also the paths that are as good as the best one.
     pub multipath: bool,
     /// Where to begin.
@@ -128,6 +132,8 @@ pub struct RouteRecord {
     pub interface: Option<String>,
     /// Who originates it here.
     pub owner: Option<OwnerName>,
+    /// What the RPKI says of its origin (RFC 6811); `None` where no cache is configured.
+    pub validation: Option<RpkiState>,
 }
 
 /// Why the best path of a prefix is best, and who is told.
@@ -559,6 +565,16 @@ impl Handle {
     /// Streams the routes that match, in slices. Dropping the receiver ends the walk.
     pub fn routes(&self, filter: RouteFilter) -> mpsc::Receiver<RoutePage> {
         self.reads.routes(filter)
+    }
+
+    /// How the caches of the RPKI are, by address.
+    pub fn caches(&self) -> Arc<[CacheStatus]> {
+        self.reads.caches()
+    }
+
+    /// The VRPs that count now; `None` where no cache is configured.
+    pub fn vrps(&self) -> Option<Arc<VrpTable>> {
+        self.reads.vrps()
     }
 
     /// Every path to a prefix and what was made of it.

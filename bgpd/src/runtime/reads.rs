@@ -14,8 +14,10 @@ use std::time::Duration;
 
 use bgp_engine::attr::{AttrRef, Interner};
 use bgp_engine::config::owners::OwnerName;
-use bgp_engine::policy::Library;
+use bgp_engine::policy::{Library, OriginValidation, RpkiState};
+use bgp_engine::rpki::VrpTable;
 use bgp_wire::Family;
+use bgp_wire::attribute::{as_path, code};
 use bgp_wire::update::NextHop;
 use ipnet::IpNet;
 use tokio::sync::{mpsc, oneshot};
@@ -31,6 +33,7 @@ use super::status::{NeighborStatus, PrefixCounts, TableCounts};
 use super::watch::{self, Subscribe};
 use crate::observe::Latencies;
 use crate::peer::NeighborCell;
+use crate::rpki::CacheStatus;
 
 /// Families that the tables have.
 pub(super) const FAMILIES: [Family; 2] = [Family::IPV4_UNICAST, Family::IPV6_UNICAST];
@@ -172,6 +175,20 @@ impl Reads {
             return None;
         }
         self.directory.get(from?)?.view().interface.clone()
+    }
+
+    /// What the RPKI says of a route's origin; `None` where no cache is configured.
+    pub(super) fn validation_of(&self, prefix: &IpNet, attrs: &AttrRef) -> Option<RpkiState> {
+        let path = attrs.block().get(code::AS_PATH).unwrap_or_default();
+        self.fabric.rpki.table().map(|table| table.state(prefix, as_path::origin_as(path)))
+    }
+
+    pub(super) fn caches(&self) -> Arc<[CacheStatus]> {
+        self.fabric.rpki.status()
+    }
+
+    pub(super) fn vrps(&self) -> Option<Arc<VrpTable>> {
+        self.fabric.rpki.table()
     }
 
     /// Who originates the route to a prefix.

@@ -194,6 +194,7 @@ impl Topology {
             policies: std::sync::Arc::default(),
             originate: BTreeMap::new(),
             guard: bgp_engine::config::cluster::Guard::default(),
+            caches: BTreeMap::new(),
         }
     }
 

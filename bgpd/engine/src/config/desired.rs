@@ -12,6 +12,7 @@ use ipnet::IpNet;
 use super::Role;
 use super::cluster::Guard;
 use crate::policy::Definitions;
+use crate::rpki::CacheSettings;
 
 /// Everything the speaker should be and do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +31,8 @@ pub struct Desired {
     pub originate: BTreeMap<IpNet, Originate>,
     /// What clients of clusters may announce.
     pub guard: Guard,
+    /// Caches of the RPKI that say who may originate what, by address and port.
+    pub caches: BTreeMap<SocketAddr, CacheSettings>,
 }
 
 impl Desired {

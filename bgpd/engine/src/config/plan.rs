@@ -48,6 +48,9 @@ pub fn plan(running: &Desired, wanted: &Desired) -> Vec<Step> {
             }
         });
     }
+    if running.caches != wanted.caches {
+        steps.push(Step::SetCaches(wanted.caches.clone()));
+    }
     if running.guard != wanted.guard {
         steps.push(Step::SetGuard { from: running.guard.clone(), guard: wanted.guard.clone() });
     }
@@ -90,6 +93,7 @@ pub fn apply(running: &mut Desired, step: &Step) {
             running.dynamic.insert(range.prefix, range.clone());
         }
         Step::RemoveDynamic(prefix) => drop(running.dynamic.remove(prefix)),
+        Step::SetCaches(caches) => running.caches.clone_from(caches),
         Step::SetGuard { guard, .. } => running.guard.clone_from(guard),
         Step::Originate(route) => drop(running.originate.insert(route.prefix, route.clone())),
         Step::WithdrawOriginated(prefix) => drop(running.originate.remove(prefix)),

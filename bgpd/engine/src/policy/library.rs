@@ -50,6 +50,12 @@ impl Library {
         self
     }
 
+    /// Names of the policies whose verdict can depend on the state of the origin.
+    #[must_use]
+    pub fn reading_rpki(&self) -> Vec<String> {
+        self.policies.iter().filter(|(_, element)| element.reads_rpki()).map(|(name, _)| name.clone()).collect()
+    }
+
     /// The policy that `names` stand for, in order: the first that decides counts, and what none decides is rejected.
     /// `None` is the default of RFC 8212 §3, an empty list accepts.
     ///

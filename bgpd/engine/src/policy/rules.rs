@@ -59,6 +59,17 @@ pub(super) enum Element {
     Filter(String, Arc<dyn Filter>),
 }
 
+impl Element {
+    /// Whether a verdict can depend on the state of the origin.
+    pub(super) fn reads_rpki(&self) -> bool {
+        let reads = |test: &Test| matches!(test.condition, super::Condition::Rpki(_));
+        match self {
+            Self::Policy(policy) => policy.statements.iter().flat_map(|one| &one.tests).any(reads),
+            Self::Filter(..) => false,
+        }
+    }
+}
+
 /// A list of policies.
 pub struct Rules {
     elements: Vec<Element>,
@@ -105,16 +116,6 @@ impl Rules {
             Some(Element::Policy(policy)) => policy.statements.get(place.statement as usize),
             _ => None,
         }
-    }
-
-    /// Whether a verdict can depend on the state of the origin.
-    #[must_use]
-    pub fn reads_rpki(&self) -> bool {
-        let reads = |test: &Test| matches!(test.condition, super::Condition::Rpki(_));
-        self.elements.iter().any(|element| match element {
-            Element::Policy(policy) => policy.statements.iter().flat_map(|one| &one.tests).any(reads),
-            Element::Filter(..) => true,
-        })
     }
 
     /// Goes on from `place` until a verdict, or until the prefix is needed.

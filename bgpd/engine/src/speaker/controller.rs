@@ -166,6 +166,7 @@ impl Speaker {
             | Step::AddDynamic(_)
             | Step::RemoveDynamic(_)
             | Step::UpdateDynamic { .. }
+            | Step::SetCaches(_)
             | Step::SetGuard { .. } => {}
         }
     }

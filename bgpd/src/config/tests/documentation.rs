@@ -42,7 +42,7 @@ const DOCUMENT: &str = "[global]\nasn = 65000\nrouter-id = \"192.0.2.1\"\n\
     [[neighbor]]\naddress = \"192.0.2.10\"\nremote-asn = 65000\n\
     [[dynamic-neighbors]]\nprefix = \"10.0.0.0/16\"\npeer-group = \"nodes\"\n\
     [[originate]]\nprefix = \"10.1.0.0/24\"\n\
-    [[cluster]]\nname = \"east\"\npod-cidrs = [\"10.1.0.0/16\"]\nnodes = [\"192.0.2.0/24\"]\n[[policy]]\nname = \"one\"\n[[community-set]]\nname = \"some\"\ncommunities = [\"65000:1\"]\n[restart]\n\n[api]\n\n[log]\n\n[metrics]\n";
+    [[cluster]]\nname = \"east\"\npod-cidrs = [\"10.1.0.0/16\"]\nnodes = [\"192.0.2.0/24\"]\n[[policy]]\nname = \"one\"\n[[community-set]]\nname = \"some\"\ncommunities = [\"65000:1\"]\n[[rpki]]\naddress = \"192.0.2.5\"\n[restart]\n\n[api]\n\n[log]\n\n[metrics]\n";
 
 /// A document with one key more, or with another value for it.
 fn with(document: &str, heading: &str, key: &str, value: &str) -> String {
@@ -79,6 +79,7 @@ fn every_key_is_documented_and_every_documented_key_is_known() {
         "[[community-set]]",
         "[[neighbor-set]]",
         "[[filter]]",
+        "[[rpki]]",
         "[restart]",
         "[api]",
         "[api.tls]",

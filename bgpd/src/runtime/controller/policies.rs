@@ -17,7 +17,12 @@ use crate::peer::PeerCommand;
 /// The compiled form of policies.
 pub(super) fn library(fabric: &Fabric, policies: &Definitions) -> Result<Library, ControlError> {
     let invalid = |reason: String| ControlError::Invalid { field: "policy".to_owned(), reason };
-    Library::new(Arc::clone(&fabric.interner)).with(policies).map_err(|unknown| invalid(unknown.to_string()))
+    let library = Library::new(Arc::clone(&fabric.interner)).with(policies);
+    let library = library.map_err(|unknown| invalid(unknown.to_string()))?;
+    Ok(match fabric.rpki.table() {
+        Some(table) => library.with_validation(table),
+        None => library,
+    })
 }
 
 /// Refuses neighbors, ranges and groups whose policies would not exist.
@@ -49,6 +54,16 @@ impl Controller {
         let uses = |names: &Option<Vec<String>>| names.iter().flatten().any(|name| changed.contains(name));
         let entries = self.neighbors.values().filter(|entry| uses(&entry.neighbor.settings.import_policy));
         entries.for_each(|entry| tell(entry, PeerCommand::Policies));
+    }
+
+    /// Has the routes judged again whose policies ask for the state of origins: live, without resetting a session or
+    /// asking a peer (RFC 8481 §5, RFC 9324 §4).
+    pub(super) fn validate_again(&mut self) {
+        let policies = Arc::clone(&self.desired.policies);
+        let Ok(library) = library(&self.fabric, &policies) else { return };
+        let changed = library.reading_rpki();
+        self.set_policies(&policies, &changed);
+        self.regroup(&[Step::SetPolicies { policies, changed }]);
     }
 
     /// Has update groups follow the export policies that steps have changed.

@@ -87,6 +87,7 @@ impl Controller {
             Step::AddDynamic(range) => self.set_range_key(range.prefix, range.settings.md5_password.as_ref()),
             Step::RemoveDynamic(prefix) => self.remove_range(*prefix),
             Step::UpdateDynamic { range, .. } => self.update_range(range, step),
+            Step::SetCaches(caches) => self.fabric.rpki.set_caches(caches.clone()),
             Step::SetGuard { guard, .. } => self.set_guard(guard),
             Step::Originate(route) => self.originate([(route.prefix, Some(route))]).await,
             Step::WithdrawOriginated(prefix) => self.originate([(*prefix, None)]).await,

@@ -13,6 +13,7 @@ use crate::runtime::handle::RouteRecord;
 
 /// A route of a partition's answer. `now_seconds` counts from the start of the speaker.
 pub(super) fn of_view(reads: &Reads, family: Family, view: RouteView, now_seconds: u32) -> RouteRecord {
+    let validation = reads.validation_of(&view.prefix, &view.attrs);
     let from = (view.source.peer != PeerIndex::LOCAL).then_some(view.address);
     RouteRecord {
         family,
@@ -28,6 +29,7 @@ pub(super) fn of_view(reads: &Reads, family: Family, view: RouteView, now_second
         reason: view.reason.map(|reason| reason.to_string()),
         rejected: view.rejection.map(|rejection| rejected(reads, rejection, &view.prefix, view.address)),
         stale: view.stale,
+        validation,
     }
 }
 

@@ -107,15 +107,18 @@ impl<'a> Walk<'a> {
             };
             let query = RouteQuery { routes_max: self.left, ..query };
             let slice = ask(reads, self.place.partition, &query, self.place.cursor).await?;
-            self.left = self.left.saturating_sub(slice.routes.len());
             self.place = match slice.next {
                 Some(cursor) => Place { cursor, ..self.place },
                 None => Place { partition: self.place.partition + 1, cursor: Cursor::default(), ..self.place },
             };
-            if !slice.routes.is_empty() {
-                let now = reads.fabric.uptime_seconds();
-                let records = slice.routes.into_iter().map(|view| record::of_view(reads, family, view, now));
-                return Some(records.collect());
+            let now = reads.fabric.uptime_seconds();
+            let records = slice.routes.into_iter().map(|view| record::of_view(reads, family, view, now));
+            let wanted =
+                |record: &RouteRecord| self.filter.validation.is_none_or(|wanted| record.validation == Some(wanted));
+            let records: Vec<RouteRecord> = records.filter(wanted).collect();
+            self.left = self.left.saturating_sub(records.len());
+            if !records.is_empty() {
+                return Some(records);
             }
         }
         None

@@ -196,6 +196,8 @@ impl Reader {
             rejected: None,
             // Of a watched route only what it is counts, not whether its source is there.
             stale: false,
+            // It can change while the route does not.
+            validation: None,
             interface: self.reads.interface_of(path.from, &path.attrs),
             owner: if path.from.is_none() { self.reads.owner_of(&change.prefix) } else { None },
         })

@@ -10,6 +10,7 @@ use bgp_wire::frame::KEEPALIVE;
 use bgp_wire::notification::CeaseSubcode;
 use bgp_wire::open::Open;
 use bgp_wire::route_refresh::{RefreshSubtype, RouteRefresh};
+use bgp_wire::rtr::{ErrorCode, Pdu, Vrp};
 use bgp_wire::{Family, Notification};
 
 /// Name of a seed and its octets.
@@ -41,6 +42,7 @@ fn main() -> std::io::Result<()> {
         ("update_roundtrip", updates),
         ("attribute_value", with_damage(attributes())),
         ("nlri", with_damage(vec![seed("v4", NLRI.to_vec()), seed("v6", vec![128; 17]), seed("v6_default", vec![0])])),
+        ("rtr", with_damage(caches())),
         ("session", sessions()),
     ];
     for (target, seeds) in targets {
@@ -51,6 +53,31 @@ fn main() -> std::io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Answers of RPKI caches.
+fn caches() -> Vec<Seed> {
+    let response = Pdu::CacheResponse { session: 7 };
+    let prefix = |announce, asn| Pdu::Prefix {
+        announce,
+        vrp: Vrp { prefix: "10.0.0.0/8".parse().expect("a prefix"), max_length: 24, asn },
+    };
+    let end = |serial| Pdu::EndOfData { session: 7, serial, intervals: None };
+    let notify = Pdu::SerialNotify { session: 7, serial: 2 };
+    let error = |code| Pdu::ErrorReport { code, text: "why".to_owned() };
+    let full = vec![response.clone(), prefix(true, 1), prefix(true, 2), Pdu::RouterKey, end(1)];
+    let news = [full.as_slice(), &[notify.clone(), response.clone(), prefix(false, 1), prefix(true, 3), end(2)]].concat();
+    let reset = [full.as_slice(), &[notify, Pdu::CacheReset, response, end(3)]].concat();
+    let octets = |version, pdus: &[Pdu]| pdus.iter().flat_map(|pdu| pdu.encode(version)).collect::<Vec<u8>>();
+    vec![
+        seed("full", octets(1, &full)),
+        seed("news", octets(1, &news)),
+        seed("reset", octets(1, &reset)),
+        seed("version_0", octets(0, &[full[0].clone(), full[1].clone(), end(1)])),
+        seed("no_data", octets(1, &[error(ErrorCode::NO_DATA_AVAILABLE)])),
+        seed("old", octets(0, &[error(ErrorCode::UNSUPPORTED_VERSION)])),
+        seed("twice", octets(1, &[full[0].clone(), full[1].clone(), full[1].clone()])),
+    ]
 }
 
 fn seed(name: &str, octets: Vec<u8>) -> Seed {

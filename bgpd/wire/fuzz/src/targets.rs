@@ -5,6 +5,7 @@
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
+use bgp_engine::rpki::{self, CacheSettings, Client, Phase};
 use bgp_engine::session::{Action, ConnectionId, Input, Session, SessionSettings, State};
 use bgp_wire::attribute::{AttributeBlock, decode_value};
 use bgp_wire::capability::{AddPathMode, Capability, GracefulRestart};
@@ -13,6 +14,7 @@ use bgp_wire::frame::{self, MAX_EXTENDED_LEN, MAX_LEN};
 use bgp_wire::nlri::{Ipv4Unicast, Ipv6Unicast};
 use bgp_wire::open::Open;
 use bgp_wire::route_refresh::RouteRefresh;
+use bgp_wire::rtr::{self, Pdu};
 use bgp_wire::update::{DecodeContext, Decoder, FaultAction, NextHop, NlriBlock, PathKey, Update, UpdateEncoder};
 use bgp_wire::{Family, Nlri, Notification};
 
@@ -28,6 +30,7 @@ pub(crate) fn run(target: &str, data: &[u8], now: Instant) {
         "nlri" => nlri(data),
         "update_roundtrip" => update_roundtrip(data),
         "session" => session(data, now),
+        "rtr" => rtr(data, now),
         other => panic!("there is no target {other}"),
     }
 }
@@ -220,6 +223,39 @@ fn again<N: Nlri>(attributes: AttributeBlock<'_>, next_hop: NextHop, nlri: NlriB
     }
     assert!(rest.is_empty());
     assert_eq!(found, keys);
+}
+
+/// What a cache sends: PDUs are read again as they were, and a client takes them in whatever order. It reads on after
+/// time has passed, and connects again when it closes.
+fn rtr(data: &[u8], mut now: Instant) {
+    const LIMIT: u32 = 8;
+    let settings = CacheSettings { limit: LIMIT, ..CacheSettings::default() };
+    let mut client = Client::new(settings, now);
+    let mut rest = data;
+    while let Ok(Some(bytes)) = rtr::split(rest) {
+        rest = rest.get(bytes.len()..).unwrap_or_default();
+        if let Ok((version, pdu)) = rtr::decode(bytes)
+            && !matches!(pdu, Pdu::RouterKey | Pdu::ErrorReport { .. })
+        {
+            assert_eq!(rtr::decode(&pdu.encode(version)), Ok((version, pdu)));
+        }
+        if matches!(client.phase(), Phase::Down | Phase::Connecting) {
+            now = client.next_deadline().unwrap_or(now);
+            let mut actions = Vec::new();
+            client.handle(rpki::Input::Tick, now, &mut actions);
+            client.handle(rpki::Input::Connected, now, &mut actions);
+        }
+        let mut actions = Vec::new();
+        client.handle(rpki::Input::Pdu(bytes), now, &mut actions);
+        for action in &actions {
+            if let rpki::Action::Send(bytes) = action {
+                assert!(matches!(rtr::split(bytes), Ok(Some(pdu)) if rtr::decode(pdu).is_ok() && pdu == bytes));
+            }
+        }
+        let closed = actions.contains(&rpki::Action::Close);
+        assert_eq!(closed, client.phase() == Phase::Down, "whoever closes is down");
+        assert!(client.vrps().len() <= LIMIT as usize && (client.has_data() || client.vrps().is_empty()));
+    }
 }
 
 fn settings() -> SessionSettings {

@@ -1,8 +1,8 @@
 //! The steps of a plan, and how people read them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use ipnet::IpNet;
@@ -11,6 +11,7 @@ use super::change::{Change, Impact};
 use crate::config::cluster::Guard;
 use crate::config::desired::{DynamicNeighbors, Global, Neighbor, NeighborSettings, Originate};
 use crate::policy::Definitions;
+use crate::rpki::CacheSettings;
 
 /// One step from what runs to what is wanted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,6 +67,8 @@ pub enum Step {
         /// What is different, never empty.
         changed: Vec<Change>,
     },
+    /// Other caches of the RPKI from now on. Routes are judged again when what the caches say is other than before.
+    SetCaches(BTreeMap<SocketAddr, CacheSettings>),
     /// What clients of clusters may announce changes.
     SetGuard {
         /// What runs.
@@ -93,6 +96,7 @@ impl Step {
             | Self::RemovePeerGroup(_)
             | Self::AddNeighbor(_)
             | Self::AddDynamic(_)
+            | Self::SetCaches(_)
             | Self::Originate(_)
             | Self::WithdrawOriginated(_) => Impact::None,
         }
@@ -134,6 +138,11 @@ impl fmt::Display for Step {
             Self::RemoveDynamic(prefix) => write!(f, "dynamic-neighbors {prefix}: removed, its sessions end"),
             Self::UpdateDynamic { range, impact, changed } => {
                 write!(f, "dynamic-neighbors {}: {}: {impact}", range.prefix, Listed(changed))
+            }
+            Self::SetCaches(caches) if caches.is_empty() => f.write_str("rpki: no caches"),
+            Self::SetCaches(caches) => {
+                let caches: Vec<String> = caches.keys().map(ToString::to_string).collect();
+                write!(f, "rpki: caches {}", caches.join(", "))
             }
             Self::SetGuard { from, guard } => {
                 let names: BTreeSet<&String> = from.clusters.keys().chain(guard.clusters.keys()).collect();

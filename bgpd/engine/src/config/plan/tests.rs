@@ -13,6 +13,7 @@ use crate::config::desired::{
     AddPath, DynamicNeighbors, Global, GracefulRestart, Neighbor, NeighborSettings, Originate, Secret,
 };
 use crate::config::{ConnectionLimits, PrefixLimits};
+use crate::rpki::CacheSettings;
 
 pub(in crate::config) fn settings(remote_asn: u32) -> NeighborSettings {
     NeighborSettings {
@@ -69,6 +70,7 @@ fn desired(neighbors: &[Neighbor]) -> Desired {
         policies: std::sync::Arc::default(),
         originate: BTreeMap::new(),
         guard: Guard::default(),
+        caches: BTreeMap::new(),
     }
 }
 
@@ -161,9 +163,14 @@ fn any_desired() -> impl Strategy<Value = Desired> {
     let neighbors = btree_map(0u8..5, (any_settings(), option::of("[ab]"), 1u16..3), 0..5);
     let dynamic = btree_map(0u8..4, (any_settings(), 1usize..3), 0..4);
     let originate = btree_map(0u8..4, (option::of(0u32..2), vec(0u32..3, 0..2)), 0..4);
+    let caches = btree_map(0u8..3, 0u8..2, 0..3);
     let global = (1u32..3, any::<bool>(), any::<bool>());
-    (global, neighbors, dynamic, btree_map("[abc]", any_settings(), 0..3), originate).prop_map(
-        |((asn, client_to_client, always_compare_med), neighbors, dynamic, peer_groups, originate)| {
+    (global, neighbors, dynamic, btree_map("[abc]", any_settings(), 0..3), originate, caches).prop_map(
+        |((asn, client_to_client, always_compare_med), neighbors, dynamic, peer_groups, originate, caches)| {
+            let cache = |(last, preference): (u8, u8)| {
+                let settings = CacheSettings { preference, ..CacheSettings::default() };
+                (([192, 0, 2, last], 323).into(), settings)
+            };
             let global = Global { asn, client_to_client, always_compare_med, ..desired(&[]).global };
             let neighbors = neighbors.into_iter().map(|(last, (settings, description, port))| {
                 let neighbor = Neighbor { settings, description, port, ..neighbor(last) };
@@ -186,6 +193,7 @@ fn any_desired() -> impl Strategy<Value = Desired> {
                 policies: std::sync::Arc::default(),
                 originate: originate.collect(),
                 guard: Guard::default(),
+                caches: caches.into_iter().map(cache).collect(),
             }
         },
     )
