@@ -20,6 +20,7 @@ mod prefix_limit;
 mod reader;
 mod rpki;
 mod syntax;
+mod tcp_ao;
 mod value;
 
 use std::collections::BTreeMap;

@@ -8,6 +8,7 @@ use bgpd::config::{self, Document, OnTerminate};
 use bgpd::observe::metrics::Server;
 use bgpd::runtime::document::Documents;
 use bgpd::runtime::handle::{Changes, Handle, Terms};
+use bgpd::runtime::kernel;
 use bgpd::{observe, privileges, runtime};
 use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
@@ -43,6 +44,10 @@ fn check(file: &Path) -> ExitCode {
     match config::load(file) {
         Ok(document) => {
             document.warnings.iter().for_each(|warning| eprintln!("{warning}"));
+            if let Err(error) = kernel::check(&document.desired) {
+                eprintln!("error: {error}");
+                return ExitCode::FAILURE;
+            }
             let desired = &document.desired;
             println!(
                 "{}: valid: AS {}, router ID {}, {} neighbors, {} dynamic ranges, {} originated routes",

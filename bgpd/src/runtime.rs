@@ -6,6 +6,7 @@ pub mod document;
 pub(crate) mod fabric;
 pub(crate) mod group_worker;
 pub mod handle;
+pub mod kernel;
 mod reads;
 mod restart;
 pub(crate) mod rib_worker;
@@ -58,6 +59,9 @@ pub enum StartError {
         /// What the kernel said.
         source: io::Error,
     },
+    /// The kernel does not have what the configuration needs.
+    #[error(transparent)]
+    Kernel(handle::ControlError),
     /// A thread cannot be started.
     #[error("cannot start a worker thread: {0}")]
     Thread(io::Error),
@@ -86,6 +90,7 @@ pub fn start(document: Written, documents: Documents, settings: &RestartSettings
     for refused in restored.neighbors.lay_over(&mut desired).refused {
         warn!("not in force: {refused}");
     }
+    kernel::check(&desired).map_err(StartError::Kernel)?;
     let listeners = listen(&desired.global.listen)?;
     let workers = thread::available_parallelism().map_or(1, NonZero::get).min(WORKERS_MAX);
     let (remembered, recorder) = restart::open(settings);

@@ -46,6 +46,51 @@ fn a_valid_file_exits_with_0_and_says_what_is_in_it() {
     assert!(said.contains("valid: AS 65000, router ID 192.0.2.1, 0 neighbors, 2 dynamic ranges"), "{said}");
 }
 
+/// Whether this kernel has TCP-AO: one without it does not know the option that removes a key (`TCP_AO_DEL_KEY`), one
+/// with it finds four octets too few.
+fn kernel_has_tcp_ao() -> bool {
+    use std::os::fd::AsRawFd;
+    let socket = std::net::TcpListener::bind("127.0.0.1:0").expect("a socket");
+    let value: libc::c_int = 0;
+    // SAFETY: the pointer is to a live value of the size given; the kernel only reads it.
+    let refused = unsafe { libc::setsockopt(socket.as_raw_fd(), libc::IPPROTO_TCP, 39, (&raw const value).cast(), 4) };
+    assert_eq!(refused, -1, "four octets are no key");
+    std::io::Error::last_os_error().raw_os_error() != Some(libc::ENOPROTOOPT)
+}
+
+/// RFC 5925, where the kernel has it.
+#[test]
+fn tcp_ao_is_refused_by_name_where_the_kernel_does_not_have_it() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("bgpd.toml");
+    std::fs::write(dir.path().join("key"), "a key that nobody sees\n").expect("it can be written");
+    let document = |group: &str, neighbor: &str| {
+        format!(
+            "[global]\nasn = 65000\nrouter-id = \"192.0.2.1\"\n\
+             [[peer-group]]\nname = \"nodes\"\nremote-asn = 65000\n{group}\
+             [[dynamic-neighbors]]\nprefix = \"192.0.2.128/25\"\npeer-group = \"nodes\"\n\
+             [[neighbor]]\naddress = \"192.0.2.10\"\nremote-asn = 65000\n{neighbor}"
+        )
+    };
+    let key = |of: &str| format!("[[{of}.ao-key]]\nid = 7\nkey-file = \"key\"\n");
+    for (text, who) in [
+        (document("", &key("neighbor")), "neighbor 192.0.2.10"),
+        (document(&key("peer-group"), ""), "dynamic-neighbors 192.0.2.128/25"),
+    ] {
+        std::fs::write(&file, text).expect("it can be written");
+        let output = check(&file);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!said.contains("nobody sees"), "{said}");
+        if kernel_has_tcp_ao() {
+            assert!(output.status.success(), "{said}");
+        } else {
+            assert_eq!(output.status.code(), Some(1), "{said}");
+            assert!(said.starts_with(&format!("error: {who}: ao-key: this kernel has no TCP-AO")), "{said}");
+            assert!(said.contains("CONFIG_TCP_AO") && said.contains("md5-password-file"), "{said}");
+        }
+    }
+}
+
 #[test]
 fn a_file_that_is_not_there_is_named() {
     let output = check(Path::new("/nowhere/bgpd.toml"));

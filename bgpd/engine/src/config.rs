@@ -5,6 +5,7 @@
 
 pub mod cluster;
 mod desired;
+mod keys;
 pub mod owners;
 mod plan;
 mod role;
@@ -13,5 +14,6 @@ pub use desired::{
     AddPath, ConnectionLimits, Desired, DynamicNeighbors, Global, GracefulRestart, LimitAction, Neighbor,
     NeighborSettings, Originate, PrefixLimits, Secret,
 };
+pub use keys::{AoAlgorithm, AoKey, Keys};
 pub use plan::{Change, Impact, Step, apply, plan};
 pub use role::{Role, UnknownRole};

@@ -10,6 +10,7 @@ use super::convert;
 use super::streams::Streams;
 use crate::config::{self, Document};
 use crate::runtime::handle::{Changes, Handle, Terms};
+use crate::runtime::kernel;
 
 pub(super) struct StatusOf(pub(super) Handle, pub(super) Streams);
 /// The configuration. Files that a document names relative to itself are looked for beside the daemon's own.
@@ -45,7 +46,12 @@ impl v1::config_service_server::ConfigService for ConfigOf {
         &self,
         request: Request<v1::CheckConfigRequest>,
     ) -> Result<Response<v1::CheckConfigResponse>, Status> {
-        Ok(Response::new(match self.parse(request.into_inner().document)? {
+        let parsed = self.parse(request.into_inner().document)?;
+        let checked = parsed.and_then(|document| match kernel::check(&document.desired) {
+            Ok(()) => Ok(document),
+            Err(error) => Err(format!("error: {error}")),
+        });
+        Ok(Response::new(match checked {
             Ok(document) => {
                 let diagnosis = document.warnings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
                 v1::CheckConfigResponse { valid: true, diagnosis }

@@ -19,7 +19,7 @@ use super::diagnosis::Problems;
 use super::policy::check_names;
 use super::reader::{At, Section, nearest};
 use super::value::{Asn, FromToml, HoldTime, Hops, HostAddress, Port, Seconds, Shutdown, Wrong, named};
-use super::{Named, graceful, prefix_limit};
+use super::{Named, graceful, prefix_limit, tcp_ao};
 
 /// TCP port of BGP.
 const PORT: u16 = 179;
@@ -40,6 +40,7 @@ pub fn default_settings() -> NeighborSettings {
         local_address: None,
         passive: false,
         md5_password: None,
+        ao_keys: Vec::new(),
         ttl_security: false,
         ebgp_multihop: None,
         next_hop_self: false,
@@ -151,6 +152,13 @@ fn settings(
     names: &Definitions,
     problems: &mut Problems<'_>,
 ) -> NeighborSettings {
+    let (md5_password, ao_keys) = (password(section, problems), tcp_ao::read(section, problems));
+    if md5_password.is_some() && ao_keys.is_some() {
+        let help = "remove one of the two: a connection is signed in one way";
+        problems.error(section.place(&["ao-key"]), "TCP-MD5 and TCP-AO cannot both be set", help);
+    }
+    // A key of its own takes the place of those of its group, of whatever kind.
+    let own_md5 = md5_password.is_some().then_some(());
     let seconds = |value: Option<Seconds>, or: Duration| value.map_or(or, |s| Duration::from_secs(s.0.into()));
     NeighborSettings {
         remote_asn: section.value::<Asn>("remote-asn", problems).map_or(base.remote_asn, |asn| asn.0),
@@ -164,7 +172,8 @@ fn settings(
         connect_retry: connect_retry(section, problems).unwrap_or(base.connect_retry),
         local_address: section.value("local-address", problems).map(|HostAddress(ip)| ip).or(base.local_address),
         passive: section.value("passive", problems).unwrap_or(base.passive),
-        md5_password: password(section, problems).or(base.md5_password),
+        md5_password: md5_password.or(base.md5_password.filter(|_| ao_keys.is_none())),
+        ao_keys: ao_keys.unwrap_or(own_md5.map_or(base.ao_keys, |()| Vec::new())),
         ttl_security: section.value("ttl-security", problems).unwrap_or(base.ttl_security),
         ebgp_multihop: section.value::<Hops>("ebgp-multihop", problems).map(|hops| hops.0).or(base.ebgp_multihop),
         next_hop_self: section.value("next-hop-self", problems).unwrap_or(base.next_hop_self),

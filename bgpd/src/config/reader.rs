@@ -202,6 +202,8 @@ fn section_name(key: &str) -> &'static str {
         "neighbor-set" => "this [[neighbor-set]]",
         "policy" => "this [[policy]]",
         "filter" => "this [[filter]]",
+        "rpki" => "this [[rpki]]",
+        "ao-key" => "this [[ao-key]]",
         "statement" => "this [[policy.statement]]",
         "match" => "match",
         "set" => "set",

@@ -4,31 +4,18 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use bgp_engine::rpki::{CacheSettings, LIMIT};
-use toml::de::DeValue;
 
 use super::Named;
 use super::diagnosis::Problems;
 use super::reader::Section;
-use super::value::{FromToml, HostAddress, Port, Wrong, bounded};
+use super::value::{Between, HostAddress, Port};
 
 /// Port of the protocol without encryption (RFC 8210 §13).
 const PORT: u16 = 323;
 /// Most caches.
 const CACHES: usize = 16;
 
-/// A number between two bounds.
-struct Between<const LEAST: u32, const MOST: u32>(u32);
-
-impl<const LEAST: u32, const MOST: u32> FromToml for Between<LEAST, MOST> {
-    fn from_toml(value: &DeValue<'_>) -> Result<Self, Wrong> {
-        bounded(value, LEAST, MOST).map(Self)
-    }
-}
-
-pub(super) fn read(
-    sections: Vec<Section<'_>>,
-    problems: &mut Problems<'_>,
-) -> BTreeMap<SocketAddr, CacheSettings> {
+pub(super) fn read(sections: Vec<Section<'_>>, problems: &mut Problems<'_>) -> BTreeMap<SocketAddr, CacheSettings> {
     let mut all = Named::new("cache");
     for mut section in sections {
         let address = section.need::<HostAddress>("address", "\"192.0.2.5\"", problems);

@@ -101,6 +101,15 @@ impl FromToml for usize {
     }
 }
 
+/// A number between two bounds.
+pub(super) struct Between<const LEAST: u32, const MOST: u32>(pub(super) u32);
+
+impl<const LEAST: u32, const MOST: u32> FromToml for Between<LEAST, MOST> {
+    fn from_toml(value: &DeValue<'_>) -> Result<Self, Wrong> {
+        bounded(value, LEAST, MOST).map(Self)
+    }
+}
+
 /// A TCP port.
 pub(super) struct Port(pub(super) u16);
 

@@ -357,12 +357,7 @@ impl Driver {
     fn transport(&self, remote: SocketAddr) -> Transport {
         let settings: &NeighborSettings = &self.neighbor.settings;
         let external = settings.remote_asn != settings.local_asn.unwrap_or(self.global.asn);
-        Transport {
-            remote,
-            local: settings.local_address,
-            md5: settings.md5_password.clone(),
-            ttl: Ttl::new(settings, external),
-        }
+        Transport { remote, local: settings.local_address, keys: settings.keys(), ttl: Ttl::new(settings, external) }
     }
 
     /// Takes every whole message from a connection's buffer.

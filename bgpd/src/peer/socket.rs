@@ -1,4 +1,4 @@
-//! TCP sockets as BGP needs them: listeners, outgoing connections, TTL, TCP-MD5.
+//! TCP sockets as BGP needs them: listeners, outgoing connections, TTL, TCP-MD5, TCP-AO.
 
 mod option;
 
@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-use bgp_engine::config::{NeighborSettings, Secret};
+use bgp_engine::config::{AoAlgorithm, AoKey, Keys, NeighborSettings, Secret};
 use ipnet::IpNet;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream};
@@ -26,7 +26,7 @@ const TTL_DEFAULT: u32 = 64;
 pub(crate) struct Transport {
     pub(crate) remote: SocketAddr,
     pub(crate) local: Option<IpAddr>,
-    pub(crate) md5: Option<Secret>,
+    pub(crate) keys: Keys,
     pub(crate) ttl: Ttl,
 }
 
@@ -90,9 +90,7 @@ pub(crate) async fn connect(transport: Transport) -> io::Result<TcpStream> {
         SocketAddr::V4(_) => tokio::net::TcpSocket::new_v4()?,
         SocketAddr::V6(_) => tokio::net::TcpSocket::new_v6()?,
     };
-    if let Some(key) = &transport.md5 {
-        option::set_md5_key(&socket, IpNet::from(remote.ip()), Some(key))?;
-    }
+    replace_keys(&socket, IpNet::from(remote.ip()), &Keys::default(), &transport.keys)?;
     apply_ttl(&socket, &transport)?;
     if let Some(local) = transport.local {
         socket.bind(SocketAddr::new(local, 0))?;
@@ -109,9 +107,24 @@ pub(crate) fn accepted(stream: &TcpStream, transport: &Transport) -> io::Result<
     tune(stream)
 }
 
-/// Sets (or with `None` removes) the TCP-MD5 key for peers in `prefix` on a listening socket (RFC 2385).
-pub(crate) fn set_listener_key(listener: &TcpListener, prefix: IpNet, key: Option<&Secret>) -> io::Result<()> {
-    option::set_md5_key(listener, prefix, key)
+/// Puts keys for peers in `prefix` in the place of others on a socket (RFC 2385, RFC 5925).
+pub(crate) fn replace_keys(socket: &impl AsFd, prefix: IpNet, old: &Keys, new: &Keys) -> io::Result<()> {
+    if old.md5.is_some() || new.md5.is_some() {
+        option::set_md5_key(socket, prefix, new.md5.as_ref())?;
+    }
+    for key in old.ao.iter().filter(|key| !new.ao.contains(key)) {
+        option::remove_ao_key(socket, prefix, key)?;
+    }
+    new.ao.iter().enumerate().try_for_each(|(at, key)| option::add_ao_key(socket, prefix, key, at == 0))
+}
+
+/// Whether the kernel has TCP-AO with an algorithm: a key is set on a socket that goes nowhere.
+pub(crate) fn probe_ao(algorithm: AoAlgorithm) -> io::Result<()> {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;
+    // TEST-NET-1 (RFC 5737): nobody's.
+    let nobody = IpNet::from(IpAddr::from([192, 0, 2, 255]));
+    let key = AoKey { send_id: 1, receive_id: 1, algorithm, key: Secret("probe".to_owned()) };
+    option::add_ao_key(&socket, nobody, &key, false)
 }
 
 fn apply_ttl(socket: &impl AsFd, transport: &Transport) -> io::Result<()> {

@@ -22,7 +22,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bgp_engine::config::cluster::{DeclaredClusters, Nodes, SessionGuard};
 use bgp_engine::config::owners::{OwnerName, Owners};
-use bgp_engine::config::{Desired, Neighbor};
+use bgp_engine::config::{Desired, Keys, Neighbor};
 use bgp_engine::id::PeerIndex;
 use bgp_engine::session::State;
 use bgp_engine::stage::Alarm;
@@ -216,7 +216,7 @@ impl Controller {
         self.originate(routes.iter().map(|(prefix, route)| (*prefix, Some(route)))).await;
         self.note_owners(routes.keys());
         for range in desired.dynamic.values() {
-            self.set_range_key(range.prefix, range.settings.md5_password.as_ref());
+            self.set_range_keys(range.prefix, &Keys::default(), &range.settings.keys());
         }
         for neighbor in desired.neighbors.into_values() {
             if let Err(error) = self.add_entry(neighbor, None) {

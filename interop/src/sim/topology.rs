@@ -211,6 +211,7 @@ impl Topology {
             local_address: None,
             passive: side.passive,
             md5_password: None,
+            ao_keys: Vec::new(),
             ttl_security: false,
             ebgp_multihop: None,
             next_hop_self: false,

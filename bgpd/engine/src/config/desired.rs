@@ -9,8 +9,8 @@ use std::time::Duration;
 use bgp_wire::Family;
 use ipnet::IpNet;
 
-use super::Role;
 use super::cluster::Guard;
+use super::{AoKey, Keys, Role};
 use crate::policy::Definitions;
 use crate::rpki::CacheSettings;
 
@@ -147,6 +147,8 @@ pub struct NeighborSettings {
     pub passive: bool,
     /// TCP-MD5 key (RFC 2385).
     pub md5_password: Option<Secret>,
+    /// TCP-AO keys (RFC 5925).
+    pub ao_keys: Vec<AoKey>,
     /// Accept packets with TTL 255 only (RFC 5082).
     pub ttl_security: bool,
     /// TTL of packets to an eBGP peer; `None` is 1 (directly connected).
@@ -180,6 +182,12 @@ pub struct NeighborSettings {
 }
 
 impl NeighborSettings {
+    /// The keys of its connections.
+    #[must_use]
+    pub fn keys(&self) -> Keys {
+        Keys { md5: self.md5_password.clone(), ao: self.ao_keys.clone() }
+    }
+
     /// Whether the session is about to be shut down, alone or with all others (RFC 8326).
     #[must_use]
     pub fn is_shutting_down(&self, global: &Global) -> bool {

@@ -113,6 +113,7 @@ impl ExportKey {
             local_address: _,
             passive: _,
             md5_password: _,
+            ao_keys: _,
             ttl_security: _,
             ebgp_multihop: _,
             // Members of a group that are shut down gracefully have an encoding of their own.

@@ -1,7 +1,7 @@
-//! The two socket options that no library offers: `TCP_MD5SIG_EXT` and `IP_MINTTL`.
+//! The socket options that no library offers: `TCP_MD5SIG_EXT`, `TCP_AO_ADD_KEY`, `TCP_AO_DEL_KEY` and `IP_MINTTL`.
 //!
-//! All `unsafe` of the daemon is here: two calls of `setsockopt` with a pointer to a value that outlives the call and
-//! its exact size.
+//! All `unsafe` of the daemon is here: calls of `setsockopt` with a pointer to a value that outlives the call and its
+//! exact size.
 #![expect(unsafe_code, reason = "setsockopt with options that socket2 and nix do not know")]
 
 use std::io;
@@ -9,7 +9,7 @@ use std::mem;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd};
 
-use bgp_engine::config::Secret;
+use bgp_engine::config::{AoAlgorithm, AoKey, Secret};
 use ipnet::IpNet;
 use socket2::SockAddr;
 
@@ -30,6 +30,104 @@ struct TcpMd5Sig {
     key_len: u16,
     interface: libc::c_int,
     key: [u8; MD5_KEY_MAX],
+}
+
+/// `linux/tcp.h`, since 6.7: add or remove a key of TCP-AO, and its longest key.
+const TCP_AO_ADD_KEY: libc::c_int = 38;
+const TCP_AO_DEL_KEY: libc::c_int = 39;
+const AO_KEY_MAX: usize = 80;
+/// Octets of a MAC of 96 bits (RFC 5926 §3).
+const AO_MAC_LEN: u8 = 12;
+/// The first bit of the field of flags: the key is sent with from now on.
+const SET_CURRENT: u32 = if cfg!(target_endian = "little") { 1 } else { 1 << 31 };
+/// The second: the peer is asked to send with it.
+const SET_RNEXT: u32 = if cfg!(target_endian = "little") { 2 } else { 1 << 30 };
+
+/// `struct tcp_ao_add` of `linux/tcp.h`.
+#[repr(C, align(8))]
+struct TcpAoAdd {
+    address: libc::sockaddr_storage,
+    algorithm: [u8; 64],
+    interface: i32,
+    flags: u32,
+    reserved: u16,
+    prefix_len: u8,
+    send_id: u8,
+    receive_id: u8,
+    mac_len: u8,
+    key_flags: u8,
+    key_len: u8,
+    key: [u8; AO_KEY_MAX],
+}
+
+/// `struct tcp_ao_del` of `linux/tcp.h`.
+#[repr(C, align(8))]
+struct TcpAoDel {
+    address: libc::sockaddr_storage,
+    interface: i32,
+    flags: u32,
+    reserved: u16,
+    prefix_len: u8,
+    send_id: u8,
+    receive_id: u8,
+    current_key: u8,
+    rnext: u8,
+    key_flags: u8,
+}
+
+const _: () = assert!(mem::size_of::<TcpAoAdd>() == 288 && mem::size_of::<TcpAoDel>() == 144);
+
+/// Adds a key of TCP-AO for peers in `prefix`; `first` is the one that is begun with. One that is there already stays.
+pub(super) fn add_ao_key(socket: &impl AsFd, prefix: IpNet, key: &AoKey, first: bool) -> io::Result<()> {
+    let secret = key.key.0.as_bytes();
+    if secret.len() > AO_KEY_MAX {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "a TCP-AO key has at most 80 octets"));
+    }
+    // The names are those of the kernel's crypto API.
+    let name: &[u8] = match key.algorithm {
+        AoAlgorithm::HmacSha1 => b"hmac(sha1)",
+        AoAlgorithm::Aes128Cmac => b"cmac(aes128)",
+    };
+    let mut option = TcpAoAdd {
+        address: storage(prefix.network()),
+        algorithm: [0; 64],
+        interface: 0,
+        flags: if first { SET_CURRENT | SET_RNEXT } else { 0 },
+        reserved: 0,
+        prefix_len: prefix.prefix_len(),
+        send_id: key.send_id,
+        receive_id: key.receive_id,
+        mac_len: AO_MAC_LEN,
+        key_flags: 0,
+        key_len: secret.len() as u8,
+        key: [0; AO_KEY_MAX],
+    };
+    option.algorithm[..name.len()].copy_from_slice(name);
+    option.key[..secret.len()].copy_from_slice(secret);
+    match set(socket, libc::IPPROTO_TCP, TCP_AO_ADD_KEY, &option) {
+        Err(error) if error.raw_os_error() == Some(libc::EEXIST) => Ok(()),
+        result => result,
+    }
+}
+
+/// Removes a key of TCP-AO. One that was not there is not an error.
+pub(super) fn remove_ao_key(socket: &impl AsFd, prefix: IpNet, key: &AoKey) -> io::Result<()> {
+    let option = TcpAoDel {
+        address: storage(prefix.network()),
+        interface: 0,
+        flags: 0,
+        reserved: 0,
+        prefix_len: prefix.prefix_len(),
+        send_id: key.send_id,
+        receive_id: key.receive_id,
+        current_key: 0,
+        rnext: 0,
+        key_flags: 0,
+    };
+    match set(socket, libc::IPPROTO_TCP, TCP_AO_DEL_KEY, &option) {
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(()),
+        result => result,
+    }
 }
 
 /// Sets the key for peers in `prefix`; `None` removes it. A key that was not there is not an error.

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bgp_engine::config::{DynamicNeighbors, Neighbor, Secret};
+use bgp_engine::config::{DynamicNeighbors, Keys, Neighbor};
 use bgp_engine::session::offered_capabilities;
 use bgp_wire::Notification;
 use bgp_wire::notification::CeaseSubcode;
@@ -29,8 +29,8 @@ impl Controller {
     pub(super) fn add_entry(&mut self, neighbor: Neighbor, dynamic: Option<IpNet>) -> Result<(), ControlError> {
         let address = neighbor.address;
         if dynamic.is_none() {
-            self.set_key(IpNet::from(address), neighbor.settings.md5_password.as_ref())
-                .map_err(|reason| ControlError::Invalid { field: "md5-password".to_owned(), reason })?;
+            self.set_keys(IpNet::from(address), &Keys::default(), &neighbor.settings.keys())
+                .map_err(|reason| ControlError::Invalid { field: "keys".to_owned(), reason })?;
         }
         let global = self.desired.global.clone();
         let guard = self.desired.guard.session(&neighbor, global.asn);
@@ -73,9 +73,9 @@ impl Controller {
         let Some(entry) = self.neighbors.remove(&address) else { return };
         self.groups.leave(entry.cell.index, &entry.cell.replace_memberships(Vec::new()));
         if entry.dynamic.is_none()
-            && let Err(reason) = self.set_key(IpNet::from(address), None)
+            && let Err(reason) = self.set_keys(IpNet::from(address), &entry.neighbor.settings.keys(), &Keys::default())
         {
-            debug!(peer = %address, reason, "TCP-MD5 key not removed");
+            debug!(peer = %address, reason, "keys not removed");
         }
         self.forget(address);
         // A driver that has ended already needs no telling.
@@ -116,7 +116,8 @@ impl Controller {
     }
 
     pub(super) fn remove_range(&mut self, prefix: IpNet) {
-        self.set_range_key(prefix, None);
+        let old = self.desired.dynamic.get(&prefix).map(|range| range.settings.keys()).unwrap_or_default();
+        self.set_range_keys(prefix, &old, &Keys::default());
         let members: Vec<IpAddr> =
             self.neighbors.values().filter(|e| e.dynamic == Some(prefix)).map(|e| e.cell.address).collect();
         for address in members {
@@ -124,18 +125,18 @@ impl Controller {
         }
     }
 
-    pub(super) fn set_range_key(&self, prefix: IpNet, key: Option<&Secret>) {
-        if let Err(reason) = self.set_key(prefix, key) {
-            warn!(range = %prefix, reason, "TCP-MD5 key not set");
+    pub(super) fn set_range_keys(&self, prefix: IpNet, old: &Keys, new: &Keys) {
+        if let Err(reason) = self.set_keys(prefix, old, new) {
+            warn!(range = %prefix, reason, "keys not set");
         }
     }
 
-    /// Sets or removes the TCP-MD5 key for peers in `prefix` on the listening sockets of its family.
-    pub(super) fn set_key(&self, prefix: IpNet, key: Option<&Secret>) -> Result<(), String> {
+    /// Puts keys for peers in `prefix` in the place of others on the listening sockets of its family.
+    pub(super) fn set_keys(&self, prefix: IpNet, old: &Keys, new: &Keys) -> Result<(), String> {
         let same_family = |(address, _): &(&SocketAddr, &Listening)| address.is_ipv4() == prefix.addr().is_ipv4();
         for (_, listening) in self.listeners.iter().filter(same_family) {
-            match socket::set_listener_key(&listening.socket, prefix, key) {
-                Err(error) if key.is_some() => return Err(format!("the kernel refuses the TCP-MD5 key: {error}")),
+            match socket::replace_keys(&listening.socket, prefix, old, new) {
+                Err(error) if !new.is_empty() => return Err(format!("the kernel refuses the keys: {error}")),
                 _ => {}
             }
         }

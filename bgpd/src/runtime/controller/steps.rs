@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use bgp_engine::config::{self, Desired, DynamicNeighbors, Global, Impact, Neighbor, Step};
+use bgp_engine::config::{self, Desired, DynamicNeighbors, Global, Impact, Keys, Neighbor, Step};
 use bgp_wire::Notification;
 use bgp_wire::notification::CeaseSubcode;
 use ipnet::IpNet;
@@ -12,6 +12,7 @@ use tokio::net::TcpListener;
 use tracing::info;
 
 use super::super::handle::ControlError;
+use super::super::kernel;
 use super::super::rib_worker::{RibControl, decision_options};
 use super::commands::tell;
 use super::policies;
@@ -41,6 +42,7 @@ impl Controller {
     ) -> Result<BTreeMap<SocketAddr, Arc<TcpListener>>, ControlError> {
         if !steps.is_empty() {
             policies::check(&self.fabric, wanted)?;
+            kernel::check(wanted)?;
         }
         let listen = &wanted.global.listen;
         let new = listen.iter().filter(|address| !self.listeners.contains_key(address));
@@ -66,10 +68,10 @@ impl Controller {
             self.add_listener(address, listener);
         }
         // The new sockets need the keys that the others have.
-        let neighbors = self.desired.neighbors.values().map(|n| (IpNet::from(n.address), &n.settings.md5_password));
-        let ranges = self.desired.dynamic.values().map(|range| (range.prefix, &range.settings.md5_password));
-        for (prefix, key) in neighbors.chain(ranges).filter(|(_, key)| key.is_some()) {
-            self.set_range_key(prefix, key.as_ref());
+        let neighbors = self.desired.neighbors.values().map(|n| (IpNet::from(n.address), n.settings.keys()));
+        let ranges = self.desired.dynamic.values().map(|range| (range.prefix, range.settings.keys()));
+        for (prefix, keys) in neighbors.chain(ranges).filter(|(_, keys)| !keys.is_empty()) {
+            self.set_range_keys(prefix, &Keys::default(), &keys);
         }
     }
 
@@ -84,7 +86,9 @@ impl Controller {
                 self.remove_entry(*address, Notification::cease(CeaseSubcode::PeerDeconfigured));
             }
             Step::UpdateNeighbor { neighbor, .. } => self.update_entry(neighbor.address, neighbor.clone(), step),
-            Step::AddDynamic(range) => self.set_range_key(range.prefix, range.settings.md5_password.as_ref()),
+            Step::AddDynamic(range) => {
+                self.set_range_keys(range.prefix, &Keys::default(), &range.settings.keys());
+            }
             Step::RemoveDynamic(prefix) => self.remove_range(*prefix),
             Step::UpdateDynamic { range, .. } => self.update_range(range, step),
             Step::SetCaches(caches) => self.fabric.rpki.set_caches(caches.clone()),
@@ -130,8 +134,7 @@ impl Controller {
         let Some(entry) = self.neighbors.get_mut(&address) else { return };
         let (was, is) = (entry.neighbor.settings.shutdown.clone(), neighbor.settings.shutdown.clone());
         let dynamic = entry.dynamic.is_some();
-        let key = neighbor.settings.md5_password.clone();
-        let key_changed = entry.neighbor.settings.md5_password != key;
+        let (old_keys, keys) = (entry.neighbor.settings.keys(), neighbor.settings.keys());
         entry.neighbor = neighbor.clone();
         // The driver does the same when it comes to it: whoever asks next reads what was written.
         entry.cell.view().configure(&neighbor);
@@ -149,14 +152,15 @@ impl Controller {
             _ => {}
         }
         self.guard_again(address);
-        if key_changed && !dynamic {
-            self.set_range_key(address.into(), key.as_ref());
+        if old_keys != keys && !dynamic {
+            self.set_range_keys(address.into(), &old_keys, &keys);
         }
     }
 
     /// New settings for a range and for the sessions that it let in.
     fn update_range(&mut self, range: &DynamicNeighbors, step: &Step) {
-        self.set_range_key(range.prefix, range.settings.md5_password.as_ref());
+        let old = self.desired.dynamic.get(&range.prefix).map(|range| range.settings.keys()).unwrap_or_default();
+        self.set_range_keys(range.prefix, &old, &range.settings.keys());
         let members = self.neighbors.values().filter(|entry| entry.dynamic == Some(range.prefix));
         let members: Vec<IpAddr> = members.map(|entry| entry.cell.address).collect();
         for address in members {

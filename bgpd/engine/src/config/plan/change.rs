@@ -6,11 +6,11 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use crate::config::Role;
 use crate::config::desired::{
     AddPath, ConnectionLimits, DynamicNeighbors, Global, GracefulRestart, LimitAction, Neighbor, NeighborSettings,
     PrefixLimits, Secret,
 };
+use crate::config::{AoKey, Role};
 
 /// What a change does to a session that is Established, from least to most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -144,6 +144,7 @@ fn compare_settings(changes: &mut Comparison, old: &NeighborSettings, new: &Neig
         local_address,
         passive,
         md5_password,
+        ao_keys,
         ttl_security,
         ebgp_multihop,
         next_hop_self,
@@ -171,6 +172,7 @@ fn compare_settings(changes: &mut Comparison, old: &NeighborSettings, new: &Neig
     changes.field("local-address", Impact::SessionReset, local_address, &new.local_address);
     changes.field("passive", Impact::NextSession, passive, &new.passive);
     changes.field("md5-password", Impact::SessionReset, md5_password, &new.md5_password);
+    changes.field("ao-key", Impact::SessionReset, ao_keys, &new.ao_keys);
     changes.field("ttl-security", Impact::SessionReset, ttl_security, &new.ttl_security);
     changes.field("ebgp-multihop", Impact::SessionReset, ebgp_multihop, &new.ebgp_multihop);
     changes.field("next-hop-self", Impact::SessionReset, next_hop_self, &new.next_hop_self);
@@ -275,6 +277,13 @@ impl Show for BTreeMap<bgp_wire::Family, u32> {
 impl<T: Show> Show for Option<T> {
     fn show(&self) -> String {
         self.as_ref().map_or_else(|| "none".to_owned(), Show::show)
+    }
+}
+
+/// By its numbers: the key itself is not shown.
+impl Show for AoKey {
+    fn show(&self) -> String {
+        format!("{}/{} {}", self.send_id, self.receive_id, self.algorithm)
     }
 }
 

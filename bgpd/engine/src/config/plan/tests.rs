@@ -27,6 +27,7 @@ pub(in crate::config) fn settings(remote_asn: u32) -> NeighborSettings {
         local_address: None,
         passive: false,
         md5_password: None,
+        ao_keys: Vec::new(),
         ttl_security: false,
         ebgp_multihop: None,
         next_hop_self: false,
