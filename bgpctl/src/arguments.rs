@@ -71,6 +71,9 @@ pub enum Command {
     /// Say what policies make of a route
     #[command(subcommand)]
     Policy(Policy),
+    /// Show or change what bgpd logs, until it ends
+    #[command(subcommand)]
+    Log(Log),
     /// Decode BGP messages, offline
     Decode(Decode),
     /// Print a completion script for a shell
@@ -475,6 +478,27 @@ pub enum RouteType {
     Client,
     /// Over iBGP from another than a client
     NonClient,
+}
+
+/// `log …`
+#[derive(Debug, Subcommand)]
+pub enum Log {
+    /// The levels in force, and how many lines were suppressed
+    Show,
+    /// Set a level until bgpd ends
+    Level {
+        /// How much; default sets back to what is configured
+        #[arg(value_parser = ["off", "error", "warn", "info", "debug", "trace", "default"])]
+        level: String,
+        /// Only what this module says, such as bgpd::peer
+        #[arg(long, value_name = "MODULE", conflicts_with = "peer")]
+        module: Option<String>,
+        /// Only what is said about this neighbor
+        #[arg(long, value_name = "ADDRESS")]
+        peer: Option<IpAddr>,
+    },
+    /// Set all levels back to what is configured
+    Reset,
 }
 
 /// `decode …`

@@ -2,6 +2,7 @@
 
 mod cluster;
 mod config;
+mod log;
 mod neighbor;
 mod policy;
 mod routes;
@@ -75,6 +76,7 @@ pub async fn run(arguments: Arguments) -> Result<(), Error> {
         Command::Cluster(command) => cluster::steer(&context, command).await,
         Command::Config(command) => config::run(&context, command).await,
         Command::Policy(command) => policy::run(&context, command).await,
+        Command::Log(command) => log::run(&context, command).await,
         Command::Decode(wanted) => decode::run(&wanted).and_then(|text| say(&text)),
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -7,6 +7,7 @@ mod access;
 mod clusters;
 mod convert;
 mod endpoint;
+mod log;
 mod neighbors;
 mod owners;
 mod policy;
@@ -133,6 +134,7 @@ async fn services(handle: &Handle, streams: &Streams, base: &Path) -> Result<Rou
         .max_decoding_message_size(owners::MESSAGE_MAX);
     let clusters = v1::cluster_service_server::ClusterServiceServer::new(clusters::Service(handle.clone()));
     let rpki = v1::rpki_service_server::RpkiServiceServer::new(rpki::Service(handle.clone()));
+    let log = v1::log_service_server::LogServiceServer::new(log::Service);
     let status = v1::status_service_server::StatusServiceServer::new(system::StatusOf(handle.clone(), streams.clone()));
     let config = v1::config_service_server::ConfigServiceServer::new(system::ConfigOf(handle.clone(), base.to_owned()));
     let policies = v1::policy_service_server::PolicyServiceServer::new(policy::Service(handle.clone()));
@@ -149,6 +151,7 @@ async fn services(handle: &Handle, streams: &Streams, base: &Path) -> Result<Rou
         .add_service(policies)
         .add_service(routes)
         .add_service(rpki)
+        .add_service(log)
         .add_service(status)
         .add_service(config))
 }

@@ -117,6 +117,7 @@ async fn serve(document: Document, file: PathBuf) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
+    tokio::spawn(observe::log::report());
     let access = api.access();
     let mut api = tokio::spawn(api.serve(stopped));
     let how = tokio::select! {

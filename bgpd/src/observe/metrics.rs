@@ -91,6 +91,9 @@ impl Page {
         let status = &self.status;
         out.info("bgpd_build", "The program", &[("version", status.version)])?;
         out.value("bgpd_uptime_seconds", "Time since bgpd started", since(status.started).as_secs_f64())?;
+        out.counters("bgpd_log_suppressed", "Log lines counted instead of written", |out| {
+            out.put(NONE, crate::observe::log::levels().suppressed() as f64)
+        })?;
         out.value("bgpd_attribute_sets", "Distinct sets of path attributes in memory", status.attribute_sets as f64)?;
         out.value("bgpd_awaited_neighbors", "Neighbors waited for after a restart", status.awaited.len() as f64)?;
         let names: Vec<_> = status.tables.iter().map(|(family, counts)| (family.to_string(), counts)).collect();
@@ -159,9 +162,7 @@ impl Page {
         out.gauges("bgpd_rpki_cache_in_use", "1 while the cache's data counts", |out| {
             each(out, |cache| f64::from(u8::from(cache.in_use)))
         })?;
-        out.gauges("bgpd_rpki_cache_vrps", "VRPs that the cache has said", |out| {
-            each(out, |cache| cache.vrps as f64)
-        })?;
+        out.gauges("bgpd_rpki_cache_vrps", "VRPs that the cache has said", |out| each(out, |cache| cache.vrps as f64))?;
         out.gauges("bgpd_rpki_cache_serial", "Serial number of the cache's data", |out| {
             each(out, |cache| cache.position.map_or(0.0, |(.., serial)| serial.into()))
         })
