@@ -76,6 +76,12 @@ pub enum Command {
     Log(Log),
     /// Decode BGP messages, offline
     Decode(Decode),
+    /// Print the manual page, or write those of all commands into a directory
+    Man {
+        /// Where bgpctl.1, bgpctl-show.1, … go
+        #[arg(long, value_name = "DIRECTORY")]
+        directory: Option<PathBuf>,
+    },
     /// Print a completion script for a shell
     Completions {
         /// The shell

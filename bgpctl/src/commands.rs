@@ -78,6 +78,14 @@ pub async fn run(arguments: Arguments) -> Result<(), Error> {
         Command::Policy(command) => policy::run(&context, command).await,
         Command::Log(command) => log::run(&context, command).await,
         Command::Decode(wanted) => decode::run(&wanted).and_then(|text| say(&text)),
+        Command::Man { directory: Some(directory) } => {
+            clap_mangen::generate_to(Arguments::command(), directory).map_err(Error::from)
+        }
+        Command::Man { directory: None } => {
+            let mut page = Vec::new();
+            clap_mangen::Man::new(Arguments::command()).render(&mut page)?;
+            say(&String::from_utf8_lossy(&page))
+        }
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Arguments::command(), "bgpctl", &mut script);

@@ -1,5 +1,6 @@
 //! `bgpd`: BGP route reflector and speaker.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -10,7 +11,7 @@ use bgpd::runtime::document::Documents;
 use bgpd::runtime::handle::{Changes, Handle, Terms};
 use bgpd::runtime::kernel;
 use bgpd::{observe, privileges, runtime};
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tracing::{error, info, warn};
@@ -30,13 +31,36 @@ struct Arguments {
     /// Check a configuration file and exit: 0 if it is valid, else 1 and a diagnosis
     #[arg(long, value_name = "FILE", conflicts_with = "config")]
     check: Option<PathBuf>,
+    /// Print the manual page
+    #[arg(long, conflicts_with_all = ["config", "check"])]
+    man: bool,
+    /// Print a completion script for a shell
+    #[arg(long, value_name = "SHELL", conflicts_with_all = ["config", "check", "man"])]
+    completions: Option<clap_complete::Shell>,
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    match &arguments.check {
-        Some(file) => check(file),
-        None => run(&arguments.config),
+    match (&arguments.check, arguments.completions) {
+        _ if arguments.man => print(|out| clap_mangen::Man::new(Arguments::command()).section("8").render(out)),
+        (_, Some(shell)) => print(|out| {
+            clap_complete::generate(shell, &mut Arguments::command(), "bgpd", out);
+            Ok(())
+        }),
+        (Some(file), None) => check(file),
+        (None, None) => run(&arguments.config),
+    }
+}
+
+/// Prints a text that is made from the definitions of the command line.
+fn print(make: impl FnOnce(&mut Vec<u8>) -> std::io::Result<()>) -> ExitCode {
+    let mut text = Vec::new();
+    match make(&mut text).and_then(|()| std::io::stdout().lock().write_all(&text)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bgpd: {error}");
+            ExitCode::FAILURE
+        }
     }
 }
 

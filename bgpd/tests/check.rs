@@ -98,3 +98,17 @@ fn a_file_that_is_not_there_is_named() {
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.starts_with("error: /nowhere/bgpd.toml cannot be read"), "{said}");
 }
+
+#[test]
+fn manual_page_and_completions_come_from_the_definitions() {
+    let print = |arguments: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_bgpd")).args(arguments).output().expect("bgpd can be started");
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).expect("text")
+    };
+    let page = print(&["--man"]);
+    assert!(page.contains(".TH bgpd 8") && page.contains("\\-\\-check") && page.contains("Signals"), "{page}");
+    for shell in ["bash", "zsh", "fish"] {
+        assert!(print(&["--completions", shell]).contains("check"), "{shell}");
+    }
+}
