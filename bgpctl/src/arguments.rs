@@ -71,6 +71,12 @@ pub enum Command {
     /// Say what policies make of a route
     #[command(subcommand)]
     Policy(Policy),
+    /// Live screen of sessions, rates, queues and the noisiest prefixes
+    Top {
+        /// Seconds between looks
+        #[arg(long, value_name = "SECONDS", default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=60))]
+        interval: u64,
+    },
     /// Show or change what bgpd logs, until it ends
     #[command(subcommand)]
     Log(Log),

@@ -6,6 +6,7 @@ mod commands;
 mod decode;
 mod error;
 mod output;
+mod top;
 
 pub use arguments::Arguments;
 pub use commands::run;

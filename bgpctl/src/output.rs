@@ -26,7 +26,7 @@ fn family_name(family: Option<v1::Family>) -> String {
 }
 
 /// A span of time as operators write it: `00:12:31`, `1d02h`, `3w4d`.
-fn span(seconds: u64) -> String {
+pub(crate) fn span(seconds: u64) -> String {
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
     match days {
         0 => format!("{hours:02}:{:02}:{:02}", minutes % 60, seconds % 60),

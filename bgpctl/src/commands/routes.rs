@@ -82,6 +82,7 @@ pub(super) async fn watch(context: &Context, wanted: WatchRoutes) -> Result<(), 
         multipath: wanted.multipath,
         from_revision: wanted.from_revision,
         heartbeat_seconds: 0,
+        changes_only: false,
     };
     let mut events = client(context).await?.watch(request).await?.into_inner();
     while let Some(message) = events.message().await? {

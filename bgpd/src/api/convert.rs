@@ -139,8 +139,10 @@ fn optional_prefix(field: &str, text: &str) -> Result<Option<IpNet>, Status> {
 }
 
 pub(super) fn route_watch(request: v1::WatchRoutesRequest) -> Result<RouteWatch, Status> {
-    let v1::WatchRoutesRequest { families, prefix, longer, multipath, from_revision, heartbeat_seconds } = request;
+    let v1::WatchRoutesRequest { families, prefix, longer, multipath, from_revision, heartbeat_seconds, changes_only } =
+        request;
     Ok(RouteWatch {
+        changes_only,
         families: families.into_iter().map(|one| family("families", one)).collect::<Result<_, _>>()?,
         prefix: optional_prefix("prefix", &prefix)?,
         longer,

@@ -195,6 +195,8 @@ pub struct RouteWatch {
     pub multipath: bool,
     /// Only the changes since then.
     pub from: Option<Revision>,
+    /// No table, only changes.
+    pub changes_only: bool,
     /// Longest silence.
     pub heartbeat: Duration,
 }

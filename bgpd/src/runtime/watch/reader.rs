@@ -94,8 +94,13 @@ impl Reader {
         }
     }
 
-    /// The whole table; where the log is to be followed from.
+    /// The whole table, if it is wanted; where the log is to be followed from.
     async fn snapshot(&self) -> Result<Revision, Gone> {
+        if self.watch.changes_only {
+            let now = self.log.head();
+            self.send(RouteEvent { said: WatchedRoutes::SnapshotEnd, revision: Some(now) }).await?;
+            return Ok(now);
+        }
         loop {
             match self.try_snapshot().await? {
                 Ok(revision) => return Ok(revision),
