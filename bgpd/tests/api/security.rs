@@ -5,6 +5,7 @@ use std::path::Path;
 
 use bgpd_proto::v1;
 use bgpd_proto::v1::config_service_client::ConfigServiceClient;
+use bgpd_proto::v1::log_service_client::LogServiceClient;
 use bgpd_proto::v1::neighbor_service_client::NeighborServiceClient;
 use bgpd_proto::v1::route_service_client::RouteServiceClient;
 use bgpd_proto::v1::status_service_client::StatusServiceClient;
@@ -222,9 +223,44 @@ async fn no_secret_is_in_an_answer_or_in_the_log() {
         said += &format!("{:?}", configs.diff(v1::DiffConfigRequest { document: document.clone() }).await);
         said += &format!("{:?}", configs.apply(v1::ApplyConfigRequest { document, ..Default::default() }).await);
     }
+    // TCP-AO: in force, or refused by a kernel that does not have it.
+    write(daemon.dir(), "ao.key", "ao-to-be-hidden");
+    let signed = format!(
+        "{config}[[neighbor]]\naddress = \"127.0.0.11\"\nremote-asn = 65000\nao-key = [{{ id = 1, key-file = \"ao.key\" }}]\n"
+    );
+    write(daemon.dir(), "api.key", "-----BEGIN PRIVATE KEY-----\nkey-to-be-hidden\n-----END PRIVATE KEY-----\n");
+    let too_long = config.replace("md5-to-be-hidden", &"to-be-hidden".repeat(10));
+    for (config, rest) in [
+        (signed.as_str(), ""),
+        // Keys that are too long, and a certificate's key that is none.
+        (too_long.as_str(), ""),
+        (config.as_str(), "[api.tls]\ncert-file = \"key\"\nkey-file = \"api.key\"\n"),
+    ] {
+        let lines = daemon.log().lines().count();
+        daemon.reload(config, ANY_PORT, &format!("read-write-token-file = \"writers\"\n{rest}"));
+        wait_until("it is said", || async { daemon.log().lines().count() > lines }).await;
+    }
+    said += &format!("{:?}", neighbors.list(v1::ListNeighborsRequest::default()).await.expect("an answer"));
+    let mut log = LogServiceClient::new(daemon.connect().await);
+    said += &format!("{:?}", log.get(v1::GetLogRequest {}).await.expect("an answer"));
     let seen = || async { daemon.log().contains("127.0.0.9") };
     wait_until("something is logged of the neighbors", seen).await;
     said += &daemon.log();
     let found: Vec<&str> = said.lines().filter(|line| line.contains("to-be-hidden")).collect();
     assert!(found.is_empty(), "{found:?}");
+}
+
+/// Whoever adds a key that holds a secret adds it to the test above.
+#[test]
+fn every_key_with_a_secret_is_in_the_test_of_secrets() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let page = fs::read_to_string(root.join("docs/configuration.md")).expect("the page");
+    let here = fs::read_to_string(root.join("bgpd/tests/api/security.rs")).expect("this file");
+    let keys = page.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+    let secret = ["password", "token", "secret", "key-file", "ao-key", "passphrase"];
+    let keys: Vec<&str> = keys.filter(|key| secret.iter().any(|word| key.contains(word))).collect();
+    assert!(keys.len() >= 6, "{keys:?}");
+    for key in keys {
+        assert!(here.contains(&format!("{key} = ")), "{key}: no_secret_is_in_an_answer_or_in_the_log does not set it");
+    }
 }
