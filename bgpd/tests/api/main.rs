@@ -8,6 +8,7 @@ mod declared;
 #[cfg(feature = "roto")]
 mod filter;
 mod guard;
+mod log;
 mod metrics;
 mod owners;
 mod policy;
