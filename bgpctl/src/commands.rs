@@ -76,9 +76,7 @@ pub async fn run(arguments: Arguments) -> Result<(), Error> {
         Command::Cluster(command) => cluster::steer(&context, command).await,
         Command::Config(command) => config::run(&context, command).await,
         Command::Policy(command) => policy::run(&context, command).await,
-        Command::Top { interval } => {
-            crate::top::run(&context.server, std::time::Duration::from_secs(interval)).await
-        }
+        Command::Top { interval } => crate::top::run(&context.server, std::time::Duration::from_secs(interval)).await,
         Command::Log(command) => log::run(&context, command).await,
         Command::Decode(wanted) => decode::run(&wanted).and_then(|text| say(&text)),
         Command::Man { directory: Some(directory) } => {

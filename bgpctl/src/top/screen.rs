@@ -20,8 +20,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, state: &State) {
         Some(row) => details(frame, state, row, body),
         None => {
             let noisy = if body.height > 2 * NOISY { NOISY } else { 0 };
-            let [neighbors, prefixes] =
-                Layout::vertical([Constraint::Fill(1), Constraint::Length(noisy)]).areas(body);
+            let [neighbors, prefixes] = Layout::vertical([Constraint::Fill(1), Constraint::Length(noisy)]).areas(body);
             table(frame, state, neighbors);
             frame.render_widget(noisiest(state), prefixes);
         }

@@ -103,7 +103,8 @@ fn updates(counts: Option<v1::MessageCounts>) -> u64 {
 impl State {
     /// Takes an answer; rates are since the one before.
     pub(super) fn update(&mut self, neighbors: Vec<v1::Neighbor>, status: v1::GetStatusResponse, now: Instant) {
-        let seconds = self.asked.map(|then| now.saturating_duration_since(then).as_secs_f64()).filter(|span| *span > 0.0);
+        let seconds =
+            self.asked.map(|then| now.saturating_duration_since(then).as_secs_f64()).filter(|span| *span > 0.0);
         // A counter that has started again counts from nothing.
         let rate = |now: u64, before: Option<u64>| match (before, seconds) {
             (Some(before), Some(seconds)) => now.saturating_sub(before) as f64 / seconds,
