@@ -12,7 +12,9 @@ fn commands(of: &[&str]) -> BTreeSet<String> {
     let help = bgpctl(&[of, &["--help"]].concat());
     let help = String::from_utf8_lossy(&help.stdout).into_owned();
     let listed = help.split("Commands:\n").nth(1).and_then(|rest| rest.split("\n\n").next()).unwrap_or_default();
-    let names = listed.lines().filter_map(|line| line.split_whitespace().next());
+    // What a command is for can go on in the next line, further to the right.
+    let names = listed.lines().filter_map(|line| line.strip_prefix("  ")?.split(' ').next());
+    let names = names.filter(|name| !name.is_empty());
     names.filter(|name| *name != "help").map(str::to_owned).collect()
 }
 
