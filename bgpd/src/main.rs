@@ -1,6 +1,6 @@
 //! `bgpd`: BGP route reflector and speaker.
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -12,6 +12,7 @@ use bgpd::runtime::handle::{Changes, Handle, Terms};
 use bgpd::runtime::kernel;
 use bgpd::{observe, privileges, runtime};
 use clap::{CommandFactory, Parser};
+use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tracing::{error, info, warn};
@@ -102,17 +103,22 @@ fn run(file: &Path) -> ExitCode {
     observe::log::start(&document.log);
     document.warnings.iter().for_each(|warning| warn!("{warning}"));
     privileges::drop_unneeded(&document.desired, &document.api);
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
+    // The API has threads of its own: sessions do not wait behind tables that are written out for its clients.
+    let (runtime, api) = match (threads("bgpd"), threads("bgpd-api")) {
+        (Ok(runtime), Ok(api)) => (runtime, api),
+        (Err(error), _) | (_, Err(error)) => {
             error!(%error, "cannot start the runtime");
             return ExitCode::FAILURE;
         }
     };
-    runtime.block_on(serve(document, file.to_owned()))
+    runtime.block_on(serve(document, file.to_owned(), api.handle()))
 }
 
-async fn serve(document: Document, file: PathBuf) -> ExitCode {
+fn threads(name: &str) -> io::Result<Runtime> {
+    Builder::new_multi_thread().thread_name(name).enable_all().build()
+}
+
+async fn serve(document: Document, file: PathBuf, api_threads: &tokio::runtime::Handle) -> ExitCode {
     let (api_settings, metrics, restart) = (document.api.clone(), document.metrics.clone(), document.restart.clone());
     let documents = Documents::open(&restart, &file);
     let base = documents.base().to_owned();
@@ -143,7 +149,7 @@ async fn serve(document: Document, file: PathBuf) -> ExitCode {
     };
     tokio::spawn(observe::log::report());
     let access = api.access();
-    let mut api = tokio::spawn(api.serve(stopped));
+    let mut api = api_threads.spawn(api.serve(stopped));
     let how = tokio::select! {
         how = signals(&handle, &access, &file, restart.on_sigterm) => how,
         result = &mut api => {
