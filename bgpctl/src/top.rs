@@ -92,7 +92,8 @@ fn read_keys(keys: &mpsc::Sender<Event>) {
 async fn ask(connection: &Connection, state: &mut State) {
     let mut neighbors = NeighborServiceClient::new(connection.clone()).max_decoding_message_size(usize::MAX);
     let mut status = StatusServiceClient::new(connection.clone());
-    let answers = tokio::join!(neighbors.list(v1::ListNeighborsRequest {}), status.get(v1::GetStatusRequest {}));
+    let answers =
+        tokio::join!(neighbors.list(v1::ListNeighborsRequest::default()), status.get(v1::GetStatusRequest {}));
     match answers {
         (Ok(neighbors), Ok(status)) => {
             state.update(neighbors.into_inner().neighbors, status.into_inner(), Instant::now());

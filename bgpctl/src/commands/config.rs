@@ -30,13 +30,13 @@ pub(super) async fn run(context: &Context, command: Config) -> Result<(), Error>
         Config::Diff { file } => {
             let request = v1::DiffConfigRequest { document: document(&file)? };
             let answer = client.diff(request).await?.into_inner();
-            print(context, &answer.steps, &answer.notes, "nothing would change")
+            print(context, (&answer.steps, &answer.resets, &answer.notes), "nothing would change")
         }
         Config::Apply { file, expected_revision, confirm } => {
             let (document, confirm_seconds) = (document(&file)?, confirm.unwrap_or(0));
             let request = v1::ApplyConfigRequest { document, expected_revision, confirm_seconds };
             let answer = client.apply(request).await?.into_inner();
-            print(context, &answer.steps, &answer.notes, "nothing has changed")
+            print(context, (&answer.steps, &answer.resets, &answer.notes), "nothing has changed")
         }
         Config::Confirm => {
             client.confirm(v1::ConfirmConfigRequest {}).await?;
@@ -44,7 +44,7 @@ pub(super) async fn run(context: &Context, command: Config) -> Result<(), Error>
         }
         Config::Rollback => {
             let answer = client.rollback(v1::RollbackConfigRequest {}).await?.into_inner();
-            print(context, &answer.steps, &[], "nothing has changed")
+            print(context, (&answer.steps, &[], &[]), "nothing has changed")
         }
     }
 }
@@ -53,16 +53,23 @@ fn newline(text: &str) -> String {
     if text.is_empty() { String::new() } else { format!("{text}\n") }
 }
 
-/// Notes stand below the steps, and among them for programs.
-fn print(context: &Context, steps: &[v1::Step], notes: &[String], nothing: &str) -> Result<(), Error> {
+/// Sessions that end and notes stand below the steps, and among them for programs.
+fn print(
+    context: &Context,
+    (steps, resets, notes): (&[v1::Step], &[v1::SessionReset], &[String]),
+    nothing: &str,
+) -> Result<(), Error> {
+    let ends = |reset: &v1::SessionReset| format!("session with {} is reset: {}", reset.address, reset.reason);
     let as_step = |step: &v1::Step| serde_json::json!({ "step": step.text, "impact": step.impact });
+    let as_reset = |reset: &v1::SessionReset| serde_json::json!({ "step": ends(reset), "impact": "resets the session", "neighbor": reset.address });
     let as_note = |note: &String| serde_json::json!({ "step": note, "impact": "note" });
-    let json: Vec<_> = steps.iter().map(as_step).chain(notes.iter().map(as_note)).collect();
-    context.print(&json, || {
+    let json = steps.iter().map(as_step).chain(resets.iter().map(as_reset)).chain(notes.iter().map(as_note));
+    context.print(&json.collect::<Vec<_>>(), || {
         let mut lines: Vec<String> = steps.iter().map(|step| format!("{}\n", step.text)).collect();
         if lines.is_empty() {
             lines.push(format!("{nothing}\n"));
         }
+        lines.extend(resets.iter().map(|reset| format!("{}\n", ends(reset))));
         lines.extend(notes.iter().map(|note| format!("note: {note}\n")));
         lines.concat()
     })

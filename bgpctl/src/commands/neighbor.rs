@@ -12,13 +12,26 @@ use crate::arguments::{AddNeighbor, Drain, Format, Neighbor, Soft};
 use crate::client::Connection;
 use crate::output::{family_of, neighbor};
 
+/// Neighbors in one answer.
+const PAGE: u32 = 1000;
+
 async fn client(context: &Context) -> Result<NeighborServiceClient<Connection>, Error> {
     // A reflector with thousands of neighbors has a long answer.
     Ok(NeighborServiceClient::new(context.connect().await?).max_decoding_message_size(usize::MAX))
 }
 
 pub(super) async fn list(context: &Context) -> Result<(), Error> {
-    let neighbors = client(context).await?.list(v1::ListNeighborsRequest {}).await?.into_inner().neighbors;
+    let mut client = client(context).await?;
+    let (mut neighbors, mut page_token) = (Vec::new(), String::new());
+    loop {
+        let request = v1::ListNeighborsRequest { page_size: PAGE, page_token };
+        let page = client.list(request).await?.into_inner();
+        neighbors.extend(page.neighbors);
+        page_token = page.next_page_token;
+        if page_token.is_empty() {
+            break;
+        }
+    }
     let json: Vec<_> = neighbors.iter().map(neighbor::json).collect();
     context.print(&json, || neighbor::table(&neighbors))
 }

@@ -5,6 +5,7 @@ mod declaration;
 mod neighbor;
 mod owner;
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::str::FromStr;
 use std::time::{Duration, SystemTime};
@@ -246,6 +247,10 @@ pub(super) fn speaker(status: &status::Status, streams: (u64, u64)) -> v1::GetSt
 
 pub(super) fn step(step: &Step) -> v1::Step {
     v1::Step { text: step.to_string(), impact: step.impact().to_string() }
+}
+
+pub(super) fn resets(resets: BTreeMap<IpAddr, String>) -> Vec<v1::SessionReset> {
+    resets.into_iter().map(|(address, reason)| v1::SessionReset { address: address.to_string(), reason }).collect()
 }
 
 /// What may be missing, as text; empty if it is.

@@ -13,9 +13,17 @@ pub(super) struct Service(pub(super) Handle, pub(super) Streams);
 
 #[tonic::async_trait]
 impl v1::neighbor_service_server::NeighborService for Service {
-    async fn list(&self, _: Request<v1::ListNeighborsRequest>) -> Result<Response<v1::ListNeighborsResponse>, Status> {
-        let neighbors = self.0.neighbors().await.iter().map(convert::neighbor).collect();
-        Ok(Response::new(v1::ListNeighborsResponse { neighbors }))
+    async fn list(
+        &self,
+        request: Request<v1::ListNeighborsRequest>,
+    ) -> Result<Response<v1::ListNeighborsResponse>, Status> {
+        let v1::ListNeighborsRequest { page_size, page_token } = request.into_inner();
+        let after = convert::optional_address("page_token", &page_token)?;
+        let most = if page_size == 0 { usize::MAX } else { page_size as usize };
+        let (statuses, more) = self.0.neighbors_page(after, most).await;
+        let next_page_token = convert::text(statuses.last().filter(|_| more).map(|last| last.address));
+        let neighbors = statuses.iter().map(convert::neighbor).collect();
+        Ok(Response::new(v1::ListNeighborsResponse { neighbors, next_page_token }))
     }
 
     async fn get(&self, request: Request<v1::GetNeighborRequest>) -> Result<Response<v1::GetNeighborResponse>, Status> {

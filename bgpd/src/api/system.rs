@@ -63,9 +63,9 @@ impl v1::config_service_server::ConfigService for ConfigOf {
     async fn diff(&self, request: Request<v1::DiffConfigRequest>) -> Result<Response<v1::DiffConfigResponse>, Status> {
         let document = self.valid(request.into_inner().document)?;
         let warnings = document.warnings.iter().map(ToString::to_string).collect();
-        let Changes { steps, notes } = self.0.plan(document.desired).await.map_err(convert::status_of)?;
-        let steps = steps.iter().map(convert::step).collect();
-        Ok(Response::new(v1::DiffConfigResponse { steps, warnings, notes }))
+        let Changes { steps, resets, notes } = self.0.plan(document.desired).await.map_err(convert::status_of)?;
+        let (steps, resets) = (steps.iter().map(convert::step).collect(), convert::resets(resets));
+        Ok(Response::new(v1::DiffConfigResponse { steps, warnings, resets, notes }))
     }
 
     async fn apply(
@@ -80,8 +80,10 @@ impl v1::config_service_server::ConfigService for ConfigOf {
         }
         let confirm = (confirm_seconds > 0).then(|| Duration::from_secs(confirm_seconds.into()));
         let terms = Terms::Applied { expected_revision, confirm };
-        let Changes { steps, notes } = self.0.apply(document.into(), terms).await.map_err(convert::status_of)?;
-        Ok(Response::new(v1::ApplyConfigResponse { steps: steps.iter().map(convert::step).collect(), notes }))
+        let Changes { steps, resets, notes } =
+            self.0.apply(document.into(), terms).await.map_err(convert::status_of)?;
+        let (steps, resets) = (steps.iter().map(convert::step).collect(), convert::resets(resets));
+        Ok(Response::new(v1::ApplyConfigResponse { steps, resets, notes }))
     }
 
     async fn confirm(

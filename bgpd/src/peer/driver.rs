@@ -15,13 +15,13 @@ use bgp_engine::session::{Action, ConnectionId, Input, NO_ANSWER, Negotiated, Se
 use bgp_engine::stage::{Alarm, Fence};
 use bgp_wire::Notification;
 use bgp_wire::frame::{self, MessageType};
-use bgp_wire::notification;
+use bgp_wire::notification::{self, CeaseSubcode};
 use bgp_wire::route_refresh::{RefreshSubtype, RouteRefresh};
 use bytes::{Buf, Bytes};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::sleep_until;
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 use super::admission::Admitted;
 use super::cell::NeighborCell;
@@ -105,6 +105,8 @@ pub(crate) struct Driver {
     commands: mpsc::UnboundedReceiver<PeerCommand>,
     incoming: mpsc::Receiver<Admitted>,
     pub(super) session: Session,
+    /// A connection has another TCP-MD5 key than it began with.
+    pub(super) rekeyed: bool,
     pub(super) actions: VecDeque<Action>,
     outgoing: Option<Connection>,
     accepted: Option<Connection>,
@@ -142,6 +144,7 @@ impl Driver {
             commands,
             incoming,
             session,
+            rekeyed: false,
             actions: VecDeque::new(),
             outgoing: None,
             accepted: None,
@@ -275,13 +278,37 @@ impl Driver {
             (settings.import_policy.clone(), settings.reject_as_sets, settings.is_shutting_down(global))
         };
         let changed = of(&self.neighbor, &self.global) != of(&neighbor, &global);
-        let limits = std::mem::replace(&mut self.neighbor, neighbor).settings.prefix_limits;
+        let old = std::mem::replace(&mut self.neighbor, neighbor).settings;
+        let limits = old.prefix_limits;
         self.global = global;
+        if old.md5_password != self.neighbor.settings.md5_password {
+            self.rekey();
+        }
         if changed {
             self.replace_import();
         }
         if limits != self.neighbor.settings.prefix_limits {
             self.replace_budgets();
+        }
+    }
+
+    /// Gives the connections the new TCP-MD5 key: they go on when the peer gets it as well before its hold timer expires.
+    fn rekey(&mut self) {
+        let key = self.neighbor.settings.md5_password.clone();
+        for conn in [ConnectionId::Outgoing, ConnectionId::Incoming] {
+            let Some(connection) = self.connection(conn) else { continue };
+            match connection.queue.set_md5_key(self.cell.address, key.as_ref()) {
+                Ok(()) => self.rekeyed = true,
+                Err(error) => {
+                    warn!(peer = %self.cell.address, %error, "the kernel refuses the TCP-MD5 key on a connection");
+                    let notification = Notification::cease(CeaseSubcode::OtherConfigurationChange);
+                    self.input(Input::Reset { notification, hold_down: false });
+                    return;
+                }
+            }
+        }
+        if self.connecting.take().is_some() {
+            self.connect();
         }
     }
 
@@ -308,6 +335,12 @@ impl Driver {
         let Ok(remote) = stream.peer_addr() else { return };
         if let Err(error) = socket::accepted(&stream, &self.transport(remote)) {
             debug!(peer = %self.cell.address, %error, "socket options refused");
+            return;
+        }
+        if std::mem::take(&mut self.rekeyed) && self.session.established().is_some() {
+            // The peer has begun anew with the new key. What it said last was signed with the old one and is lost.
+            let notification = Notification::cease(CeaseSubcode::OtherConfigurationChange);
+            self.input(Input::Reset { notification, hold_down: false });
             return;
         }
         if self.session.receives_updates(ConnectionId::Incoming) {

@@ -39,6 +39,7 @@ impl Established {
 
 impl Driver {
     pub(super) async fn establish(&mut self, conn: ConnectionId, negotiated: Arc<Negotiated>) {
+        self.rekeyed = false;
         let Some(connection) = self.connection(conn) else { return };
         let queue = Arc::clone(&connection.queue);
         let (local, interface) = addresses_beside(connection.local.ip());

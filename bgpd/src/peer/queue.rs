@@ -9,18 +9,21 @@
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
-use std::net::Shutdown;
+use std::net::{IpAddr, Shutdown};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
+use bgp_engine::config::Secret;
 use bgp_engine::group::Chunk;
 use bgp_engine::id::PeerIndex;
 use bytes::{Buf, Bytes};
 use socket2::SockRef;
+use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedWriteHalf;
 use tokio::sync::Notify;
 
 use super::cell::{MessageCounters, NeighborCell};
+use super::socket;
 
 /// Octets that may wait in the data lane. Chunks are shared between members, so this is not memory per member but
 /// how far one may be behind the others.
@@ -147,6 +150,12 @@ impl OutQueue {
                 Ok(())
             }
         }
+    }
+
+    /// Sets the TCP-MD5 key of the connection, or removes it (RFC 2385).
+    pub(super) fn set_md5_key(&self, peer: IpAddr, key: Option<&Secret>) -> io::Result<()> {
+        let stream: &TcpStream = self.half.as_ref();
+        socket::set_md5_key(stream, peer, key)
     }
 
     /// Waits until the socket takes something.

@@ -127,6 +127,11 @@ pub(crate) fn probe_ao(algorithm: AoAlgorithm) -> io::Result<()> {
     option::add_ao_key(&socket, nobody, &key, false)
 }
 
+/// Sets the TCP-MD5 key of the peer of a connection, or removes it (RFC 2385).
+pub(crate) fn set_md5_key(socket: &impl AsFd, peer: IpAddr, key: Option<&Secret>) -> io::Result<()> {
+    option::set_md5_key(socket, IpNet::from(peer), key)
+}
+
 fn apply_ttl(socket: &impl AsFd, transport: &Transport) -> io::Result<()> {
     let Ttl { send, receive_min } = transport.ttl;
     match transport.remote {

@@ -13,6 +13,7 @@ mod neighbors;
 mod originate;
 mod owners;
 mod policies;
+mod resets;
 mod steps;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -61,6 +62,8 @@ struct Entry {
     commands: mpsc::UnboundedSender<PeerCommand>,
     /// The range that let it in.
     dynamic: Option<IpNet>,
+    /// Whether its session is Established.
+    established: bool,
 }
 
 /// An open listening socket and the task that accepts on it.
@@ -236,6 +239,7 @@ impl Controller {
                 self.ended(&cell, gone);
             }
             (PeerEventKind::Established { negotiated, local, queue }, Some(entry)) => {
+                entry.established = true;
                 self.deferral.recorder.set(cell.address, negotiated.kept_by_peer());
                 let joined = self.groups.join(entry, &self.desired.global, &negotiated, local, &queue);
                 if entry.neighbor.settings.is_shutting_down(&self.desired.global) {
@@ -253,7 +257,8 @@ impl Controller {
                     self.fabric.control_all(|| RibControl::Excuse(cell.address));
                 }
             }
-            (PeerEventKind::Down, Some(_)) => {
+            (PeerEventKind::Down, Some(entry)) => {
+                entry.established = false;
                 self.deferral.recorder.set(cell.address, Vec::new());
                 self.groups.leave(cell.index, &cell.replace_memberships(Vec::new()));
                 self.directory.announce(&cell);

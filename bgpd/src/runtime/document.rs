@@ -5,11 +5,14 @@
 //! file and forgets it. While an applied document waits for its confirmation, the one from before is kept instead, so
 //! that a start in that time goes back to it, even if the file itself is what was applied.
 
+use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 use std::{fs, io};
 
-use bgp_engine::config::Desired;
+use bgp_engine::config::{Desired, Step};
 use serde::{Deserialize, Serialize};
 use tracing::{error, info, warn};
 
@@ -36,6 +39,31 @@ impl From<Document> for Written {
     fn from(document: Document) -> Self {
         Self { desired: document.desired, text: document.text, name: document.name }
     }
+}
+
+/// Where a document comes from, and on which terms it is applied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Terms {
+    /// It is the configuration file's.
+    Reload,
+    /// It came through the API.
+    Applied {
+        /// The revision that it was compared with; empty if that does not matter.
+        expected_revision: String,
+        /// It goes unless it is confirmed in this time.
+        confirm: Option<Duration>,
+    },
+}
+
+/// What applying a document does, or has done.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// The steps.
+    pub steps: Vec<Step>,
+    /// The sessions that end, and why.
+    pub resets: BTreeMap<IpAddr, String>,
+    /// What else is worth knowing, for people.
+    pub notes: Vec<String>,
 }
 
 /// A document as it is kept.

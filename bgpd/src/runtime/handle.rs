@@ -12,7 +12,7 @@ use std::time::Duration;
 use bgp_engine::attr::{AttrRef, Interner};
 use bgp_engine::config::cluster::{ClusterChange, Nodes};
 use bgp_engine::config::owners::{OwnerName, OwnerView, Routes};
-use bgp_engine::config::{Desired, Originate, Step};
+use bgp_engine::config::{Desired, Originate};
 use bgp_engine::policy::{Library, Provenance, RpkiState};
 use bgp_engine::rpki::VrpTable;
 use bgp_wire::Family;
@@ -22,6 +22,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 pub use self::watched::{NeighborEvent, RouteEvent, RouteWatch, WatchedNeighbors, WatchedRoutes};
 pub use super::change_log::{NotARevision, Revision};
 use super::document::Written;
+pub use super::document::{Changes, Terms};
 pub use super::reads::Place;
 use super::reads::Reads;
 use super::status::{NeighborStatus, Status};
@@ -209,29 +210,6 @@ pub struct Applied {
     pub waiting: Vec<(IpNet, OwnerName)>,
 }
 
-/// Where a document comes from, and on which terms it is applied.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Terms {
-    /// It is the configuration file's.
-    Reload,
-    /// It came through the API.
-    Applied {
-        /// The revision that it was compared with; empty if that does not matter.
-        expected_revision: String,
-        /// It goes unless it is confirmed in this time.
-        confirm: Option<Duration>,
-    },
-}
-
-/// What applying a document does, or has done.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Changes {
-    /// The steps.
-    pub steps: Vec<Step>,
-    /// What else is worth knowing, for people.
-    pub notes: Vec<String>,
-}
-
 /// What the controller is asked to do.
 pub(crate) enum Command {
     Status(oneshot::Sender<Status>),
@@ -281,7 +259,12 @@ impl Handle {
 
     /// All neighbors, configured and dynamic, sorted by address.
     pub async fn neighbors(&self) -> Vec<NeighborStatus> {
-        self.reads.neighbors().await
+        self.reads.neighbors(None, usize::MAX).await.0
+    }
+
+    /// Neighbors sorted by address: those behind `after`, and so many at most. And whether there are more.
+    pub async fn neighbors_page(&self, after: Option<IpAddr>, most: usize) -> (Vec<NeighborStatus>, bool) {
+        self.reads.neighbors(after, most).await
     }
 
     /// One neighbor.

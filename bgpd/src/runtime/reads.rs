@@ -87,10 +87,14 @@ impl Reads {
         &self.fabric.latencies
     }
 
-    pub(super) async fn neighbors(&self) -> Vec<NeighborStatus> {
-        let cells = self.directory.all();
+    /// Neighbors sorted by address: those behind `after`, and so many at most. And whether there are more.
+    pub(super) async fn neighbors(&self, after: Option<IpAddr>, most: usize) -> (Vec<NeighborStatus>, bool) {
+        let mut cells = self.directory.behind(after);
+        let more = cells.len() > most;
+        cells.truncate(most);
         let mut counts = self.counts(&cells).await;
-        cells.iter().map(|cell| status_of(cell, counts.remove(&cell.address))).collect()
+        let statuses = cells.iter().map(|cell| status_of(cell, counts.remove(&cell.address)));
+        (statuses.collect(), more)
     }
 
     pub(super) async fn neighbor(&self, address: IpAddr) -> Option<NeighborStatus> {

@@ -107,6 +107,28 @@ async fn added_neighbors_survive_crashes_and_reloads_and_follow_their_peer_group
 }
 
 #[tokio::test]
+async fn neighbors_come_in_pages_in_the_order_of_their_addresses() {
+    let daemon = Daemon::start(&format!("{GLOBAL}{GROUP}{OF_FILE}")).await;
+    for host in [9, 12, 100, 13] {
+        add(&daemon, of_group(&format!("127.0.0.{host}")), "").await.expect("added");
+    }
+    let (mut pages, mut page_token) = (Vec::new(), String::new());
+    loop {
+        let request = v1::ListNeighborsRequest { page_size: 2, page_token };
+        let page = client(&daemon).await.list(request).await.expect("a page").into_inner();
+        pages.push(page.neighbors.into_iter().map(|one| one.address).collect::<Vec<_>>().join(" "));
+        page_token = page.next_page_token;
+        if page_token.is_empty() {
+            break;
+        }
+    }
+    assert_eq!(pages, ["127.0.0.9 127.0.0.11", "127.0.0.12 127.0.0.13", "127.0.0.100"]);
+    let wrong = v1::ListNeighborsRequest { page_size: 2, page_token: "x".to_owned() };
+    let error = client(&daemon).await.list(wrong).await.expect_err("not a token");
+    assert_eq!(error.code(), Code::InvalidArgument);
+}
+
+#[tokio::test]
 async fn only_the_owner_changes_or_deletes_what_it_has_added() {
     let daemon = Daemon::start(&format!("{GLOBAL}{GROUP}{OF_FILE}")).await;
     add(&daemon, of_group("127.0.0.12"), "robot").await.expect("added");

@@ -13,6 +13,7 @@ mod metrics;
 mod owners;
 mod policy;
 mod random;
+mod resets;
 mod restart;
 mod security;
 mod speaker;

@@ -62,15 +62,26 @@ impl Speaker {
 
     /// A session that begins with an OPEN, whatever bgpd makes of that.
     pub(crate) async fn open(port: u16, host: u8, open: &Open) -> Self {
+        Self::try_open(port, host, open).await.expect("bgpd takes the connection")
+    }
+
+    /// An Established session, if bgpd wants one now.
+    pub(crate) async fn try_connect(port: u16, host: u8, open: &Open) -> Option<Self> {
+        let mut speaker = Self::try_open(port, host, open).await?;
+        speaker.up.wait_for(|up| *up).await.ok()?;
+        Some(speaker)
+    }
+
+    async fn try_open(port: u16, host: u8, open: &Open) -> Option<Self> {
         let address = Ipv4Addr::new(127, 0, 0, host);
         let socket = TcpSocket::new_v4().expect("a socket");
         socket.bind(SocketAddr::new(IpAddr::V4(address), 0)).expect("a loopback address");
-        let stream = socket.connect(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).await.expect("bgpd listens");
+        let stream = socket.connect(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).await.ok()?;
         let (mut reader, mut writer) = stream.into_split();
         let mut bytes = Vec::new();
         open.encode(&mut bytes);
         bytes.extend_from_slice(&frame::KEEPALIVE);
-        writer.write_all(&bytes).await.expect("the session is open");
+        writer.write_all(&bytes).await.ok()?;
         let (accepts, up) = watch::channel(false);
         let (refreshed, refreshes) = watch::channel(0);
         let (updated, updates) = watch::channel(Vec::new());
@@ -91,7 +102,12 @@ impl Speaker {
                 }
             }
         });
-        Self { next_hop: Ipv4Addr::new(192, 0, 2, host), writer, up, refreshes, updates, reading }
+        Some(Self { next_hop: Ipv4Addr::new(192, 0, 2, host), writer, up, refreshes, updates, reading })
+    }
+
+    /// Whether bgpd has ended the session.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.reading.is_finished()
     }
 
     /// Waits until bgpd has accepted the OPEN.

@@ -177,7 +177,8 @@ async fn has_settled(channel: &Channel) -> Result<bool, BgpdError> {
     if status.uptime_seconds >= GIVEN_UP_SECONDS {
         return Ok(true);
     }
-    let neighbors = NeighborServiceClient::new(channel.clone()).list(api::ListNeighborsRequest {}).await?.into_inner();
+    let neighbors =
+        NeighborServiceClient::new(channel.clone()).list(api::ListNeighborsRequest::default()).await?.into_inner();
     Ok(neighbors.neighbors.iter().all(|neighbor| {
         let stands = neighbor.state == "Established" && neighbor.uptime_seconds >= SETTLED_SECONDS;
         stands || neighbor.shutdown.is_some()

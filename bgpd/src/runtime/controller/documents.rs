@@ -144,7 +144,9 @@ impl Controller {
     /// What applying a document would do.
     pub(super) fn plan(&self, document: &Desired) -> Result<Changes, ControlError> {
         let composed = accepted(self.compose(document))?;
-        Ok(Changes { steps: config::plan(&self.desired, &composed.wanted), notes: composed.laid.notes })
+        let steps = config::plan(&self.desired, &composed.wanted);
+        let resets = self.resets(&composed.wanted, &steps);
+        Ok(Changes { steps, resets, notes: composed.laid.notes })
     }
 
     async fn make_run(&mut self, document: Written) -> Result<Changes, ControlError> {
@@ -154,6 +156,7 @@ impl Controller {
 
     async fn take_over(&mut self, document: Written, composed: Composed) -> Result<Changes, ControlError> {
         let Composed { wanted, owners, declared, declarations, laid } = composed;
+        let resets = self.resets(&wanted, &config::plan(&self.desired, &wanted));
         let steps: Vec<Step> = self.carry_out(wanted).await?;
         self.owners = owners;
         self.note_owners(declared.changes.keys());
@@ -164,7 +167,7 @@ impl Controller {
             self.save().await;
         }
         self.note_sources();
-        Ok(Changes { steps, notes: laid.notes })
+        Ok(Changes { steps, resets, notes: laid.notes })
     }
 
     /// What a document says together with what else is declared, and what that changes for owners.

@@ -140,21 +140,14 @@ impl Groups {
         Ok(index)
     }
 
-    /// Has groups follow the export policies that steps have changed. `policies` are those that each member has now.
-    /// Returns the members whose session has to be reset for that.
-    pub(super) fn regroup(&mut self, policies: &Memberships, steps: &[Step]) -> Vec<PeerIndex> {
-        let keys = self.registered.iter().map(|(index, registered)| (*index, &registered.key));
-        let mut leaving = Vec::new();
-        for change in regroup(keys, policies, steps) {
-            match change {
-                Regrouping::Replace { group, key } => self.replace_export(group, key),
-                Regrouping::Leave { member } => leaving.push(member),
-            }
-        }
-        leaving
+    /// What becomes of groups when steps are taken. `policies` are those that each member has then.
+    pub(super) fn regrouping(&self, policies: &Memberships, steps: &[Step]) -> Vec<Regrouping> {
+        // The others have lost, or are about to lose, their last member.
+        let registered = self.registered.iter().filter(|(index, _)| policies.contains_key(index));
+        regroup(registered.map(|(index, registered)| (*index, &registered.key)), policies, steps)
     }
 
-    fn replace_export(&mut self, group: GroupIndex, key: ExportKey) {
+    pub(super) fn replace_export(&mut self, group: GroupIndex, key: ExportKey) {
         // Policies that do not exist were refused before the first step.
         let Ok(spec) = key.clone().resolve(&self.fabric.library()) else { return };
         self.fabric.control_all(|| RibControl::ReplaceExport { group, spec: spec.clone() });

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use bgp_engine::config::{Desired, Step};
-use bgp_engine::export::Memberships;
+use bgp_engine::export::{Memberships, Regrouping};
+use bgp_engine::id::PeerIndex;
 use bgp_engine::policy::{Definitions, Direction, Library};
 use bgp_wire::Notification;
 use bgp_wire::notification::CeaseSubcode;
@@ -68,19 +69,39 @@ impl Controller {
 
     /// Has update groups follow the export policies that steps have changed.
     pub(super) fn regroup(&mut self, steps: &[Step]) {
+        for change in self.regrouping(&self.desired, steps) {
+            match change {
+                Regrouping::Replace { group, key } => self.groups.replace_export(group, key),
+                Regrouping::Leave { member } => self.reset_member(member),
+            }
+        }
+    }
+
+    /// A member whose policy is not that of its update group any more finds another one with its next session.
+    fn reset_member(&self, member: PeerIndex) {
+        if let Some(entry) = self.neighbors.values().find(|entry| entry.cell.index == member) {
+            tell(entry, PeerCommand::Reset(Notification::cease(CeaseSubcode::OtherConfigurationChange)));
+        }
+    }
+
+    /// What becomes of update groups when `steps` lead to `wanted`.
+    pub(super) fn regrouping(&self, wanted: &Desired, steps: &[Step]) -> Vec<Regrouping> {
         if steps.is_empty() {
-            return;
+            return Vec::new();
         }
         let mut policies = Memberships::new();
         for entry in self.neighbors.values() {
+            let settings = match entry.dynamic {
+                None => wanted.neighbors.get(&entry.cell.address).map(|neighbor| &neighbor.settings),
+                // A neighbor that is configured takes the place of the dynamic one.
+                Some(_) if wanted.neighbors.contains_key(&entry.cell.address) => None,
+                Some(range) => wanted.dynamic.get(&range).map(|range| &range.settings),
+            };
+            let Some(settings) = settings else { continue };
             for (_, group) in entry.cell.memberships() {
-                let policy = entry.neighbor.settings.export_policy.clone();
-                policies.entry(group).or_default().push((entry.cell.index, policy));
+                policies.entry(group).or_default().push((entry.cell.index, settings.export_policy.clone()));
             }
         }
-        let leaving = self.groups.regroup(&policies, steps);
-        for entry in self.neighbors.values().filter(|entry| leaving.contains(&entry.cell.index)) {
-            tell(entry, PeerCommand::Reset(Notification::cease(CeaseSubcode::OtherConfigurationChange)));
-        }
+        self.groups.regrouping(&policies, steps)
     }
 }

@@ -16,6 +16,7 @@ use super::super::kernel;
 use super::super::rib_worker::{RibControl, decision_options};
 use super::commands::tell;
 use super::policies;
+use super::resets::can_refresh;
 use super::{Controller, Entry};
 use crate::peer::PeerCommand;
 use crate::peer::socket;
@@ -147,9 +148,14 @@ impl Controller {
             _ if step.has(Impact::SessionReset) => {
                 tell(entry, PeerCommand::Reset(Notification::cease(CeaseSubcode::OtherConfigurationChange)));
             }
-            _ if step.has(Impact::ExportAgain) => self.tell_shutdown(address),
-            _ if step.has(Impact::RefreshIn) => refresh_or_reset(entry),
-            _ => {}
+            _ => {
+                if step.has(Impact::RefreshIn) {
+                    refresh_or_reset(entry);
+                }
+                if step.has(Impact::ExportAgain) {
+                    self.tell_shutdown(address);
+                }
+            }
         }
         self.guard_again(address);
         if old_keys != keys && !dynamic {
@@ -171,8 +177,7 @@ impl Controller {
 
 /// Has the routes of a session come in again under a new import policy.
 pub(super) fn refresh_or_reset(entry: &Entry) {
-    let can_refresh = entry.cell.view().negotiated.as_ref().is_none_or(|negotiated| negotiated.route_refresh);
-    if can_refresh {
+    if can_refresh(entry) {
         tell(entry, PeerCommand::RefreshIn);
     } else {
         tell(entry, PeerCommand::Reset(Notification::cease(CeaseSubcode::OtherConfigurationChange)));

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
+use std::ops::Bound;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use bgp_engine::config::cluster::Guard;
@@ -56,9 +57,11 @@ impl Directory {
         self.cells.read().unwrap_or_else(PoisonError::into_inner).get(&address).cloned()
     }
 
-    /// All cells, sorted by address.
-    pub(super) fn all(&self) -> Vec<Arc<NeighborCell>> {
-        self.cells.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    /// All cells behind an address, sorted by address.
+    pub(super) fn behind(&self, after: Option<IpAddr>) -> Vec<Arc<NeighborCell>> {
+        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let cells = self.cells.read().unwrap_or_else(PoisonError::into_inner);
+        cells.range((start, Bound::Unbounded)).map(|(_, cell)| Arc::clone(cell)).collect()
     }
 
     /// Writes down a neighbor's new state.

@@ -93,7 +93,7 @@ impl Reader {
         let log = self.reads.directory.log();
         loop {
             let start = log.head();
-            for status in self.reads.neighbors().await {
+            for status in self.reads.neighbors(None, usize::MAX).await.0 {
                 self.send(WatchedNeighbors::Status(Arc::new(status)), None).await?;
             }
             match log.read(start, None, usize::MAX) {

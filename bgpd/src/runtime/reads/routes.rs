@@ -190,7 +190,7 @@ pub(super) async fn explain(reads: &Reads, prefix: IpNet, to: Option<IpAddr>) ->
             Some(cell) => vec![cell],
             None => return Err(ControlError::NotFound { what: format!("neighbor {address}") }),
         },
-        None => reads.directory.all(),
+        None => reads.directory.behind(None),
     };
     let answers = reads.ask_all(|reply| RibControl::Explain { family, prefix, reply }).await;
     let Some(found) = answers.into_iter().flatten().next() else {

@@ -171,7 +171,8 @@ fn compare_settings(changes: &mut Comparison, old: &NeighborSettings, new: &Neig
     changes.field("connect-retry", Impact::None, connect_retry, &new.connect_retry);
     changes.field("local-address", Impact::SessionReset, local_address, &new.local_address);
     changes.field("passive", Impact::NextSession, passive, &new.passive);
-    changes.field("md5-password", Impact::SessionReset, md5_password, &new.md5_password);
+    // The kernel takes another key for connections that stand.
+    changes.field("md5-password", Impact::None, md5_password, &new.md5_password);
     changes.field("ao-key", Impact::SessionReset, ao_keys, &new.ao_keys);
     changes.field("ttl-security", Impact::SessionReset, ttl_security, &new.ttl_security);
     changes.field("ebgp-multihop", Impact::SessionReset, ebgp_multihop, &new.ebgp_multihop);

@@ -119,7 +119,7 @@ fn passwords_are_never_shown() {
     let mut new = neighbor(10);
     new.settings.md5_password = Some(Secret("hush-new".to_owned()));
     let steps = plan(&desired(&[old]), &desired(&[new]));
-    assert_eq!(shown(&steps), ["neighbor 192.0.2.10: md5-password changed: resets the session"]);
+    assert_eq!(shown(&steps), ["neighbor 192.0.2.10: md5-password changed: no effect on sessions"]);
     assert!(!format!("{steps:?}").contains("hush"));
 }
 

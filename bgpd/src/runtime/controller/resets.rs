@@ -1,0 +1,78 @@
+//! Which sessions end when a plan is carried out, and why: said in advance, by the rules that decide then.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use bgp_engine::config::{Change, Desired, Impact, Neighbor, Step};
+use bgp_engine::export::Regrouping;
+
+use super::neighbors::dynamic_neighbor;
+use super::{Controller, Entry};
+
+/// Sessions and what ends them.
+type Resets = BTreeMap<IpAddr, String>;
+
+impl Controller {
+    /// The Established sessions that end when `steps` lead to `wanted`.
+    pub(super) fn resets(&self, wanted: &Desired, steps: &[Step]) -> Resets {
+        let mut resets = Resets::new();
+        for (address, entry) in self.neighbors.iter().filter(|(_, entry)| entry.established) {
+            let own = steps.iter().find_map(|step| of_step(entry, step));
+            if let Some(reason) = own.or_else(|| of_guard(entry, wanted)) {
+                resets.insert(*address, reason);
+            }
+        }
+        for change in self.regrouping(wanted, steps) {
+            let Regrouping::Leave { member } = change else { continue };
+            if let Some(entry) = self.neighbors.values().find(|entry| entry.cell.index == member) {
+                let reason = "export-policy: not that of the others in its update group";
+                resets.entry(entry.cell.address).or_insert_with(|| reason.to_owned());
+            }
+        }
+        resets
+    }
+}
+
+/// Whether a step ends a session, and why.
+fn of_step(entry: &Entry, step: &Step) -> Option<String> {
+    let (address, range) = (entry.cell.address, entry.dynamic);
+    match step {
+        Step::SetGlobal { changed, .. } => keys(changed, Impact::SessionReset),
+        Step::RemoveNeighbor(of) if *of == address => Some("removed".to_owned()),
+        Step::RemoveDynamic(of) if Some(*of) == range => Some(format!("range {of} removed")),
+        Step::AddNeighbor(of) if of.address == address => Some("configured, no dynamic neighbor any more".to_owned()),
+        Step::UpdateNeighbor { neighbor, changed, .. } if neighbor.address == address && range.is_none() => {
+            of_changes(entry, changed)
+        }
+        Step::UpdateDynamic { range: of, changed, .. } if Some(of.prefix) == range => of_changes(entry, changed),
+        _ => None,
+    }
+}
+
+fn of_changes(entry: &Entry, changed: &[Change]) -> Option<String> {
+    keys(changed, Impact::SessionReset).or_else(|| {
+        let asked = keys(changed, Impact::RefreshIn).filter(|_| !can_refresh(entry))?;
+        Some(format!("{asked}, and no route refresh (RFC 2918)"))
+    })
+}
+
+/// The cluster's guard judges routes that are asked for again.
+fn of_guard(entry: &Entry, wanted: &Desired) -> Option<String> {
+    let neighbor: Option<Neighbor> = match entry.dynamic {
+        None => wanted.neighbors.get(&entry.cell.address).cloned(),
+        Some(range) => wanted.dynamic.get(&range).map(|range| dynamic_neighbor(entry.cell.address, range)),
+    };
+    let changes = wanted.guard.session(&neighbor?, wanted.global.asn) != entry.guard;
+    (changes && !can_refresh(entry)).then(|| "cluster, and no route refresh (RFC 2918)".to_owned())
+}
+
+/// The keys whose change has an impact.
+fn keys(changed: &[Change], impact: Impact) -> Option<String> {
+    let keys: Vec<&str> = changed.iter().filter(|change| change.impact == impact).map(|change| change.key).collect();
+    (!keys.is_empty()).then(|| keys.join(", "))
+}
+
+/// Whether a peer can be asked for its routes again.
+pub(super) fn can_refresh(entry: &Entry) -> bool {
+    entry.cell.view().negotiated.as_ref().is_none_or(|negotiated| negotiated.route_refresh)
+}

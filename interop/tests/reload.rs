@@ -1,0 +1,207 @@
+//! Changes of a running configuration as real peers see them: what is live leaves sessions alone, and what a diff says
+//! of sessions is what happens.
+
+use std::collections::BTreeMap;
+
+use interop::lab::cluster::{bird_ipv4_only, frr};
+use interop::lab::{BIRD, Bgpd, Bird, FRR, Frr, Lab, Node, SeenRoute, to, wait_until};
+
+const GLOBAL: &str = "[global]\nasn = 65000\nrouter-id = \"192.0.2.1\"\n";
+/// Rejects one route and marks the others.
+const POLICIES: &str = "[[prefix-set]]\nname = \"some\"\nprefixes = [\"10.99.0.0/24\"]\n\
+    [[policy]]\nname = \"without-some\"\n\
+    [[policy.statement]]\nmatch.prefix-sets = [\"some\"]\nthen = \"reject\"\n\
+    [[policy.statement]]\nset.med = 77\n";
+
+fn client(host: u8, rest: &str) -> String {
+    format!(
+        "[[neighbor]]\naddress = \"192.0.2.{host}\"\nremote-asn = 65000\nroute-reflector-client = true\n\
+         connect-retry = 1\nidle-hold-time = 1\n{rest}"
+    )
+}
+
+fn bird(node: &Node, host: u8) -> Bird {
+    Bird::start(node, &bird_ipv4_only(node, host))
+}
+
+/// A reflector with two clients of FRR and two of BIRD: those of a kind are in one update group.
+struct Four {
+    bgpd: Bgpd,
+    frrs: [Frr; 2],
+    birds: [Bird; 2],
+    nodes: [Node; 5],
+    _lab: Lab,
+}
+
+const CLIENTS: [&str; 4] = ["192.0.2.11", "192.0.2.12", "192.0.2.13", "192.0.2.14"];
+
+impl Four {
+    fn start(name: &str, config: &str) -> Self {
+        let lab = Lab::new(name, &[&FRR[..], &BIRD[..]].concat());
+        let nodes = [
+            lab.node("rr", 1),
+            lab.node("frr1", 11),
+            lab.node("frr2", 12),
+            lab.node("bird1", 13),
+            lab.node("bird2", 14),
+        ];
+        let bgpd = Bgpd::start(&nodes[0], config);
+        let frrs = [frr(&nodes[1], 11), frr(&nodes[2], 12)];
+        let birds = [bird(&nodes[3], 13), bird(&nodes[4], 14)];
+        let four = Self { bgpd, frrs, birds, nodes, _lab: lab };
+        four.bgpd.wait_established(&CLIENTS.map(str::to_owned));
+        four
+    }
+
+    /// What each client has: first those of FRR, then those of BIRD.
+    fn routes(&self) -> [Vec<SeenRoute>; 4] {
+        let [f, g] = &self.frrs;
+        let [b, c] = &self.birds;
+        [f.routes(false), g.routes(false), b.routes(false), c.routes(false)]
+    }
+
+    fn picture(&self) -> String {
+        let frrs = self.frrs.iter().map(Frr::picture);
+        let birds = self.birds.iter().map(Bird::picture);
+        self.bgpd.picture() + &frrs.chain(birds).collect::<String>()
+    }
+
+    fn wait(&self, what: &str, holds: impl Fn(&[Vec<SeenRoute>; 4]) -> bool) {
+        wait_until(what, || holds(&self.routes()), || self.picture());
+    }
+
+    /// Applies a document after a diff has said that no session notices.
+    fn apply_live(&self, config: &str) {
+        let file = self.nodes[0].write("new.toml", config).display().to_string();
+        let steps = self.bgpd.json(&["config", "diff", &file]);
+        let steps = steps.as_array().expect("a list of steps");
+        assert!(!steps.is_empty() && steps.iter().all(|step| step["impact"] != "resets the session"), "{steps:?}");
+        let _ = self.bgpd.ctl(&["config", "apply", &file]);
+    }
+
+    fn flaps(&self) -> Vec<u64> {
+        CLIENTS.map(|address| self.bgpd.neighbor(address)["flaps"].as_u64().unwrap_or(99)).to_vec()
+    }
+}
+
+/// MED of a route, if it is there.
+fn med(routes: &[SeenRoute], prefix: &str) -> Option<u32> {
+    to(routes, prefix).map(|route| route.med.unwrap_or(0))
+}
+
+#[test]
+fn draining_and_a_cluster_and_its_policy_change_together_without_a_reset() {
+    let config = |clusters: &str, import: &str, first: &str| {
+        let import = format!("import-policy = [\"{import}\"]\n");
+        format!(
+            "{GLOBAL}[[policy]]\nname = \"marked\"\n[[policy.statement]]\nset.med = 5\nthen = \"accept\"\n{clusters}{}{}{}{}",
+            client(11, &format!("{first}{import}")),
+            client(12, &import),
+            client(13, &import),
+            client(14, &import)
+        )
+    };
+    let four = Four::start("live-guard", &config("", "accept-all", ""));
+    four.wait("the last has the routes of all", |routes| {
+        [11, 12, 13].iter().all(|host| to(&routes[3], &format!("10.1.{host}.0/24")).is_some())
+    });
+    // The pod networks of the cluster belong to nodes that are others than 11: its route is refused, and the others'
+    // get the mark of the new policy.
+    let cluster = "[[cluster]]\nname = \"east\"\npod-cidrs = [\"10.1.0.0/16\"]\n\
+                   nodes = [\"192.0.2.12/32\", \"192.0.2.13/32\", \"192.0.2.14/32\"]\n";
+    four.apply_live(&config(cluster, "marked", ""));
+    four.wait("routes are guarded and marked", |routes| {
+        let last = &routes[3];
+        to(last, "10.1.11.0/24").is_none()
+            && [12, 13].iter().all(|host| med(last, &format!("10.1.{host}.0/24")) == Some(5))
+    });
+    four.apply_live(&config("", "accept-all", "graceful-shutdown = true\n"));
+    four.wait("the first is drained, and its route is back", |routes| {
+        let pref = |seen: &[SeenRoute], prefix: &str| to(seen, prefix).and_then(|route| route.local_pref);
+        pref(&routes[3], "10.1.11.0/24") == Some(0)
+            && pref(&routes[0], "10.1.12.0/24") == Some(0)
+            && pref(&routes[3], "10.1.12.0/24") == Some(100)
+    });
+    four.apply_live(&config("", "accept-all", ""));
+    four.wait("it is not any more", |routes| {
+        to(&routes[3], "10.1.11.0/24").is_some_and(|route| route.local_pref == Some(100))
+    });
+    assert_eq!(four.flaps(), [0; 4], "{}", four.picture());
+}
+
+/// Numbers that look random and are the same each time.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % bound
+    }
+}
+
+const SETTINGS: [&str; 14] = [
+    "hold-time = 30",
+    "description = \"rack\"",
+    "import-policy = [\"without-some\", \"accept-all\"]",
+    "export-policy = [\"without-some\", \"accept-all\"]",
+    "export-policy = [\"without-some\", \"accept-all\"]",
+    "next-hop-self = true",
+    "add-path = \"both\"",
+    "extended-messages = false",
+    "reject-as-sets = true",
+    "graceful-restart = false",
+    "restart-time = 60",
+    "graceful-shutdown = true",
+    "local-address = \"192.0.2.1\"",
+    "families = [\"ipv4-unicast\", \"ipv6-unicast\"]",
+];
+
+fn random_config(random: &mut Random) -> String {
+    let mut text = GLOBAL.to_owned();
+    for line in ["always-compare-med = true\n", "cluster-id = \"192.0.2.9\"\n", "client-to-client-reflection = false\n"]
+    {
+        if random.below(6) == 0 {
+            text += line;
+        }
+    }
+    text += &POLICIES.replace("77", &random.below(3).to_string());
+    for host in [11, 12, 13, 14] {
+        let mut chosen = BTreeMap::new();
+        for _ in 0..random.below(3) {
+            let setting = SETTINGS[random.below(SETTINGS.len() as u64) as usize];
+            chosen.insert(setting.split(' ').next().unwrap_or_default(), setting);
+        }
+        let rest: String = chosen.into_values().map(|setting| format!("{setting}\n")).collect();
+        text += &client(host, &rest);
+    }
+    text
+}
+
+#[test]
+fn the_sessions_that_a_diff_names_are_those_that_are_reset() {
+    let mut random = Random(12);
+    let four = Four::start("resets", &random_config(&mut random));
+    let mut counts = (0, 0);
+    for number in 0..12 {
+        let before = four.flaps();
+        let config = random_config(&mut random);
+        let file = four.nodes[0].write("new.toml", &config).display().to_string();
+        let diff = four.bgpd.json(&["config", "diff", &file]);
+        let steps = diff.as_array().expect("a list of steps");
+        let named = |address: &&str| steps.iter().any(|step| step["neighbor"] == **address);
+        let _ = four.bgpd.ctl(&["config", "apply", &file]);
+        let expected: Vec<u64> =
+            CLIENTS.iter().zip(&before).map(|(address, flaps)| flaps + u64::from(named(address))).collect();
+        let picture = || format!("configuration {number}: {diff:#}\n{}", four.picture());
+        wait_until("those that are named are reset", || four.flaps() == expected, picture);
+        four.bgpd.wait_established(&CLIENTS.map(str::to_owned));
+        // A route to all shows that all sessions work, and that no other has ended meanwhile.
+        let mark = format!("10.97.{number}.0/24");
+        let _ = four.bgpd.ctl(&["announce", &mark]);
+        four.wait("a new route reaches all", |routes| routes.iter().all(|seen| to(seen, &mark).is_some()));
+        assert_eq!(four.flaps(), expected, "configuration {number}: {diff:#}\n{}", four.picture());
+        let resets: u64 = expected.iter().zip(&before).map(|(after, before)| after - before).sum();
+        counts = (counts.0 + resets, counts.1 + 4 - resets);
+    }
+    assert!(counts.0 >= 5 && counts.1 >= 5, "{counts:?}");
+}
