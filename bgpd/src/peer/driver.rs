@@ -301,8 +301,7 @@ impl Driver {
                 Ok(()) => self.rekeyed = true,
                 Err(error) => {
                     warn!(peer = %self.cell.address, %error, "the kernel refuses the TCP-MD5 key on a connection");
-                    let notification = Notification::cease(CeaseSubcode::OtherConfigurationChange);
-                    self.input(Input::Reset { notification, hold_down: false });
+                    self.begin_anew();
                     return;
                 }
             }
@@ -310,6 +309,12 @@ impl Driver {
         if self.connecting.take().is_some() {
             self.connect();
         }
+    }
+
+    /// Ends the session because of what was configured.
+    fn begin_anew(&mut self) {
+        let notification = Notification::cease(CeaseSubcode::OtherConfigurationChange);
+        self.input(Input::Reset { notification, hold_down: false });
     }
 
     fn replace_guard(&mut self, guard: Option<SessionGuard>) {
@@ -339,8 +344,7 @@ impl Driver {
         }
         if std::mem::take(&mut self.rekeyed) && self.session.established().is_some() {
             // The peer has begun anew with the new key. What it said last was signed with the old one and is lost.
-            let notification = Notification::cease(CeaseSubcode::OtherConfigurationChange);
-            self.input(Input::Reset { notification, hold_down: false });
+            self.begin_anew();
             return;
         }
         if self.session.receives_updates(ConnectionId::Incoming) {

@@ -62,8 +62,12 @@ struct Entry {
     commands: mpsc::UnboundedSender<PeerCommand>,
     /// The range that let it in.
     dynamic: Option<IpNet>,
-    /// Whether its session is Established.
-    established: bool,
+}
+
+impl Entry {
+    fn is_established(&self) -> bool {
+        self.cell.view().state == State::Established
+    }
 }
 
 /// An open listening socket and the task that accepts on it.
@@ -239,7 +243,6 @@ impl Controller {
                 self.ended(&cell, gone);
             }
             (PeerEventKind::Established { negotiated, local, queue }, Some(entry)) => {
-                entry.established = true;
                 self.deferral.recorder.set(cell.address, negotiated.kept_by_peer());
                 let joined = self.groups.join(entry, &self.desired.global, &negotiated, local, &queue);
                 if entry.neighbor.settings.is_shutting_down(&self.desired.global) {
@@ -257,8 +260,7 @@ impl Controller {
                     self.fabric.control_all(|| RibControl::Excuse(cell.address));
                 }
             }
-            (PeerEventKind::Down, Some(entry)) => {
-                entry.established = false;
+            (PeerEventKind::Down, Some(_)) => {
                 self.deferral.recorder.set(cell.address, Vec::new());
                 self.groups.leave(cell.index, &cell.replace_memberships(Vec::new()));
                 self.directory.announce(&cell);
@@ -286,7 +288,7 @@ impl Controller {
     fn end_deferral(&mut self) {
         self.deferral.until = None;
         let neighbors = &self.neighbors;
-        let is_up = |peer: &IpAddr| neighbors.get(peer).is_some_and(|e| e.cell.view().state == State::Established);
+        let is_up = |peer: &IpAddr| neighbors.get(peer).is_some_and(Entry::is_established);
         let missing = self.deferral.recorder.keep_only(is_up);
         if self.fabric.restart.state().restarting {
             warn!(?missing, "route selection has waited long enough for the routes of the peers from before");
@@ -294,9 +296,13 @@ impl Controller {
         }
     }
 
+    fn entry_of(&self, peer: PeerIndex) -> Option<&Entry> {
+        self.neighbors.values().find(|entry| entry.cell.index == peer)
+    }
+
     /// A peer's budget has come to something: its driver decides.
     fn alarm(&self, alarm: Alarm) {
-        if let Some(entry) = self.neighbors.values().find(|entry| entry.cell.index == alarm.peer) {
+        if let Some(entry) = self.entry_of(alarm.peer) {
             // A driver that has ended has no session that could be told.
             let _ = entry.commands.send(PeerCommand::Alarm(alarm));
         }

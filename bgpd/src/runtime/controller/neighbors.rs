@@ -64,7 +64,7 @@ impl Controller {
             // The driver was made just now, so its receiver is there.
             let _ = commands.send(PeerCommand::Start);
         }
-        self.neighbors.insert(address, Entry { cell, neighbor, guard, commands, dynamic, established: false });
+        self.neighbors.insert(address, Entry { cell, neighbor, guard, commands, dynamic });
         Ok(())
     }
 

@@ -4,15 +4,14 @@ use std::sync::Arc;
 
 use bgp_engine::config::{Desired, Step};
 use bgp_engine::export::{Memberships, Regrouping};
-use bgp_engine::id::PeerIndex;
 use bgp_engine::policy::{Definitions, Direction, Library};
-use bgp_wire::Notification;
-use bgp_wire::notification::CeaseSubcode;
 
 use super::super::fabric::Fabric;
 use super::super::handle::ControlError;
 use super::Controller;
 use super::commands::tell;
+use super::resets::in_wanted;
+use super::steps::reset;
 use crate::peer::PeerCommand;
 
 /// The compiled form of policies.
@@ -72,15 +71,13 @@ impl Controller {
         for change in self.regrouping(&self.desired, steps) {
             match change {
                 Regrouping::Replace { group, key } => self.groups.replace_export(group, key),
-                Regrouping::Leave { member } => self.reset_member(member),
+                // It finds another group with its next session.
+                Regrouping::Leave { member } => {
+                    if let Some(entry) = self.entry_of(member) {
+                        reset(entry);
+                    }
+                }
             }
-        }
-    }
-
-    /// A member whose policy is not that of its update group any more finds another one with its next session.
-    fn reset_member(&self, member: PeerIndex) {
-        if let Some(entry) = self.neighbors.values().find(|entry| entry.cell.index == member) {
-            tell(entry, PeerCommand::Reset(Notification::cease(CeaseSubcode::OtherConfigurationChange)));
         }
     }
 
@@ -91,15 +88,9 @@ impl Controller {
         }
         let mut policies = Memberships::new();
         for entry in self.neighbors.values() {
-            let settings = match entry.dynamic {
-                None => wanted.neighbors.get(&entry.cell.address).map(|neighbor| &neighbor.settings),
-                // A neighbor that is configured takes the place of the dynamic one.
-                Some(_) if wanted.neighbors.contains_key(&entry.cell.address) => None,
-                Some(range) => wanted.dynamic.get(&range).map(|range| &range.settings),
-            };
-            let Some(settings) = settings else { continue };
+            let Some(neighbor) = in_wanted(entry, wanted) else { continue };
             for (_, group) in entry.cell.memberships() {
-                policies.entry(group).or_default().push((entry.cell.index, settings.export_policy.clone()));
+                policies.entry(group).or_default().push((entry.cell.index, neighbor.settings.export_policy.clone()));
             }
         }
         self.groups.regrouping(&policies, steps)

@@ -1,5 +1,6 @@
 //! Which sessions end when a plan is carried out, and why: said in advance, by the rules that decide then.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
@@ -16,7 +17,7 @@ impl Controller {
     /// The Established sessions that end when `steps` lead to `wanted`.
     pub(super) fn resets(&self, wanted: &Desired, steps: &[Step]) -> Resets {
         let mut resets = Resets::new();
-        for (address, entry) in self.neighbors.iter().filter(|(_, entry)| entry.established) {
+        for (address, entry) in self.neighbors.iter().filter(|(_, entry)| entry.is_established()) {
             let own = steps.iter().find_map(|step| of_step(entry, step));
             if let Some(reason) = own.or_else(|| of_guard(entry, wanted)) {
                 resets.insert(*address, reason);
@@ -24,7 +25,7 @@ impl Controller {
         }
         for change in self.regrouping(wanted, steps) {
             let Regrouping::Leave { member } = change else { continue };
-            if let Some(entry) = self.neighbors.values().find(|entry| entry.cell.index == member) {
+            if let Some(entry) = self.entry_of(member) {
                 let reason = "export-policy: not that of the others in its update group";
                 resets.entry(entry.cell.address).or_insert_with(|| reason.to_owned());
             }
@@ -58,12 +59,18 @@ fn of_changes(entry: &Entry, changed: &[Change]) -> Option<String> {
 
 /// The cluster's guard judges routes that are asked for again.
 fn of_guard(entry: &Entry, wanted: &Desired) -> Option<String> {
-    let neighbor: Option<Neighbor> = match entry.dynamic {
-        None => wanted.neighbors.get(&entry.cell.address).cloned(),
-        Some(range) => wanted.dynamic.get(&range).map(|range| dynamic_neighbor(entry.cell.address, range)),
-    };
-    let changes = wanted.guard.session(&neighbor?, wanted.global.asn) != entry.guard;
+    let changes = wanted.guard.session(&*in_wanted(entry, wanted)?, wanted.global.asn) != entry.guard;
     (changes && !can_refresh(entry)).then(|| "cluster, and no route refresh (RFC 2918)".to_owned())
+}
+
+/// What a neighbor that runs becomes; none if it goes, also where one that is configured takes the place of a dynamic one.
+pub(super) fn in_wanted<'a>(entry: &Entry, wanted: &'a Desired) -> Option<Cow<'a, Neighbor>> {
+    let address = entry.cell.address;
+    match (wanted.neighbors.get(&address), entry.dynamic) {
+        (configured, None) => configured.map(Cow::Borrowed),
+        (Some(_), Some(_)) => None,
+        (None, Some(range)) => Some(Cow::Owned(dynamic_neighbor(address, wanted.dynamic.get(&range)?))),
+    }
 }
 
 /// The keys whose change has an impact.

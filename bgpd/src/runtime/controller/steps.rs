@@ -112,7 +112,7 @@ impl Controller {
             let Some(entry) = self.neighbors.get(&address) else { continue };
             tell(entry, PeerCommand::Settings(Box::new(entry.neighbor.clone()), global.clone()));
             if impact == Impact::SessionReset {
-                tell(entry, PeerCommand::Reset(Notification::cease(CeaseSubcode::OtherConfigurationChange)));
+                reset(entry);
             } else if shutdown_changed {
                 self.tell_shutdown(address);
             }
@@ -145,9 +145,7 @@ impl Controller {
             (Some(_), Some(_)) => {}
             (None, Some(text)) => tell(entry, PeerCommand::Stop(Notification::admin_shutdown(&text))),
             (Some(_), None) => tell(entry, PeerCommand::Start),
-            _ if step.has(Impact::SessionReset) => {
-                tell(entry, PeerCommand::Reset(Notification::cease(CeaseSubcode::OtherConfigurationChange)));
-            }
+            _ if step.has(Impact::SessionReset) => reset(entry),
             _ => {
                 if step.has(Impact::RefreshIn) {
                     refresh_or_reset(entry);
@@ -175,11 +173,16 @@ impl Controller {
     }
 }
 
+/// Ends a session, to begin anew with other settings.
+pub(super) fn reset(entry: &Entry) {
+    tell(entry, PeerCommand::Reset(Notification::cease(CeaseSubcode::OtherConfigurationChange)));
+}
+
 /// Has the routes of a session come in again under a new import policy.
 pub(super) fn refresh_or_reset(entry: &Entry) {
     if can_refresh(entry) {
         tell(entry, PeerCommand::RefreshIn);
     } else {
-        tell(entry, PeerCommand::Reset(Notification::cease(CeaseSubcode::OtherConfigurationChange)));
+        reset(entry);
     }
 }
