@@ -182,6 +182,10 @@ impl Filter for Program {
             Verdict::Reject(()) => None,
         }
     }
+
+    fn reads_rpki(&self) -> bool {
+        self.reads_rpki
+    }
 }
 
 /// Compiles a source.
@@ -246,7 +250,7 @@ mod tests {
 
     use bgp_engine::attr::{Interner, edit};
     use bgp_engine::id::SourceKind;
-    use bgp_engine::policy::NoValidator;
+    use bgp_engine::policy::{Definitions, FilterProgram, Library, NoValidator};
     use bgp_wire::Family;
     use bgp_wire::attribute::{AsPath, Attribute, AttributeBlock, Origin};
     use bgp_wire::update::NextHop;
@@ -306,6 +310,20 @@ mod tests {
         ] {
             assert!(!holds(condition), "{condition}");
         }
+    }
+
+    #[test]
+    fn programs_that_ask_for_the_state_of_the_origin_are_asked_again_when_that_changes() {
+        let program = |body: &str| {
+            let source = format!("filtermap main(route: Route) {{ {body} }}");
+            FilterProgram { filter: compile(&source).expect(body), source }
+        };
+        let mut definitions = Definitions::default();
+        let judges = program("if route.is_rpki_invalid() { reject } else { accept }");
+        definitions.filters.insert("judges".to_owned(), judges);
+        definitions.filters.insert("indifferent".to_owned(), program("accept"));
+        let library = Library::new(Arc::new(Interner::new(1))).with(&definitions).expect("all are there");
+        assert_eq!(library.reading_rpki(), ["judges"]);
     }
 
     #[test]

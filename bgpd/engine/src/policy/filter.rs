@@ -21,6 +21,9 @@ pub trait Filter: Send + Sync {
         from: &Provenance,
         validation: &dyn OriginValidation,
     ) -> Option<Vec<Action>>;
+
+    /// Whether what it says can depend on the state of the origin: then it is asked again when that changes.
+    fn reads_rpki(&self) -> bool;
 }
 
 /// A program as it is configured, and what can be called. Programs of the same source are equal.

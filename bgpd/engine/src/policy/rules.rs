@@ -65,7 +65,7 @@ impl Element {
         let reads = |test: &Test| matches!(test.condition, super::Condition::Rpki(_));
         match self {
             Self::Policy(policy) => policy.statements.iter().flat_map(|one| &one.tests).any(reads),
-            Self::Filter(..) => false,
+            Self::Filter(_, filter) => filter.reads_rpki(),
         }
     }
 }
