@@ -1,5 +1,6 @@
 //! Roles and OTC (RFC 9234) with FRR and BIRD.
 
+use interop::lab::cluster::bird_of_as;
 use interop::lab::{BIRD, Bgpd, Bird, FRR, Frr, Lab, Node, to, wait_until};
 
 const GLOBAL: &str = "[global]\nasn = 65000\nrouter-id = \"192.0.2.1\"\n";
@@ -8,19 +9,6 @@ fn neighbor(host: u8, asn: u32, role: &str) -> String {
     format!(
         "[[neighbor]]\naddress = \"192.0.2.{host}\"\nremote-asn = {asn}\nconnect-retry = 1\nidle-hold-time = 1\n{role}\n\
          import-policy = [\"accept-all\"]\nexport-policy = [\"accept-all\"]\n"
-    )
-}
-
-fn bird(node: &Node, asn: u32, role: &str) -> Bird {
-    let (address, host) = (node.ipv4, node.ipv4.octets()[3]);
-    Bird::start(
-        node,
-        &format!(
-            "router id {address}; protocol device {{}}\nprotocol direct {{ ipv4; interface \"eth0\"; }}\n\
-             protocol static pods {{ ipv4; route 10.{host}.0.0/24 unreachable; }}\n\
-             protocol bgp up {{ local as {asn}; neighbor 192.0.2.1 as 65000; hold time 9; connect retry time 1;\n\
-             error wait time 1, 2; {role} ipv4 {{ import all; export where proto = \"pods\"; next hop self; }}; }}\n"
-        ),
     )
 }
 
@@ -50,9 +38,9 @@ fn routes_of_a_provider_go_to_customers_only_and_wrong_roles_are_refused() {
     ];
     let bgpd = Bgpd::start(&us, &config.concat());
     let provider = frr(&above, 65011, "neighbor 192.0.2.1 local-role provider strict-mode");
-    let customer = bird(&below, 65012, "local role customer; require roles on;");
-    let peer = bird(&beside, 65013, "local role peer;");
-    let confused = bird(&wrong, 65014, "local role peer;");
+    let customer = bird_of_as(&below, 65012, "local role customer; require roles on;");
+    let peer = bird_of_as(&beside, 65013, "local role peer;");
+    let confused = bird_of_as(&wrong, 65014, "local role peer;");
     let picture = || {
         let last = [provider.picture(), customer.picture(), peer.picture(), confused.picture()];
         bgpd.picture() + &last.concat()

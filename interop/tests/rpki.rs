@@ -1,6 +1,7 @@
 //! Origin validation with StayRTR as the cache: VRPs come, decide, change and expire while sessions stay up.
 
-use interop::lab::{BIRD, Bgpd, Bird, Lab, Node, STAYRTR, StayRtr, to, wait_until};
+use interop::lab::cluster::bird_of_as;
+use interop::lab::{BIRD, Bgpd, Lab, STAYRTR, StayRtr, to, wait_until};
 
 /// Invalid routes are rejected on import; valid ones are preferred.
 const CONFIG: &str = "[global]\nasn = 65000\nrouter-id = \"192.0.2.1\"\n\
@@ -12,19 +13,6 @@ fn neighbor(host: u8, import: &str) -> String {
     format!(
         "[[neighbor]]\naddress = \"192.0.2.{host}\"\nremote-asn = 650{host}\nconnect-retry = 1\nidle-hold-time = 1\n\
          import-policy = [{import}\"accept-all\"]\nexport-policy = [\"accept-all\"]\n"
-    )
-}
-
-fn bird(node: &Node) -> Bird {
-    let (address, host) = (node.ipv4, node.ipv4.octets()[3]);
-    Bird::start(
-        node,
-        &format!(
-            "router id {address}; protocol device {{}}\nprotocol direct {{ ipv4; interface \"eth0\"; }}\n\
-             protocol static pods {{ ipv4; route 10.{host}.0.0/24 unreachable; }}\n\
-             protocol bgp up {{ local as 650{host}; neighbor 192.0.2.1 as 65000; hold time 9; connect retry time 1;\n\
-             error wait time 1, 2; ipv4 {{ import all; export where proto = \"pods\"; next hop self; }}; }}\n"
-        ),
     )
 }
 
@@ -65,7 +53,7 @@ fn vrps_of_stayrtr_decide_live_and_count_until_they_expire() {
     let mut stayrtr = StayRtr::start(&first, 1, &right);
     let config = [CONFIG.to_owned(), neighbor(11, "\"origin\", "), neighbor(12, ""), cache(5, 1)].concat();
     let bgpd = Bgpd::start(&us, &config);
-    let (_origin, other) = (bird(&origin), bird(&other));
+    let (_origin, other) = (bird_of_as(&origin, 65011, ""), bird_of_as(&other, 65012, ""));
     let is_told = || to(&other.routes(false), ROUTE).is_some();
     let fail = || picture(&bgpd) + &other.picture();
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use bgp_engine::config::cluster::{Cluster, ClusterChange, ClusterNode, Nodes};
+use bgp_engine::config::cluster::{Cluster, ClusterChange, ClusterNode, Nodes, share_addresses};
 use bgp_engine::config::owners::OwnerName;
 use bgpd_proto::v1;
 use ipnet::IpNet;
@@ -153,7 +153,7 @@ fn read(nodes: Vec<v1::ClusterNode>) -> Result<Nodes, Status> {
             pod_cidrs: pods.collect::<Result<Vec<IpNet>, _>>()?,
         };
         for pod in &node.pod_cidrs {
-            let overlaps = |other: &&ClusterNode| other.pod_cidrs.iter().any(|o| o.contains(pod) || pod.contains(o));
+            let overlaps = |other: &ClusterNode| other.pod_cidrs.iter().any(|theirs| share_addresses(pod, theirs));
             if let Some((other, _)) = all.iter().find(|(_, node)| overlaps(node)) {
                 let reason = format!("{pod} of node {name} overlaps a pod CIDR of node {other}");
                 return Err(convert::invalid("nodes.pod_cidrs", reason));

@@ -172,7 +172,7 @@ impl Trial<'_> {
             Direction::Export if wanted.from.is_none() => SourceKind::Local,
             _ => SourceKind::External,
         });
-        let family = if wanted.prefix.addr().is_ipv4() { Family::IPV4_UNICAST } else { Family::IPV6_UNICAST };
+        let family = Family::unicast_of(wanted.prefix);
         let asn = wanted.from_asn.or(settings.map(|settings| settings.remote_asn));
         let attributes = with_defaults(&wanted.attributes, family, kind, asn, wanted.from);
         let attrs = convert::interned(&attributes, self.interner)?;

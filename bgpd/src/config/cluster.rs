@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use bgp_engine::config::cluster::Cluster;
+use bgp_engine::config::cluster::{Cluster, share_addresses};
 use ipnet::IpNet;
 
 use super::Named;
@@ -42,9 +42,8 @@ pub(super) fn read(
             problems.error(span.clone(), "this [[cluster]] has no nodes and no peer-groups", help);
         }
         for pod in &pods {
-            let overlaps = |other: &IpNet| other.contains(&pod.value) || pod.value.contains(other);
             let of_other = all.entries.values().find_map(|cluster| {
-                let other = cluster.pod_cidrs.iter().find(|other| overlaps(other))?;
+                let other = cluster.pod_cidrs.iter().find(|other| share_addresses(&pod.value, other))?;
                 Some((other, &cluster.name))
             });
             if let Some((other, owner)) = of_other {

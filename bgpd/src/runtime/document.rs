@@ -149,9 +149,12 @@ impl Documents {
 
     /// Keeps a document that runs from now on, for the next start.
     pub(super) fn keep(&self, document: &Written) -> io::Result<()> {
-        match self.kept(document) {
-            Some(kept) => self.write(APPLIED, &kept)?,
-            None => self.remove(APPLIED),
+        let kept = self.kept(document);
+        if kept.file == digest(&document.text) {
+            // The file says the same.
+            self.remove(APPLIED);
+        } else {
+            self.write(APPLIED, &kept)?;
         }
         self.remove(BEFORE);
         Ok(())
@@ -165,8 +168,7 @@ impl Documents {
 
     /// Keeps the document that runs now, for a start before the next one is confirmed.
     pub(super) fn keep_before(&self, document: &Written) -> io::Result<()> {
-        let kept = Kept { file: self.digest_of_file(), name: document.name.clone(), text: document.text.to_string() };
-        self.write(BEFORE, &kept)
+        self.write(BEFORE, &self.kept(document))
     }
 
     /// No document waits for its confirmation.
@@ -174,19 +176,11 @@ impl Documents {
         self.remove(BEFORE);
     }
 
-    /// A document as it is kept; `None` if the file says the same.
-    fn kept(&self, document: &Written) -> Option<Kept> {
-        let file = self.digest_of_file();
-        (file != digest(&document.text)).then(|| Kept {
-            file,
-            name: document.name.clone(),
-            text: document.text.to_string(),
-        })
-    }
-
-    fn digest_of_file(&self) -> String {
+    /// A document as it is kept.
+    fn kept(&self, document: &Written) -> Kept {
         // A file that is gone is as good as another one: it is when it comes back that it counts.
-        digest(&fs::read_to_string(&self.file).unwrap_or_default())
+        let file = digest(&fs::read_to_string(&self.file).unwrap_or_default());
+        Kept { file, name: document.name.clone(), text: document.text.to_string() }
     }
 
     fn read(&self, name: &str) -> Option<Kept> {

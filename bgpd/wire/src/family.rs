@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use ipnet::IpNet;
+
 /// An address family: AFI and SAFI as they stand on the wire (RFC 4760 §3).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Family {
@@ -17,6 +19,12 @@ impl Family {
     pub const IPV4_UNICAST: Self = Self { afi: 1, safi: 1 };
     /// IPv6 unicast, AFI 2 SAFI 1.
     pub const IPV6_UNICAST: Self = Self { afi: 2, safi: 1 };
+
+    /// The unicast family that a prefix is of.
+    #[must_use]
+    pub fn unicast_of(prefix: IpNet) -> Self {
+        if prefix.addr().is_ipv4() { Self::IPV4_UNICAST } else { Self::IPV6_UNICAST }
+    }
 
     const NAMES: [(Self, &'static str); 2] =
         [(Self::IPV4_UNICAST, "ipv4-unicast"), (Self::IPV6_UNICAST, "ipv6-unicast")];

@@ -102,6 +102,21 @@ pub fn bird(node: &Node, net: u8) -> Bird {
     Bird::start(node, &bird_config(node, net))
 }
 
+/// BIRD on a node with an AS of its own, which announces 10.HOST.0.0/24 to the one at 192.0.2.1; `rest` is for its session.
+#[must_use]
+pub fn bird_of_as(node: &Node, asn: u32, rest: &str) -> Bird {
+    let (address, host) = (node.ipv4, node.ipv4.octets()[3]);
+    Bird::start(
+        node,
+        &format!(
+            "router id {address}; protocol device {{}}\nprotocol direct {{ ipv4; interface \"eth0\"; }}\n\
+             protocol static pods {{ ipv4; route 10.{host}.0.0/24 unreachable; }}\n\
+             protocol bgp up {{ local as {asn}; neighbor 192.0.2.1 as 65000; hold time 9; connect retry time 1;\n\
+             error wait time 1, 2; {rest} ipv4 {{ import all; export where proto = \"pods\"; next hop self; }}; }}\n"
+        ),
+    )
+}
+
 /// GoBGP on a node that announces pod network `net`.
 #[must_use]
 pub fn gobgp(node: &Node, net: u8) -> GoBgp {

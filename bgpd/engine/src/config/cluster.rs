@@ -14,7 +14,9 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-pub use self::declared::{CLUSTERS_MAX, ClusterChange, Conflict, DeclaredCluster, DeclaredClusters, FileClusters};
+pub use self::declared::{
+    CLUSTERS_MAX, ClusterChange, Conflict, DeclaredCluster, DeclaredClusters, FileClusters, share_addresses,
+};
 use super::desired::Neighbor;
 
 /// A cluster whose nodes are clients.

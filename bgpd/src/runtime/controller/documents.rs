@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use bgp_engine::config::owners::{self, Owners};
-use bgp_engine::config::{self, Desired, Step};
+use bgp_engine::config::{self, Desired};
 use tracing::{error, info, warn};
 
 use super::super::document::{Documents, Written};
@@ -156,8 +156,9 @@ impl Controller {
 
     async fn take_over(&mut self, document: Written, composed: Composed) -> Result<Changes, ControlError> {
         let Composed { wanted, owners, declared, declarations, laid } = composed;
-        let resets = self.resets(&wanted, &config::plan(&self.desired, &wanted));
-        let steps: Vec<Step> = self.carry_out(wanted).await?;
+        let steps = config::plan(&self.desired, &wanted);
+        let resets = self.resets(&wanted, &steps);
+        self.take_all(&steps, &wanted).await?;
         self.owners = owners;
         self.note_owners(declared.changes.keys());
         self.tell_owners(declared.concerned.iter());

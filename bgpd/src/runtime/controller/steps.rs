@@ -22,17 +22,22 @@ use crate::peer::PeerCommand;
 use crate::peer::socket;
 
 impl Controller {
-    pub(super) async fn carry_out(&mut self, wanted: Desired) -> Result<Vec<Step>, ControlError> {
+    pub(super) async fn carry_out(&mut self, wanted: Desired) -> Result<(), ControlError> {
         let steps = config::plan(&self.desired, &wanted);
-        let opened = self.preflight(&steps, &wanted)?;
-        for step in &steps {
+        self.take_all(&steps, &wanted).await
+    }
+
+    /// Takes the steps that lead to `wanted`.
+    pub(super) async fn take_all(&mut self, steps: &[Step], wanted: &Desired) -> Result<(), ControlError> {
+        let opened = self.preflight(steps, wanted)?;
+        for step in steps {
             self.take(step).await;
             config::apply(&mut self.desired, step);
         }
-        self.regroup(&steps);
+        self.regroup(steps);
         self.listen_on(&wanted.global.listen, opened);
         self.changes += u64::from(!steps.is_empty());
-        Ok(steps)
+        Ok(())
     }
 
     /// What could fail is tried here: policies that do not exist, sockets that cannot be opened.

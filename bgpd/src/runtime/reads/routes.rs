@@ -142,13 +142,9 @@ async fn longest_match(mut walk: Walk<'_>) -> Vec<RouteRecord> {
 }
 
 fn families(filter: &RouteFilter) -> Vec<Family> {
-    let by_prefix = filter.prefix.map(family_of);
+    let by_prefix = filter.prefix.map(Family::unicast_of);
     let wanted = |family: &Family| filter.families.is_empty() || filter.families.contains(family);
     FAMILIES.into_iter().filter(|f| wanted(f) && by_prefix.is_none_or(|w| w == *f)).collect()
-}
-
-fn family_of(prefix: IpNet) -> Family {
-    if prefix.addr().is_ipv4() { Family::IPV4_UNICAST } else { Family::IPV6_UNICAST }
 }
 
 /// The partitions' form of a filter; `None` when nothing can match.
@@ -184,7 +180,7 @@ async fn ask(reads: &Reads, partition: usize, query: &RouteQuery, cursor: Cursor
 
 /// Asks the partition that has the prefix to run decision and export again, and says what came out.
 pub(super) async fn explain(reads: &Reads, prefix: IpNet, to: Option<IpAddr>) -> Result<Explanation, ControlError> {
-    let family = family_of(prefix);
+    let family = Family::unicast_of(prefix);
     let only = match to {
         Some(address) => match reads.directory.get(address) {
             Some(cell) => vec![cell],

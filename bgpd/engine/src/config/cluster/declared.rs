@@ -169,11 +169,16 @@ impl DeclaredClusters {
     }
 }
 
+/// Whether two prefixes have an address in common.
+#[must_use]
+pub fn share_addresses(one: &IpNet, other: &IpNet) -> bool {
+    one.contains(other) || other.contains(one)
+}
+
 /// The first pod CIDRs that two clusters share addresses in.
 fn overlap(one: &Cluster, other: &Cluster) -> Option<(IpNet, IpNet)> {
     one.pod_cidrs.iter().find_map(|prefix| {
-        let shares = |theirs: &&IpNet| theirs.contains(prefix) || prefix.contains(*theirs);
-        other.pod_cidrs.iter().find(shares).map(|theirs| (*prefix, *theirs))
+        other.pod_cidrs.iter().find(|theirs| share_addresses(prefix, theirs)).map(|theirs| (*prefix, *theirs))
     })
 }
 
