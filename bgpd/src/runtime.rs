@@ -7,6 +7,7 @@ pub(crate) mod fabric;
 pub(crate) mod group_worker;
 pub mod handle;
 pub mod kernel;
+mod port;
 mod reads;
 mod restart;
 pub(crate) mod rib_worker;
@@ -14,7 +15,7 @@ mod state;
 pub mod status;
 mod watch;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZero;
@@ -24,17 +25,23 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bgp_engine::attr::Interner;
-use bgp_engine::policy::{Definitions, Library, UnknownPolicy};
+use bgp_engine::config::Desired;
+use bgp_engine::policy::{Library, UnknownPolicy};
+use bgp_engine::rib::PartitionSettings;
 use bgp_engine::stage::Alarm;
+use bgp_wire::Family;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
 use self::controller::{Controller, Deferral, Running};
 use self::document::{Documents, Written};
-use self::fabric::{Fabric, GROUP_QUEUE, GroupPort, PartitionPort, RIB_QUEUE, Restart};
+use self::fabric::{Fabric, GROUP_QUEUE, GroupPort, PartitionPort, RIB_QUEUE, Restart, RibMessage, Timed};
+use self::group_worker::{GroupControl, Groups};
 use self::handle::Handle;
+use self::port::Input;
 use self::reads::{Directory, Reads};
+use self::rib_worker::{Rib, RibControl};
 use crate::config::RestartSettings;
 use crate::observe::Latencies;
 use crate::peer::socket;
@@ -111,11 +118,10 @@ pub fn start(document: Written, documents: Documents, settings: &RestartSettings
         info!(peers, owners, seconds, "restarted: route selection waits for the routes of the peers from before");
     }
     let restart = Restart::new(deferring, remembered.forwarding_kept);
-    let (fabric, inputs) = fabric(workers, restart, &desired.policies)?;
+    let (fabric, inputs) = fabric(workers, restart, &desired, &expected)?;
     let fabric = Arc::new(fabric);
     for (index, input) in inputs.partitions.into_iter().enumerate() {
-        rib_worker::spawn(index, input, Arc::clone(&fabric), &desired.global, expected.clone())
-            .map_err(StartError::Thread)?;
+        rib_worker::spawn(index, input, Arc::clone(&fabric)).map_err(StartError::Thread)?;
     }
     for (index, input) in inputs.groups.into_iter().enumerate() {
         group_worker::spawn(index, input, Arc::clone(&fabric)).map_err(StartError::Thread)?;
@@ -144,33 +150,38 @@ fn listen(addresses: &[SocketAddr]) -> Result<Vec<(SocketAddr, Arc<TcpListener>)
 
 /// The receiving ends of the fabric.
 struct Inputs {
-    partitions: Vec<rib_worker::Input>,
-    groups: Vec<group_worker::Input>,
+    partitions: Vec<Input<RibMessage, RibControl>>,
+    groups: Vec<Input<Timed, GroupControl>>,
     watch: mpsc::Receiver<watch::WatchMessage>,
     alarms: mpsc::UnboundedReceiver<Alarm>,
 }
 
-fn fabric(workers: usize, restart: Restart, policies: &Definitions) -> Result<(Fabric, Inputs), StartError> {
+fn fabric(
+    workers: usize,
+    restart: Restart,
+    desired: &Desired,
+    expected: &BTreeMap<Family, BTreeSet<IpAddr>>,
+) -> Result<(Fabric, Inputs), StartError> {
+    let seed = seed();
+    let interner = Arc::new(Interner::new(seed));
     let (watch, watch_receiver) = mpsc::channel(GROUP_QUEUE);
     let (alarms, alarm_receiver) = mpsc::unbounded_channel();
     let mut inputs =
         Inputs { partitions: Vec::new(), groups: Vec::new(), watch: watch_receiver, alarms: alarm_receiver };
     let (mut partitions, mut groups) = (Vec::new(), Vec::new());
-    for _ in 0..workers {
-        let (data, data_receiver) = mpsc::channel(RIB_QUEUE);
-        let (control, control_receiver) = mpsc::unbounded_channel();
-        partitions.push(PartitionPort { data, control });
-        inputs.partitions.push(rib_worker::Input { data: data_receiver, control: control_receiver });
-        let (data, data_receiver) = mpsc::channel(GROUP_QUEUE);
-        let (control, control_receiver) = mpsc::unbounded_channel();
-        groups.push(GroupPort { data, control });
-        inputs.groups.push(group_worker::Input { data: data_receiver, control: control_receiver });
+    for index in 0..workers {
+        let (router_id, decision) = (desired.global.router_id, rib_worker::decision_options(&desired.global));
+        let settings = PartitionSettings { index, seed: seed.wrapping_add(index as u64), router_id, decision };
+        let (port, input) = PartitionPort::new(Rib::new(settings, Arc::clone(&interner), expected), RIB_QUEUE);
+        partitions.push(port);
+        inputs.partitions.push(input);
+        let (port, input) = GroupPort::new(Groups::default(), GROUP_QUEUE);
+        groups.push(port);
+        inputs.groups.push(input);
     }
-    let seed = seed();
-    let interner = Arc::new(Interner::new(seed));
     let (started, seed) = (Instant::now(), AtomicU64::new(seed));
     let latencies = Latencies::default();
-    let library = Library::new(Arc::clone(&interner)).with(policies).map_err(StartError::Policy)?;
+    let library = Library::new(Arc::clone(&interner)).with(&desired.policies).map_err(StartError::Policy)?;
     let library = RwLock::new(Arc::new(library));
     let fabric = Fabric {
         partitions,

@@ -244,6 +244,12 @@ impl Partition {
         tables.any(|table| table.has_work())
     }
 
+    /// Whether [`Partition::work`] has something to do.
+    #[must_use]
+    pub fn has_work(&self) -> bool {
+        self.tables.any(|table| table.has_work())
+    }
+
     /// What budgets have come to since this was asked last.
     pub fn take_alarms(&mut self) -> Vec<Alarm> {
         let mut alarms = Vec::new();

@@ -1,6 +1,8 @@
 //! From UPDATE bytes to the partitions, with back-pressure.
 
 use std::net::IpAddr;
+use std::pin::pin;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
@@ -9,11 +11,11 @@ use bgp_engine::session::{Action, ConnectionId, Input};
 use bgp_engine::stage::Fence;
 use bgp_wire::Notification;
 use bgp_wire::update::{Fault, FaultAction, FaultReason};
-use tokio::sync::mpsc::error::TrySendError;
 use tracing::warn;
 
 use super::driver::{Driver, sleep_to};
 use crate::runtime::fabric::RibMessage;
+use crate::runtime::rib_worker;
 use crate::runtime::status::Malformed;
 
 /// Octets of a malformed message that are kept for people.
@@ -96,21 +98,16 @@ impl Driver {
     /// Hands a message to a partition. While the partition is full we do not read, so the hold timer stands still;
     /// KEEPALIVEs go out all the same.
     pub(super) async fn push(&mut self, partition: usize, message: RibMessage) {
-        let port = self.fabric.partitions[partition].data.clone();
-        let message = match port.try_send(message) {
-            Ok(()) | Err(TrySendError::Closed(_)) => return,
-            Err(TrySendError::Full(message)) => message,
-        };
+        let fabric = Arc::clone(&self.fabric);
+        let port = &fabric.partitions[partition];
+        let left = rib_worker::take_at_once(port, message, &fabric).or_else(|message| port.try_send(message));
+        let Err(message) = left else { return };
         self.input(Input::ReadPaused);
+        let mut sending = pin!(port.send(message));
         loop {
             let deadline = self.session.next_deadline();
             tokio::select! {
-                permit = port.reserve() => {
-                    if let Ok(permit) = permit {
-                        permit.send(message);
-                    }
-                    break;
-                }
+                () = &mut sending => break,
                 () = sleep_to(deadline) => self.tick_while_parked(),
             }
         }

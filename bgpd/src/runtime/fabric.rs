@@ -16,8 +16,9 @@ use bgp_engine::stage::{Alarm, AnyBatch, AnyEmission, Fence};
 use tokio::sync::mpsc;
 use tracing::info;
 
-use super::group_worker::GroupControl;
-use super::rib_worker::RibControl;
+use super::group_worker::{GroupControl, Groups};
+use super::port::Port;
+use super::rib_worker::{Rib, RibControl};
 use super::watch::WatchMessage;
 use crate::observe::Latencies;
 use crate::rpki::Rpki;
@@ -43,18 +44,10 @@ pub(crate) struct Timed {
 }
 
 /// The way into one partition.
-#[derive(Clone)]
-pub(crate) struct PartitionPort {
-    pub(crate) data: mpsc::Sender<RibMessage>,
-    pub(crate) control: mpsc::UnboundedSender<RibControl>,
-}
+pub(crate) type PartitionPort = Port<Rib, RibMessage, RibControl>;
 
 /// The way into one group worker.
-#[derive(Clone)]
-pub(crate) struct GroupPort {
-    pub(crate) data: mpsc::Sender<Timed>,
-    pub(crate) control: mpsc::UnboundedSender<GroupControl>,
-}
+pub(crate) type GroupPort = Port<Groups, Timed, GroupControl>;
 
 /// All ways in, and what everybody shares.
 pub(crate) struct Fabric {
@@ -111,10 +104,10 @@ impl Fabric {
         &self.groups[index.0 as usize % self.groups.len()]
     }
 
-    /// Sends a control message to every partition. A partition that has stopped is no longer told.
+    /// Sends a control message to every partition.
     pub(crate) fn control_all(&self, message: impl Fn() -> RibControl) {
         for partition in &self.partitions {
-            let _ = partition.control.send(message());
+            partition.tell(message());
         }
     }
 

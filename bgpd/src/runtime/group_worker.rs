@@ -1,4 +1,5 @@
-//! Threads that own update groups: changes in, chunks into the members' queues.
+//! Threads that own update groups: changes in, chunks into the members' queues. A few changes for groups whose owner has
+//! nothing else to do are dealt with by who has them ([`take_at_once`]).
 
 use std::collections::HashMap;
 use std::io;
@@ -11,9 +12,9 @@ use bgp_engine::group::{AnyGroup, Chunk, Outlet, Push};
 use bgp_engine::id::{GroupIndex, PeerIndex};
 use bgp_engine::stage::{AnyMissed, Member};
 use bytes::Bytes;
-use tokio::sync::mpsc;
 
-use super::fabric::{Fabric, Timed};
+use super::fabric::{Fabric, GroupPort, Timed};
+use super::port::{Input, LITTLE};
 use super::rib_worker::RibControl;
 use crate::peer::queue::OutQueue;
 
@@ -63,12 +64,6 @@ pub(crate) enum GroupControl {
     },
 }
 
-/// The receiving ends of a group worker's channels.
-pub(super) struct Input {
-    pub(super) data: mpsc::Receiver<Timed>,
-    pub(super) control: mpsc::UnboundedReceiver<GroupControl>,
-}
-
 /// A group and the queues of its members.
 struct Owned {
     group: AnyGroup,
@@ -79,8 +74,9 @@ struct Owned {
     unsent: Option<Instant>,
 }
 
-struct Worker {
-    fabric: Arc<Fabric>,
+/// The groups of one worker.
+#[derive(Default)]
+pub(crate) struct Groups {
     groups: HashMap<GroupIndex, Owned>,
     /// Groups that have an open chunk, in the order in which they got it.
     unflushed: Vec<GroupIndex>,
@@ -132,18 +128,71 @@ impl Outlet for Queues<'_> {
 
 impl Queues<'_> {
     fn tell(&self, partition: usize, message: RibControl) {
-        // A partition ends only with the daemon.
-        let _ = self.fabric.partitions[partition].control.send(message);
+        self.fabric.partitions[partition].tell(message);
     }
 }
 
 /// Starts the thread of group worker `index`.
-pub(super) fn spawn(index: usize, input: Input, fabric: Arc<Fabric>) -> io::Result<()> {
+pub(super) fn spawn(index: usize, input: Input<Timed, GroupControl>, fabric: Arc<Fabric>) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
-    thread::Builder::new().name(format!("group-{index}")).spawn(move || {
-        let worker = Worker { fabric, groups: HashMap::new(), unflushed: Vec::new() };
-        runtime.block_on(worker.run(input));
-    })?;
+    thread::Builder::new()
+        .name(format!("group-{index}"))
+        .spawn(move || runtime.block_on(run(&fabric.groups[index], input, &fabric)))?;
+    Ok(())
+}
+
+async fn run(port: &GroupPort, input: Input<Timed, GroupControl>, fabric: &Fabric) {
+    let Input { mut data, mut control } = input;
+    loop {
+        let message = tokio::select! {
+            biased;
+            message = control.recv() => match message {
+                Some(message) => Message::Control(message),
+                None => return,
+            },
+            emission = data.recv() => match emission {
+                Some(emission) => Message::Data(emission),
+                None => return,
+            },
+        };
+        let mut groups = port.stage().await;
+        let mut dealt_with = 1;
+        match message {
+            Message::Control(message) => groups.control(message, fabric),
+            Message::Data(emission) => {
+                // What was said to a group before a partition emitted to it stands in the control channel by now: a
+                // partition learns of a group or member later than its owner.
+                while let Ok(message) = control.try_recv() {
+                    groups.control(message, fabric);
+                    dealt_with += 1;
+                }
+                groups.emission(&emission, fabric);
+            }
+        }
+        if data.is_empty() {
+            groups.flush(fabric);
+        }
+        port.dealt_with(dealt_with);
+    }
+}
+
+/// What the thread of a group worker takes from its channels.
+enum Message {
+    Control(GroupControl),
+    Data(Timed),
+}
+
+/// Deals with a few changes where the groups' owner has nothing else to do. Else gives them back.
+///
+/// What was said to a group before the partition emitted to it was sent by then, so that it is dealt with or still waits;
+/// in that case the changes go behind it.
+pub(super) fn take_at_once(port: &GroupPort, timed: Timed, fabric: &Fabric) -> Result<(), Timed> {
+    if timed.emission.len() > LITTLE {
+        return Err(timed);
+    }
+    let Some(mut groups) = port.idle() else { return Err(timed) };
+    groups.emission(&timed, fabric);
+    groups.flush(fabric);
     Ok(())
 }
 
@@ -164,42 +213,15 @@ impl Owned {
     }
 }
 
-impl Worker {
-    async fn run(mut self, input: Input) {
-        let Input { mut data, mut control } = input;
-        loop {
-            tokio::select! {
-                biased;
-                message = control.recv() => match message {
-                    Some(message) => self.control(message),
-                    None => return,
-                },
-                emission = data.recv() => match emission {
-                    Some(emission) => {
-                        // What was said to a group before a partition emitted to it stands in the control channel by
-                        // now: a partition learns of a group or member later than its owner.
-                        while let Ok(message) = control.try_recv() {
-                            self.control(message);
-                        }
-                        self.emission(&emission);
-                    }
-                    None => return,
-                },
-            }
-            if data.is_empty() {
-                self.flush();
-            }
-        }
-    }
-
-    fn emission(&mut self, timed: &Timed) {
+impl Groups {
+    fn emission(&mut self, timed: &Timed, fabric: &Fabric) {
         let Timed { emission, read } = timed;
         let index = emission.group();
         let Some(owned) = self.groups.get_mut(&index) else { return };
-        let pushed = owned.with(&self.fabric, |group, outlet| group.handle(emission, outlet));
+        let pushed = owned.with(fabric, |group, outlet| group.handle(emission, outlet));
         if pushed {
             // Whatever waited before is out with that; some of this emission may still wait.
-            owned.sent(&self.fabric);
+            owned.sent(fabric);
         }
         owned.unsent = owned.unsent.or(*read);
         if !self.unflushed.contains(&index) {
@@ -208,62 +230,62 @@ impl Worker {
     }
 
     /// Sends what is in open chunks: no more input waits.
-    fn flush(&mut self) {
+    fn flush(&mut self, fabric: &Fabric) {
         for index in self.unflushed.drain(..) {
             if let Some(owned) = self.groups.get_mut(&index) {
-                owned.with(&self.fabric, |group, outlet| group.flush(outlet));
-                owned.sent(&self.fabric);
+                owned.with(fabric, |group, outlet| group.flush(outlet));
+                owned.sent(fabric);
             }
         }
     }
 
-    fn control(&mut self, message: GroupControl) {
+    fn control(&mut self, message: GroupControl, fabric: &Fabric) {
         match message {
-            GroupControl::Add { group: index, spec } => self.add(index, spec),
+            GroupControl::Add { group: index, spec } => self.add(index, spec, fabric),
             GroupControl::Remove { group } => drop(self.groups.remove(&group)),
             GroupControl::Join { group, member, queue, hold_end } => {
                 if let Some(owned) = self.groups.get_mut(&group) {
                     owned.queues.insert(member, queue);
                     owned.joined.insert(member, Instant::now());
                 }
-                self.with(group, |group, outlet| {
+                self.with(group, fabric, |group, outlet| {
                     group.join(member, outlet);
                     group.hold_end(member, hold_end, outlet);
                 });
             }
             GroupControl::ReleaseEnd { group, member } => {
-                self.with(group, |group, outlet| group.hold_end(member, false, outlet));
+                self.with(group, fabric, |group, outlet| group.hold_end(member, false, outlet));
             }
             GroupControl::Leave { group: index, member } => {
-                self.with(index, |group, outlet| group.leave(member, outlet));
+                self.with(index, fabric, |group, outlet| group.leave(member, outlet));
                 if let Some(owned) = self.groups.get_mut(&index) {
                     owned.queues.remove(&member);
                     owned.joined.remove(&member);
                 }
             }
             GroupControl::ShutDown { group, member, on } => {
-                self.with(group, |group, outlet| group.shut_down(member, on, outlet));
+                self.with(group, fabric, |group, outlet| group.shut_down(member, on, outlet));
             }
             GroupControl::Refresh { group, member, end } => {
-                self.with(group, |group, outlet| group.refresh(member, end, outlet));
+                self.with(group, fabric, |group, outlet| group.refresh(member, end, outlet));
             }
             GroupControl::Drained { group, member } => {
-                self.with(group, |group, outlet| group.drained(member, outlet));
+                self.with(group, fabric, |group, outlet| group.drained(member, outlet));
             }
         }
     }
 
-    fn add(&mut self, index: GroupIndex, spec: ExportSpec) {
+    fn add(&mut self, index: GroupIndex, spec: ExportSpec, fabric: &Fabric) {
         // The controller makes groups of negotiated families only, and those can all be routed.
-        if let Some(group) = AnyGroup::new(index, spec, self.fabric.partitions.len()) {
+        if let Some(group) = AnyGroup::new(index, spec, fabric.partitions.len()) {
             let owned = Owned { group, queues: HashMap::new(), joined: HashMap::new(), unsent: None };
             self.groups.insert(index, owned);
         }
     }
 
-    fn with(&mut self, index: GroupIndex, act: impl FnOnce(&mut AnyGroup, &mut Queues<'_>)) {
+    fn with(&mut self, index: GroupIndex, fabric: &Fabric, act: impl FnOnce(&mut AnyGroup, &mut Queues<'_>)) {
         if let Some(owned) = self.groups.get_mut(&index) {
-            owned.with(&self.fabric, act);
+            owned.with(fabric, act);
         }
     }
 }

@@ -59,9 +59,8 @@ impl Reads {
         let mut answers = Vec::new();
         for partition in &self.fabric.partitions {
             let (reply, answer) = oneshot::channel();
-            if partition.control.send(question(reply)).is_ok() {
-                answers.push(answer);
-            }
+            partition.tell(question(reply));
+            answers.push(answer);
         }
         answers
     }

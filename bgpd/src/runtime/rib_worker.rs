@@ -1,4 +1,5 @@
 //! One thread per partition: takes batches and fences in order, does pending work in between, answers queries.
+//! A small batch for a partition that has nothing else to do is taken by who has it ([`take_at_once`]).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -7,6 +8,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
 
+use bgp_engine::attr::Interner;
 use bgp_engine::config::Global;
 use bgp_engine::export::ExportSpec;
 use bgp_engine::id::{GroupIndex, PeerIndex};
@@ -14,9 +16,12 @@ use bgp_engine::rib::{Cursor, Explanation, Partition, PartitionSettings, PeerCou
 use bgp_engine::stage::{AnyEmission, AnyMissed, Member};
 use bgp_wire::Family;
 use ipnet::IpNet;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::oneshot;
 
-use super::fabric::{Fabric, RibMessage, Timed};
+use super::fabric::{Fabric, PartitionPort, RibMessage, Timed};
+use super::group_worker;
+use super::port::{Input, LITTLE};
 use super::status::TableCounts;
 use super::watch::{WatchMessage, is_watched};
 
@@ -88,6 +93,8 @@ pub(crate) enum RibControl {
     },
     /// Answered by the watch task, behind all changes that were made so far.
     Mark(oneshot::Sender<()>),
+    /// Something was left for the thread to do.
+    Work,
 }
 
 /// Whose counters, and of which group what was announced.
@@ -105,15 +112,10 @@ pub(crate) struct CounterAnswer {
     pub(crate) advertised: usize,
 }
 
-/// The receiving ends of a partition's channels.
-pub(super) struct Input {
-    pub(super) data: mpsc::Receiver<RibMessage>,
-    pub(super) control: mpsc::UnboundedReceiver<RibControl>,
-}
-
-struct Worker {
+/// A partition, and what it said last.
+pub(crate) struct Rib {
     partition: Partition,
-    fabric: Arc<Fabric>,
+    /// What is still to be handed on, in order.
     emissions: Vec<AnyEmission>,
     /// How many of the emissions are live changes, and when the octets that caused them were read.
     live: (usize, Option<Instant>),
@@ -123,30 +125,26 @@ struct Worker {
     marks: Vec<oneshot::Sender<()>>,
 }
 
-/// Starts the thread of partition `index`.
-/// `expected` are the peers whose routes it waits for before it selects any.
-pub(super) fn spawn(
-    index: usize,
-    input: Input,
-    fabric: Arc<Fabric>,
-    global: &Global,
-    expected: BTreeMap<Family, BTreeSet<IpAddr>>,
-) -> io::Result<()> {
-    let settings = PartitionSettings {
-        index,
-        seed: fabric.next_seed(),
-        router_id: global.router_id,
-        decision: decision_options(global),
-    };
-    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
-    thread::Builder::new().name(format!("rib-{index}")).spawn(move || {
-        let mut partition = Partition::new(settings, Arc::clone(&fabric.interner));
+impl Rib {
+    /// Partition `index` of a speaker. `expected` are the peers whose routes it waits for before it selects any.
+    pub(super) fn new(
+        settings: PartitionSettings,
+        interner: Arc<Interner>,
+        expected: &BTreeMap<Family, BTreeSet<IpAddr>>,
+    ) -> Self {
+        let mut partition = Partition::new(settings, interner);
         expected.iter().for_each(|(family, peers)| partition.defer(*family, peers));
         let deferring = partition.is_deferring();
-        let marks = Vec::new();
-        let worker = Worker { partition, fabric, emissions: Vec::new(), live: (0, None), deferring, marks };
-        runtime.block_on(worker.run(input));
-    })?;
+        Self { partition, emissions: Vec::new(), live: (0, None), deferring, marks: Vec::new() }
+    }
+}
+
+/// Starts the thread of partition `index`.
+pub(super) fn spawn(index: usize, input: Input<RibMessage, RibControl>, fabric: Arc<Fabric>) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+    thread::Builder::new()
+        .name(format!("rib-{index}"))
+        .spawn(move || runtime.block_on(run(&fabric.partitions[index], input, &fabric)))?;
     Ok(())
 }
 
@@ -155,46 +153,68 @@ pub(super) fn decision_options(global: &Global) -> decision::Options {
     decision::Options { always_compare_med: global.always_compare_med }
 }
 
-impl Worker {
-    async fn run(mut self, input: Input) {
-        let Input { mut data, mut control } = input;
-        let mut more = false;
-        let mut budget = WORK_MOST;
-        loop {
-            tokio::select! {
-                biased;
-                message = control.recv() => match message {
-                    Some(message) => self.control(message),
-                    None => return,
-                },
-                message = data.recv() => match message {
-                    Some(message) => {
-                        self.data(message);
-                        budget = WORK_LEAST;
-                    }
-                    None => return,
-                },
-                () = std::future::ready(()), if more => {}
+async fn run(port: &PartitionPort, input: Input<RibMessage, RibControl>, fabric: &Fabric) {
+    let Input { mut data, mut control } = input;
+    let mut more = false;
+    let mut budget = WORK_MOST;
+    loop {
+        let message = tokio::select! {
+            biased;
+            message = control.recv() => match message {
+                Some(message) => Some(Message::Control(message)),
+                None => return,
+            },
+            message = data.recv() => match message {
+                Some(message) => Some(Message::Data(message)),
+                None => return,
+            },
+            () = std::future::ready(()), if more => None,
+        };
+        let mut rib = port.stage().await;
+        let dealt_with = usize::from(message.is_some());
+        match message {
+            Some(Message::Control(message)) => rib.control(message),
+            Some(Message::Data(message)) => {
+                rib.data(message, fabric);
+                budget = WORK_LEAST;
             }
-            // A little pending work after every message: neither starves the other.
-            if self.deferring && !self.partition.is_deferring() {
-                self.deferring = false;
-                self.fabric.restart.partition_is_done();
-            }
-            for alarm in self.partition.take_alarms() {
-                // Without a controller the daemon is stopping.
-                let _ = self.fabric.alarms.send(alarm);
-            }
-            more = self.partition.work(budget, &mut self.emissions);
-            budget = (budget + WORK_STEP).min(WORK_MOST);
-            self.emit().await;
+            None => {}
         }
+        rib.settle(fabric);
+        // A little pending work after every message: neither starves the other.
+        more = rib.work(budget);
+        budget = (budget + WORK_STEP).min(WORK_MOST);
+        rib.emit(fabric, port.waiting() == dealt_with).await;
+        port.dealt_with(dealt_with);
     }
+}
 
-    fn data(&mut self, message: RibMessage) {
+/// What the thread of a partition takes from its channels.
+enum Message {
+    Control(RibControl),
+    Data(RibMessage),
+}
+
+/// Deals with a small batch where the partition has nothing else to do. Else gives the message back.
+pub(crate) fn take_at_once(port: &PartitionPort, message: RibMessage, fabric: &Fabric) -> Result<(), RibMessage> {
+    if !matches!(&message, RibMessage::Batch(batch, _) if batch.len() <= LITTLE) {
+        return Err(message);
+    }
+    let Some(mut rib) = port.idle() else { return Err(message) };
+    let busy = rib.partition.has_work();
+    rib.data(message, fabric);
+    rib.settle(fabric);
+    if !rib.emit_at_once(fabric) || (!busy && rib.partition.has_work()) {
+        port.tell(RibControl::Work);
+    }
+    Ok(())
+}
+
+impl Rib {
+    fn data(&mut self, message: RibMessage, fabric: &Fabric) {
         match message {
             RibMessage::Batch(batch, read) => {
-                self.partition.batch(batch, self.fabric.uptime_seconds(), &mut self.emissions);
+                self.partition.batch(batch, fabric.uptime_seconds(), &mut self.emissions);
                 self.live = (self.emissions.len(), Some(read));
             }
             RibMessage::Fence(fence) => self.partition.fence(&fence, &mut self.emissions),
@@ -222,6 +242,7 @@ impl Worker {
                 partition.reconfigure(router_id, options, &mut self.emissions);
             }
             RibControl::Mark(reply) => self.marks.push(reply),
+            RibControl::Work => {}
             // Whoever asked a question may be gone; then the answer is dropped.
             RibControl::Query { query, cursor, limit, reply } => {
                 drop(reply.send(partition.query(&query, cursor, limit)));
@@ -236,22 +257,68 @@ impl Worker {
         }
     }
 
-    /// Hands emissions to their groups' owners; waits where one has too much to do.
-    async fn emit(&mut self) {
+    /// Tells others what has come of the last message besides emissions.
+    fn settle(&mut self, fabric: &Fabric) {
+        if self.deferring && !self.partition.is_deferring() {
+            self.deferring = false;
+            fabric.restart.partition_is_done();
+        }
+        for alarm in self.partition.take_alarms() {
+            // Without a controller the daemon is stopping.
+            let _ = fabric.alarms.send(alarm);
+        }
+    }
+
+    /// Walks and sweeps so many destinations at most. Says whether there are more.
+    fn work(&mut self, budget: usize) -> bool {
+        self.partition.work(budget, &mut self.emissions)
+    }
+
+    /// Hands emissions to their groups' owners; waits where one has too much to do. Where nothing else waits for the
+    /// partition (`alone`), it does itself what little there is to do in a group.
+    async fn emit(&mut self, fabric: &Fabric, alone: bool) {
         let (live, read) = std::mem::take(&mut self.live);
         for (at, emission) in self.emissions.drain(..).enumerate() {
-            let group = emission.group();
-            // An owner ends only with the daemon.
-            if is_watched(group) {
-                let _ = self.fabric.watch.send(WatchMessage::Emission(emission)).await;
-            } else {
-                let read = read.filter(|_| at < live);
-                let _ = self.fabric.group(group).data.send(Timed { emission, read }).await;
+            if is_watched(emission.group()) {
+                // An owner ends only with the daemon.
+                let _ = fabric.watch.send(WatchMessage::Emission(emission)).await;
+                continue;
+            }
+            let port = fabric.group(emission.group());
+            let timed = Timed { emission, read: read.filter(|_| at < live) };
+            let left = if alone { group_worker::take_at_once(port, timed, fabric) } else { Err(timed) };
+            if let Err(timed) = left {
+                port.send(timed).await;
             }
         }
         for mark in self.marks.drain(..) {
-            let _ = self.fabric.watch.send(WatchMessage::Mark(mark)).await;
+            let _ = fabric.watch.send(WatchMessage::Mark(mark)).await;
         }
+    }
+
+    /// The same without waiting: says whether everything is handed on. What is not stays, in order.
+    fn emit_at_once(&mut self, fabric: &Fabric) -> bool {
+        let (live, read) = std::mem::take(&mut self.live);
+        let mut emissions = std::mem::take(&mut self.emissions).into_iter().enumerate();
+        for (at, emission) in emissions.by_ref() {
+            let left = if is_watched(emission.group()) {
+                match fabric.watch.try_send(WatchMessage::Emission(emission)) {
+                    Err(TrySendError::Full(WatchMessage::Emission(emission))) => Some(emission),
+                    _ => None,
+                }
+            } else {
+                let port = fabric.group(emission.group());
+                let timed = Timed { emission, read: read.filter(|_| at < live) };
+                let left = group_worker::take_at_once(port, timed, fabric);
+                left.or_else(|timed| port.try_send(timed)).err().map(|timed| timed.emission)
+            };
+            if let Some(left) = left {
+                self.emissions.push(left);
+                break;
+            }
+        }
+        self.emissions.extend(emissions.map(|(_, emission)| emission));
+        self.emissions.is_empty()
     }
 }
 

@@ -189,9 +189,7 @@ impl Watched {
             self.log.append(changes(emission, directory));
         }
         if emission.cause == Cause::WalkSlice {
-            // A partition ends only with the daemon.
-            let credit = RibControl::Credit { group: emission.group };
-            let _ = fabric.partitions[emission.partition].control.send(credit);
+            fabric.partitions[emission.partition].tell(RibControl::Credit { group: emission.group });
         }
         if emission.end_of_rib.contains(&MEMBER) {
             self.missing.remove(&(emission.group, emission.partition));

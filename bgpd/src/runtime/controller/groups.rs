@@ -160,6 +160,6 @@ impl Groups {
 
     fn control(&self, index: GroupIndex, message: GroupControl) {
         // A worker that has stopped has no members either.
-        let _ = self.fabric.group(index).control.send(message);
+        self.fabric.group(index).tell(message);
     }
 }

@@ -27,8 +27,7 @@ impl Controller {
             for (partition, batch) in
                 self.batches::<Ipv4Unicast>(changes).into_iter().chain(self.batches::<Ipv6Unicast>(changes))
             {
-                // A partition ends only with the daemon.
-                let _ = self.fabric.partitions[partition].data.send(RibMessage::Batch(batch, Instant::now())).await;
+                self.fabric.partitions[partition].send(RibMessage::Batch(batch, Instant::now())).await;
             }
         }
     }

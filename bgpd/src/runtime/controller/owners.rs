@@ -76,8 +76,7 @@ impl Controller {
         for port in &self.fabric.partitions {
             for family in [Family::IPV4_UNICAST, Family::IPV6_UNICAST] {
                 let fence = Fence::EndOfRib { peer: PeerIndex::LOCAL, family };
-                // A partition ends only with the daemon.
-                let _ = port.data.send(RibMessage::Fence(fence)).await;
+                port.send(RibMessage::Fence(fence)).await;
             }
         }
     }

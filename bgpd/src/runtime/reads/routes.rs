@@ -174,7 +174,7 @@ fn group_of(cell: &NeighborCell, family: Family) -> Option<bgp_engine::id::Group
 async fn ask(reads: &Reads, partition: usize, query: &RouteQuery, cursor: Cursor) -> Option<Slice> {
     let (reply, answer) = oneshot::channel();
     let question = RibControl::Query { query: query.clone(), cursor, limit: SLICE, reply };
-    reads.fabric.partitions.get(partition)?.control.send(question).ok()?;
+    reads.fabric.partitions.get(partition)?.tell(question);
     answer.await.ok()
 }
 
