@@ -7,6 +7,7 @@
 mod churn;
 mod screen;
 mod state;
+mod table;
 
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
@@ -19,6 +20,7 @@ use bgpd_proto::v1::watch_routes_response::Event as Watched;
 use ratatui::crossterm::event::{self, Event, KeyEventKind};
 use tokio::sync::mpsc;
 
+use self::churn::Change;
 use self::state::{State, Wanted};
 use crate::Error;
 use crate::client::{Connection, Server};
@@ -59,11 +61,11 @@ async fn follow(
         terminal.draw(|frame| screen::draw(frame, &state))?;
         tokio::select! {
             _ = ticks.tick() => ask(&connection, &mut state).await,
-            Some(prefixes) = changes.recv() => {
-                state.changed(prefixes);
+            Some(some) = changes.recv() => {
+                state.changed(some);
                 // A storm of changes is drawn once.
-                while let Ok(prefixes) = changes.try_recv() {
-                    state.changed(prefixes);
+                while let Ok(some) = changes.try_recv() {
+                    state.changed(some);
                 }
             }
             event = keys.recv() => match event {
@@ -102,20 +104,20 @@ async fn ask(connection: &Connection, state: &mut State) {
     }
 }
 
-/// Sends the prefixes of every change, as long as somebody listens.
-async fn watch(connection: Connection, changes: mpsc::Sender<Vec<String>>) {
+/// Sends every change, as long as somebody listens.
+async fn watch(connection: Connection, changes: mpsc::Sender<Vec<Change>>) {
     while !changes.is_closed() {
         let mut client = RouteServiceClient::new(connection.clone()).max_decoding_message_size(usize::MAX);
         let request = v1::WatchRoutesRequest { changes_only: true, ..v1::WatchRoutesRequest::default() };
         if let Ok(stream) = client.watch(request).await {
             let mut stream = stream.into_inner();
             while let Ok(Some(message)) = stream.message().await {
-                let prefixes = match message.event {
-                    Some(Watched::Changed(routes)) => routes.routes.into_iter().map(|route| route.prefix).collect(),
-                    Some(Watched::Withdrawn(gone)) => gone.prefixes,
+                let some = match message.event {
+                    Some(Watched::Changed(routes)) => routes.routes.into_iter().map(changed).collect(),
+                    Some(Watched::Withdrawn(gone)) => gone.prefixes.into_iter().map(withdrawn).collect(),
                     _ => continue,
                 };
-                if changes.send(prefixes).await.is_err() {
+                if changes.send(some).await.is_err() {
                     return;
                 }
             }
@@ -123,6 +125,14 @@ async fn watch(connection: Connection, changes: mpsc::Sender<Vec<String>>) {
         // A bgpd that is away is told by the other calls.
         tokio::time::sleep(RETRY).await;
     }
+}
+
+fn changed(route: v1::Route) -> Change {
+    Change { prefix: route.prefix, from: Some(route.from) }
+}
+
+fn withdrawn(prefix: String) -> Change {
+    Change { prefix, from: None }
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! What the screen knows, and what keys do to it.
 
+use std::cell::Cell;
 use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -8,7 +9,10 @@ use std::time::Instant;
 use bgpd_proto::v1;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
-use super::churn::Churn;
+use super::churn::{Change, Churn};
+
+/// Lines that PgUp and PgDn go.
+const PAGE: isize = 15;
 
 /// What neighbors are sorted by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -91,8 +95,8 @@ pub(super) struct State {
     pub(super) selected: String,
     /// The neighbor that fills the screen.
     pub(super) opened: Option<String>,
-    /// First line of it that is shown.
-    pub(super) scroll: u16,
+    /// First line of it that is shown. Who draws it knows how many there are.
+    pub(super) scroll: Cell<u16>,
     pub(super) error: Option<String>,
 }
 
@@ -126,6 +130,9 @@ impl State {
             .collect();
         self.changes_rate = rate(self.churn.total(), Some(self.changes_before));
         self.changes_before = self.churn.total();
+        if let Some(seconds) = seconds {
+            self.churn.look(seconds);
+        }
         (self.before, self.status, self.asked, self.error) = (after, status, Some(now), None);
     }
 
@@ -134,9 +141,24 @@ impl State {
         self.error = Some(why.to_owned());
     }
 
-    /// Prefixes have changed.
-    pub(super) fn changed(&mut self, prefixes: Vec<String>) {
-        prefixes.into_iter().for_each(|prefix| self.churn.count(prefix));
+    /// Routes have changed.
+    pub(super) fn changed(&mut self, changes: Vec<Change>) {
+        changes.into_iter().for_each(|change| self.churn.count(change));
+    }
+
+    /// How many neighbors there are, shown or not.
+    pub(super) fn rows(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Neighbors that take updates slower than they come.
+    pub(super) fn slow(&self) -> usize {
+        self.rows.iter().filter(|row| row.neighbor.slow).count()
+    }
+
+    /// Octets that wait to be written, to all neighbors.
+    pub(super) fn queued(&self) -> u64 {
+        self.rows.iter().map(|row| row.neighbor.queued_bytes).sum()
     }
 
     /// Updates a second, in and out, of all neighbors.
@@ -193,24 +215,28 @@ impl State {
 
     /// Takes a key.
     pub(super) fn key(&mut self, key: KeyEvent) -> Wanted {
+        // One that is gone cannot be looked at any more.
+        if self.opened().is_none() {
+            self.opened = None;
+        }
         match key.code {
             KeyCode::Char('c') if key.modifiers.contains(KeyModifiers::CONTROL) => return Wanted::Leave,
             code if self.typing => self.type_filter(code),
             KeyCode::Char('q') => return Wanted::Leave,
             KeyCode::Esc | KeyCode::Backspace | KeyCode::Left if self.opened.is_some() => self.opened = None,
-            KeyCode::Down | KeyCode::Char('j') if self.opened.is_some() => self.scroll = self.scroll.saturating_add(1),
-            KeyCode::Up | KeyCode::Char('k') if self.opened.is_some() => self.scroll = self.scroll.saturating_sub(1),
+            code if steps(code).is_some() => self.move_by(steps(code).unwrap_or(0)),
+            // What stands below is not on the screen.
+            _ if self.opened.is_some() => {}
             KeyCode::Esc => self.filter.clear(),
             KeyCode::Char('s') => self.sort = self.sort.next(),
             KeyCode::Char('r') => self.reversed = !self.reversed,
+            KeyCode::Char('c') => self.churn.clear(),
             KeyCode::Char('/') => self.typing = true,
-            KeyCode::Down | KeyCode::Char('j') => self.move_by(1),
-            KeyCode::Up | KeyCode::Char('k') => self.move_by(-1),
             KeyCode::Enter | KeyCode::Right => {
                 let shown = self.shown();
                 let at = self.cursor(&shown);
                 let address = shown.get(at).map(|row| row.neighbor.address.clone());
-                (self.opened, self.scroll) = (address, 0);
+                (self.opened, self.scroll) = (address, Cell::new(0));
             }
             _ => {}
         }
@@ -232,10 +258,28 @@ impl State {
     }
 
     fn move_by(&mut self, rows: isize) {
+        if self.opened.is_some() {
+            let by = i16::try_from(rows).unwrap_or(if rows < 0 { i16::MIN } else { i16::MAX });
+            self.scroll.set(self.scroll.get().saturating_add_signed(by));
+            return;
+        }
         let shown = self.shown();
         let at = self.cursor(&shown).saturating_add_signed(rows).min(shown.len().saturating_sub(1));
         if let Some(address) = shown.get(at).map(|row| row.neighbor.address.clone()) {
             self.selected = address;
         }
+    }
+}
+
+/// By how many lines a key moves.
+fn steps(key: KeyCode) -> Option<isize> {
+    match key {
+        KeyCode::Down | KeyCode::Char('j') => Some(1),
+        KeyCode::Up | KeyCode::Char('k') => Some(-1),
+        KeyCode::PageDown => Some(PAGE),
+        KeyCode::PageUp => Some(-PAGE),
+        KeyCode::End => Some(isize::MAX),
+        KeyCode::Home => Some(isize::MIN),
+        _ => None,
     }
 }

@@ -5,6 +5,7 @@ use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
+use super::churn::Change;
 use super::screen;
 use super::state::{State, Wanted};
 
@@ -43,7 +44,8 @@ fn state() -> State {
         vec![neighbor(11, "Established", updates), neighbor(12, "Active", 5), neighbor(2, "Established", updates * 10)]
     };
     state.update(neighbors(100), status(), now);
-    let changes = |prefix: &str, count| vec![prefix.to_owned(); count];
+    let changes =
+        |prefix: &str, count| vec![Change { prefix: prefix.to_owned(), from: Some("192.0.2.11".to_owned()) }; count];
     state.changed(changes("10.1.0.0/24", 30));
     state.changed(changes("10.2.0.0/24", 10));
     state.update(neighbors(150), status(), now + Duration::from_secs(2));
@@ -52,7 +54,11 @@ fn state() -> State {
 
 /// The screen as text.
 fn screen(state: &State) -> String {
-    let mut terminal = Terminal::new(TestBackend::new(110, 24)).expect("a terminal in memory");
+    screen_of(state, 110, 24)
+}
+
+fn screen_of(state: &State, width: u16, height: u16) -> String {
+    let mut terminal = Terminal::new(TestBackend::new(width, height)).expect("a terminal in memory");
     terminal.draw(|frame| screen::draw(frame, state)).expect("it draws");
     let buffer = terminal.backend().buffer();
     let line = |y| (0..buffer.area.width).map(|x| buffer[(x, y)].symbol()).collect::<String>();
@@ -115,6 +121,14 @@ fn a_neighbor_is_opened_and_left_again() {
     assert!(!seen.contains("192.0.2.12"), "{seen}");
     press(&mut state, [KeyCode::Down]);
     assert!(!screen(&state).contains("updates in 25/s, out"), "it scrolls");
+    press(&mut state, [KeyCode::End]);
+    let end = screen(&state);
+    press(&mut state, [KeyCode::Down, KeyCode::PageDown]);
+    assert_eq!(screen(&state), end, "the last line stays in sight");
+    press(&mut state, [KeyCode::Up]);
+    assert_ne!(screen(&state), end, "and what goes up moves at once");
+    press(&mut state, [KeyCode::Home]);
+    assert!(screen(&state).contains("updates in 25/s, out"));
     press(&mut state, [KeyCode::Esc]);
     assert!(screen(&state).contains("192.0.2.12"));
     // The cursor stays with its neighbor however the others move.
@@ -130,6 +144,45 @@ fn a_bgpd_that_is_away_is_said_and_the_last_picture_stays() {
     assert!(seen.contains("bgpd does not answer: transport error") && seen.contains("192.0.2.11"), "{seen}");
     state.update(Vec::new(), status(), Instant::now());
     assert!(!screen(&state).contains("does not answer"));
+}
+
+#[test]
+fn a_terminal_of_80_columns_has_whole_addresses_and_numbers_on_the_right() {
+    insta::assert_snapshot!(screen_of(&state(), 80, 24));
+}
+
+#[test]
+fn long_addresses_take_the_place_of_what_matters_less() {
+    let (mut state, now) = (State::default(), Instant::now());
+    let address = "2001:db8:1234:5678:9abc:def0:1234:5678";
+    let long = v1::Neighbor { address: address.to_owned(), ..neighbor(11, "Established", 0) };
+    state.update(vec![long], status(), now);
+    let seen = screen_of(&state, 80, 24);
+    let line = seen.lines().find(|line| line.contains(address)).expect("the whole address");
+    assert!(line.contains("Established") && !seen.contains("Description") && !seen.contains("Flaps"), "{seen}");
+    // What the order comes from is always there.
+    press(&mut state, "ssssss".chars().map(KeyCode::Char));
+    assert!(screen_of(&state, 80, 24).contains("Flaps"));
+}
+
+#[test]
+fn a_large_terminal_has_more_of_the_noisiest_prefixes_and_they_are_counted_anew() {
+    let mut state = state();
+    let many = (0..40).map(|at| Change { prefix: format!("10.7.{at}.0/24"), from: None });
+    state.changed(many.collect());
+    let count = |state: &State, height| screen_of(state, 200, height).matches("10.7.").count();
+    assert!(count(&state, 50) > count(&state, 24));
+    press(&mut state, [KeyCode::Char('c')]);
+    assert!(screen(&state).contains("none has changed"));
+}
+
+#[test]
+fn a_neighbor_that_is_gone_is_not_looked_at_any_more() {
+    let mut state = state();
+    press(&mut state, [KeyCode::Down, KeyCode::Enter]);
+    state.update(vec![neighbor(12, "Active", 5), neighbor(2, "Active", 5)], status(), Instant::now());
+    press(&mut state, [KeyCode::Char('s')]);
+    assert!(screen(&state).contains("sort (state)"), "keys are for the table");
 }
 
 #[test]
