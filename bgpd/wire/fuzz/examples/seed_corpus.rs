@@ -10,7 +10,7 @@ use bgp_wire::frame::KEEPALIVE;
 use bgp_wire::notification::CeaseSubcode;
 use bgp_wire::open::Open;
 use bgp_wire::route_refresh::{RefreshSubtype, RouteRefresh};
-use bgp_wire::rtr::{ErrorCode, Pdu, Vrp};
+use bgp_wire::rtr::{ErrorCode, Intervals, Pdu, Vrp};
 use bgp_wire::{Family, Notification};
 
 /// Name of a seed and its octets.
@@ -42,7 +42,7 @@ fn main() -> std::io::Result<()> {
         ("update_roundtrip", updates),
         ("attribute_value", with_damage(attributes())),
         ("nlri", with_damage(vec![seed("v4", NLRI.to_vec()), seed("v6", vec![128; 17]), seed("v6_default", vec![0])])),
-        ("rtr", with_damage(caches())),
+        ("rtr", [with_damage(caches()), unruly_caches()].concat()),
         ("session", sessions()),
     ];
     for (target, seeds) in targets {
@@ -77,6 +77,78 @@ fn caches() -> Vec<Seed> {
         seed("no_data", octets(1, &[error(ErrorCode::NO_DATA_AVAILABLE)])),
         seed("old", octets(0, &[error(ErrorCode::UNSUPPORTED_VERSION)])),
         seed("twice", octets(1, &[full[0].clone(), full[1].clone(), full[1].clone()])),
+    ]
+}
+
+/// Caches that say what does not belong there: for each PDU, and each thing that can be wrong with one.
+fn unruly_caches() -> Vec<Seed> {
+    let pdu = |pdu: Pdu| pdu.encode(1);
+    let vrp = |prefix: &str, asn| Vrp { prefix: prefix.parse().expect("a prefix"), max_length: 128, asn };
+    let v6 = |announce, asn| pdu(Pdu::Prefix { announce, vrp: vrp("2001:db8::/32", asn) });
+    let response = |session| pdu(Pdu::CacheResponse { session });
+    let end = |session, intervals| pdu(Pdu::EndOfData { session, serial: 1, intervals });
+    let notify = |session| pdu(Pdu::SerialNotify { session, serial: 2 });
+    let full = [response(7), v6(true, 1), end(7, None)].concat();
+    let behind = |more: &[Vec<u8>]| [full.clone(), more.concat()].concat();
+    let intervals = |refresh, retry, expire| Some(Intervals { refresh, retry, expire });
+    let mut all = vec![
+        seed("ipv6", full.clone()),
+        seed("notify_at_first", [notify(7), full.clone()].concat()),
+        seed("notify_other_session", behind(&[notify(8)])),
+        seed("notify_while_asking", behind(&[notify(7), notify(7), response(7), notify(7)])),
+        seed("response_other_session", behind(&[notify(7), response(8)])),
+        seed("end_other_session", [response(7), end(8, None)].concat()),
+        seed("end_at_first", end(7, None)),
+        seed("prefix_at_first", v6(true, 1)),
+        seed("response_twice", [response(7), response(7)].concat()),
+        seed("reset_at_first", pdu(Pdu::CacheReset)),
+        seed("questions", [pdu(Pdu::ResetQuery), pdu(Pdu::SerialQuery { session: 7, serial: 1 })].concat()),
+        seed("question_behind", behind(&[pdu(Pdu::ResetQuery)])),
+        seed("withdrawn_unknown", [response(7), v6(false, 1)].concat()),
+        seed("announced_again", behind(&[notify(7), response(7), v6(true, 1)])),
+        seed("withdrawn_and_back", behind(&[notify(7), response(7), v6(false, 1), v6(true, 1), end(7, None)])),
+        seed("too_many", [response(7), (0..9).flat_map(|asn| v6(true, asn)).collect()].concat()),
+        seed("intervals_least", [response(7), end(7, intervals(0, 0, 0))].concat()),
+        seed("intervals_most", [response(7), end(7, intervals(u32::MAX, u32::MAX, u32::MAX))].concat()),
+        seed("version_changes", behind(&[Pdu::CacheReset.encode(0)])),
+        seed("version_0_then_1", [Pdu::CacheResponse { session: 7 }.encode(0), end(7, None)].concat()),
+        seed("router_key_of_version_0", Pdu::RouterKey.encode(0)),
+        seed("closed_and_again", behind(&[pdu(Pdu::ResetQuery), response(7), v6(true, 2), end(7, None)])),
+    ];
+    for code in 0..10 {
+        let report = Pdu::ErrorReport { code: ErrorCode(code), text: "why\n".to_owned() };
+        all.push(seed(&format!("error_{code}"), report.encode(1)));
+        all.push(seed(&format!("error_{code}_behind"), behind(&[report.encode(1)])));
+    }
+    [all, broken_pdus()].concat()
+}
+
+/// PDUs that cannot be read, after an answer has begun: version, type, field, length, body.
+fn broken_pdus() -> Vec<Seed> {
+    let raw = |version, kind, length: u32, body: &[u8]| {
+        let begun = Pdu::CacheResponse { session: 7 }.encode(1);
+        [&begun[..], &[version, kind, 0, 0], &length.to_be_bytes(), body].concat()
+    };
+    let ipv4 = |length, most, address: [u8; 4]| [&[1, length, most, 0][..], &address, &[0, 0, 0xfb, 0xf4]].concat();
+    vec![
+        seed("version_2", raw(2, 8, 8, &[])),
+        seed("type_5", raw(1, 5, 8, &[])),
+        seed("type_255", raw(1, 255, 8, &[])),
+        seed("length_7", raw(1, 8, 7, &[])),
+        seed("length_8193", raw(1, 8, 8193, &[0; 8185])),
+        seed("length_most", raw(1, 8, u32::MAX, &[])),
+        seed("body_of_none", raw(1, 8, 9, &[0])),
+        seed("prefix_cut", raw(1, 4, 19, &ipv4(24, 24, [192, 0, 2, 0])[..11])),
+        seed("prefix_lengths_fall", raw(1, 4, 20, &ipv4(25, 24, [192, 0, 2, 0]))),
+        seed("prefix_33", raw(1, 4, 20, &ipv4(33, 33, [192, 0, 2, 0]))),
+        seed("prefix_to_33", raw(1, 4, 20, &ipv4(24, 33, [192, 0, 2, 0]))),
+        seed("prefix_host_bits", raw(1, 4, 20, &ipv4(24, 24, [192, 0, 2, 1]))),
+        seed("end_of_version_0_in_1", raw(1, 7, 12, &[0, 0, 0, 1])),
+        seed("end_of_version_1_in_0", [Pdu::CacheResponse { session: 7 }.encode(0), raw(0, 7, 24, &[0; 16])].concat()),
+        seed("router_key_cut", raw(1, 9, 31, &[0; 23])),
+        seed("error_overrun", raw(1, 10, 16, &[0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0])),
+        seed("error_text_overrun", raw(1, 10, 16, &[0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff])),
+        seed("error_text_no_utf8", raw(1, 10, 18, &[0, 0, 0, 0, 0, 0, 0, 2, 0xff, 0xfe])),
     ]
 }
 
