@@ -4,11 +4,11 @@
 //! limit have no series of their own; they are in the sums by state, and `bgpd_neighbors_without_series` counts them.
 
 mod process;
+mod rpki;
 mod server;
 
 use std::collections::BTreeMap;
 use std::fmt::Error;
-use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bgp_engine::session::State;
@@ -18,9 +18,9 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
 use self::process::Process;
+use self::rpki::Rpki;
 pub use self::server::{MetricsError, Server};
 use super::latency::Reading;
-use crate::rpki::CacheStatus;
 use crate::runtime::handle::{ControlError, Handle};
 use crate::runtime::status::{MessageCounts, NeighborStatus, Status};
 
@@ -49,9 +49,9 @@ pub async fn page(handle: &Handle, neighbor_limit: usize) -> Result<String, Cont
         ("bgpd_convergence_in_seconds", "Established to End-of-RIB received", latencies.convergence_in.read()),
         ("bgpd_convergence_out_seconds", "Established to End-of-RIB queued", latencies.convergence_out.read()),
     ];
-    let (caches, vrps) = (handle.caches(), handle.vrps().map_or(0, |table| table.len()));
+    let rpki = Rpki::read(handle);
     let process = Process::read();
-    let page = Page { status, neighbors, states, slow, without_series, readings, caches, vrps, process };
+    let page = Page { status, neighbors, states, slow, without_series, readings, rpki, process };
     let mut registry = Registry::default();
     registry.register_collector(Box::new(page));
     let mut out = String::new();
@@ -69,8 +69,7 @@ struct Page {
     slow: u64,
     without_series: u64,
     readings: Vec<(&'static str, &'static str, Reading)>,
-    caches: Arc<[CacheStatus]>,
-    vrps: usize,
+    rpki: Rpki,
     process: Process,
 }
 
@@ -80,7 +79,7 @@ impl Collector for Page {
         self.speaker(&mut out)?;
         self.process(&mut out)?;
         self.sessions(&mut out)?;
-        self.rpki(&mut out)?;
+        self.rpki.encode(&mut out)?;
         self.traffic(&mut out)?;
         self.readings.iter().try_for_each(|(name, help, reading)| out.histogram(name, help, reading))
     }
@@ -143,28 +142,6 @@ impl Page {
         })?;
         out.gauges("bgpd_neighbor_slow", "1 while the neighbor takes updates slower than they come", |out| {
             self.each(|one, name| out.put([("neighbor", name)], f64::from(u8::from(one.slow))))
-        })
-    }
-
-    /// Labels are bounded by the number of caches that a file can have.
-    fn rpki(&self, out: &mut Out<'_>) -> Result<(), Error> {
-        if self.caches.is_empty() {
-            return Ok(());
-        }
-        out.value("bgpd_rpki_vrps", "VRPs that count, all caches in use together", self.vrps as f64)?;
-        let caches: Vec<_> = self.caches.iter().map(|cache| (cache.address.to_string(), cache)).collect();
-        let each = |out: &mut Series<'_>, value: fn(&CacheStatus) -> f64| {
-            caches.iter().try_for_each(|(name, cache)| out.put([("cache", name)], value(cache)))
-        };
-        out.gauges("bgpd_rpki_cache_up", "1 while the cache answers and its data is complete", |out| {
-            each(out, |cache| f64::from(u8::from(cache.synchronized.is_some() && !cache.stale)))
-        })?;
-        out.gauges("bgpd_rpki_cache_in_use", "1 while the cache's data counts", |out| {
-            each(out, |cache| f64::from(u8::from(cache.in_use)))
-        })?;
-        out.gauges("bgpd_rpki_cache_vrps", "VRPs that the cache has said", |out| each(out, |cache| cache.vrps as f64))?;
-        out.gauges("bgpd_rpki_cache_serial", "Serial number of the cache's data", |out| {
-            each(out, |cache| cache.position.map_or(0.0, |(.., serial)| serial.into()))
         })
     }
 

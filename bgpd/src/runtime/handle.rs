@@ -5,6 +5,7 @@
 
 mod watched;
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,8 +24,8 @@ pub use self::watched::{NeighborEvent, RouteEvent, RouteWatch, WatchedNeighbors,
 pub use super::change_log::{NotARevision, Revision};
 use super::document::Written;
 pub use super::document::{Changes, Terms};
-pub use super::reads::Place;
 use super::reads::Reads;
+pub use super::reads::{OriginCounts, Place};
 use super::status::{NeighborStatus, Status};
 use crate::config::{Declared, OnTerminate};
 use crate::observe::Latencies;
@@ -494,6 +495,11 @@ impl Handle {
     /// The VRPs that count now; `None` where no cache is configured.
     pub fn vrps(&self) -> Option<Arc<VrpTable>> {
         self.reads.vrps()
+    }
+
+    /// How many paths have which state of their origin, as counted last; nothing where no cache is configured.
+    pub fn origins(&self) -> BTreeMap<Family, OriginCounts> {
+        self.reads.origins()
     }
 
     /// Every path to a prefix and what was made of it.

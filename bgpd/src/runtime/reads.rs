@@ -3,6 +3,7 @@
 mod directory;
 mod neighbor;
 mod neighbor_watch;
+mod origins;
 mod problems;
 mod record;
 pub(super) mod routes;
@@ -24,6 +25,7 @@ use tokio::sync::{mpsc, oneshot};
 
 pub(crate) use self::directory::Directory;
 use self::neighbor::status_of;
+pub use self::origins::OriginCounts;
 pub use self::routes::Place;
 use super::change_log::Revision;
 use super::fabric::Fabric;
@@ -44,11 +46,12 @@ pub(crate) struct Reads {
     directory: Arc<Directory>,
     fabric: Arc<Fabric>,
     subscriptions: mpsc::Sender<Subscribe>,
+    origins: Arc<origins::Origins>,
 }
 
 impl Reads {
     pub(super) fn new(directory: Arc<Directory>, fabric: Arc<Fabric>, subscriptions: mpsc::Sender<Subscribe>) -> Self {
-        Self { directory, fabric, subscriptions }
+        Self { directory, fabric, subscriptions, origins: Arc::default() }
     }
 
     /// Asks every partition the same; the answers come in their time.
@@ -182,8 +185,12 @@ impl Reads {
 
     /// What the RPKI says of a route's origin; `None` where no cache is configured.
     pub(super) fn validation_of(&self, prefix: &IpNet, attrs: &AttrRef) -> Option<RpkiState> {
-        let path = attrs.block().get(code::AS_PATH).unwrap_or_default();
-        self.fabric.rpki.table().map(|table| table.state(prefix, as_path::origin_as(path)))
+        self.fabric.rpki.table().map(|table| state_of(&table, prefix, attrs))
+    }
+
+    /// How many paths have which state of their origin, as counted last.
+    pub(super) fn origins(&self) -> BTreeMap<Family, OriginCounts> {
+        origins::counts(self)
     }
 
     pub(super) fn caches(&self) -> Arc<[CacheStatus]> {
@@ -198,4 +205,10 @@ impl Reads {
     pub(super) fn owner_of(&self, prefix: &IpNet) -> Option<OwnerName> {
         self.directory.owner_of(prefix)
     }
+}
+
+/// What the VRPs say of a route's origin.
+fn state_of(table: &VrpTable, prefix: &IpNet, attrs: &AttrRef) -> RpkiState {
+    let path = attrs.block().get(code::AS_PATH).unwrap_or_default();
+    table.state(prefix, as_path::origin_as(path))
 }

@@ -4,6 +4,7 @@ mod broken;
 mod clusters;
 mod confirm;
 mod daemon;
+mod dashboard;
 mod declared;
 #[cfg(feature = "roto")]
 mod filter;

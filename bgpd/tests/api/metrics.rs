@@ -1,7 +1,4 @@
-//! The metrics endpoint of a running bgpd, and what its dashboard and its alert rules rely on.
-
-use std::collections::BTreeSet;
-use std::path::Path;
+//! The metrics endpoint of a running bgpd.
 
 use bgpd_proto::v1;
 use bgpd_proto::v1::status_service_client::StatusServiceClient;
@@ -15,7 +12,7 @@ const REFLECTOR: &str = "[global]\nasn = 65000\nrouter-id = \"192.0.2.1\"\nliste
     [[dynamic-neighbors]]\nprefix = \"127.0.0.0/8\"\npeer-group = \"nodes\"\n";
 
 /// A reflector with metrics and two clients that originate a route each.
-async fn cluster(metrics: &str) -> [Daemon; 3] {
+pub(crate) async fn cluster(metrics: &str) -> [Daemon; 3] {
     let config = format!("{REFLECTOR}[metrics]\nlisten = [\"127.0.0.1:0\"]\n{metrics}");
     let reflector = Daemon::start(&config).await;
     let mut status = StatusServiceClient::new(reflector.connect().await);
@@ -34,7 +31,7 @@ async fn cluster(metrics: &str) -> [Daemon; 3] {
 }
 
 /// Status line, headers and body of an answer.
-async fn get(daemon: &Daemon, path: &str) -> String {
+pub(crate) async fn get(daemon: &Daemon, path: &str) -> String {
     let log = daemon.log();
     let line = log.lines().find(|line| line.contains("metrics listening")).expect("it is said");
     let address = line.split("address=\"").nth(1).and_then(|rest| rest.split('"').next()).expect("an address");
@@ -47,7 +44,7 @@ async fn get(daemon: &Daemon, path: &str) -> String {
 }
 
 /// The value of a series.
-fn value(page: &str, series: &str) -> Option<f64> {
+pub(crate) fn value(page: &str, series: &str) -> Option<f64> {
     let line = page.lines().find(|line| line.rsplit_once(' ').is_some_and(|(name, _)| name == series))?;
     line.rsplit_once(' ')?.1.parse().ok()
 }
@@ -104,30 +101,4 @@ async fn neighbors_over_the_limit_have_no_series_but_are_counted() {
     assert_eq!(value(&page, "bgpd_neighbors_without_series"), Some(1.0), "{page}");
     assert_eq!(page.matches("bgpd_neighbor_up{").count(), 1, "{page}");
     assert!(!page.contains("127.0.0.12"), "{page}");
-}
-
-/// Words of a text that can be names of metrics.
-fn names(text: &str) -> BTreeSet<String> {
-    let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
-    words.filter(|word| word.starts_with("bgpd_") || word.starts_with("process_")).map(str::to_owned).collect()
-}
-
-#[tokio::test]
-async fn every_metric_that_the_dashboard_and_the_alerts_name_exists() {
-    let [reflector, _one, _two] = cluster("").await;
-    let full = || async { get(&reflector, "/metrics").await.contains("bgpd_neighbor_prefixes{") };
-    wait_until("a neighbor is there", full).await;
-    let page = get(&reflector, "/metrics").await;
-    let there: BTreeSet<String> = page.lines().filter_map(|line| names(line).into_iter().next()).collect();
-    let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("../config");
-    for file in ["grafana.json", "alerts.yml"] {
-        let text = std::fs::read_to_string(config.join(file)).expect("it is part of the project");
-        let named = names(&text);
-        assert!(named.len() >= 8, "{file} names only {named:?}");
-        for name in named {
-            assert!(there.contains(&name), "{file} names {name}, which bgpd does not have");
-        }
-    }
-    let dashboard = std::fs::read_to_string(config.join("grafana.json")).expect("it is part of the project");
-    serde_json::from_str::<serde_json::Value>(&dashboard).expect("a dashboard is JSON");
 }

@@ -62,6 +62,12 @@ pub enum Phase {
     NoData,
 }
 
+impl Phase {
+    /// All of them, in the order in which they are gone through.
+    pub const ALL: [Self; 6] =
+        [Self::Down, Self::Connecting, Self::Asking, Self::Receiving, Self::Synchronized, Self::NoData];
+}
+
 impl fmt::Display for Phase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

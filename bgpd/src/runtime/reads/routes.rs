@@ -171,7 +171,7 @@ fn group_of(cell: &NeighborCell, family: Family) -> Option<bgp_engine::id::Group
     cell.memberships().into_iter().find(|(of, _)| *of == family).map(|(_, group)| group)
 }
 
-async fn ask(reads: &Reads, partition: usize, query: &RouteQuery, cursor: Cursor) -> Option<Slice> {
+pub(super) async fn ask(reads: &Reads, partition: usize, query: &RouteQuery, cursor: Cursor) -> Option<Slice> {
     let (reply, answer) = oneshot::channel();
     let question = RibControl::Query { query: query.clone(), cursor, limit: SLICE, reply };
     reads.fabric.partitions.get(partition)?.tell(question);
