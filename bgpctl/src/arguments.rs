@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::client::Server;
+use crate::key::AoKeyFile;
 
 /// Shows and steers a running bgpd.
 #[derive(Debug, Parser)]
@@ -182,7 +183,7 @@ pub struct WatchRoutes {
 #[derive(Debug, Subcommand)]
 pub enum Neighbor {
     /// Add a neighbor and start its session
-    Add(AddNeighbor),
+    Add(Box<AddNeighbor>),
     /// End the session of a neighbor that was added, and forget it
     Delete {
         /// The neighbor
@@ -289,6 +290,16 @@ pub struct AddNeighbor {
     /// Local end of the connection
     #[arg(long, value_name = "ADDRESS")]
     pub local_address: Option<IpAddr>,
+    /// File with the TCP-MD5 key (RFC 2385)
+    #[arg(long, value_name = "FILE")]
+    pub md5_password_file: Option<PathBuf>,
+    /// TCP-AO key (RFC 5925): its KeyID and the file that it is in, such as 1=neighbor.key; 1/2=FILE has KeyID 2 on what
+    /// comes in
+    #[arg(long = "ao-key", value_name = "ID=FILE", conflicts_with = "md5_password_file")]
+    pub ao_keys: Vec<AoKeyFile>,
+    /// Algorithm of the TCP-AO keys: hmac-sha-1-96, or aes-128-cmac-96
+    #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true, requires = "ao_keys")]
+    pub ao_algorithm: String,
     /// Import policies in order, such as accept-all
     #[arg(long = "import-policy", value_name = "NAME")]
     pub import_policy: Vec<String>,

@@ -5,6 +5,7 @@ mod client;
 mod commands;
 mod decode;
 mod error;
+mod key;
 mod output;
 mod top;
 

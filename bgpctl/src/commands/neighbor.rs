@@ -10,6 +10,7 @@ use super::{Context, json_line, say};
 use crate::Error;
 use crate::arguments::{AddNeighbor, Drain, Format, Neighbor, Soft};
 use crate::client::Connection;
+use crate::key;
 use crate::output::{family_of, neighbor};
 
 /// Neighbors in one answer.
@@ -89,7 +90,7 @@ pub(super) async fn steer(context: &Context, command: Neighbor) -> Result<(), Er
     let done = match command {
         Neighbor::Add(wanted) => {
             let address = wanted.address;
-            client.add(v1::AddNeighborRequest { neighbor: Some(config(wanted)), owner: String::new() }).await?;
+            client.add(v1::AddNeighborRequest { neighbor: Some(config(*wanted)?), owner: String::new() }).await?;
             format!("neighbor {address} added")
         }
         Neighbor::Delete { address, owner } => {
@@ -147,8 +148,9 @@ async fn reset(
     Ok(())
 }
 
-fn config(wanted: AddNeighbor) -> v1::NeighborConfig {
-    v1::NeighborConfig {
+fn config(wanted: AddNeighbor) -> Result<v1::NeighborConfig, Error> {
+    let ao_keys = wanted.ao_keys.into_iter().map(|key| key.read(&wanted.ao_algorithm));
+    Ok(v1::NeighborConfig {
         address: wanted.address.to_string(),
         peer_group: wanted.peer_group,
         description: wanted.description,
@@ -161,6 +163,8 @@ fn config(wanted: AddNeighbor) -> v1::NeighborConfig {
         passive: wanted.passive.then_some(true),
         import_policy: wanted.import_policy,
         export_policy: wanted.export_policy,
+        md5_password: wanted.md5_password_file.map(|file| key::read(&file)).transpose()?,
+        ao_keys: ao_keys.collect::<Result<_, _>>()?,
         ..v1::NeighborConfig::default()
-    }
+    })
 }

@@ -109,8 +109,10 @@ pub(super) fn secret_in(line: &str) -> bool {
 
 /// Where the value of a secret begins.
 fn secret_at(line: &str) -> Option<usize> {
-    let is_secret =
-        |key: &str| ["md5", "passw", "secret"].iter().any(|word| key.contains(word)) && !key.contains("file");
+    let is_secret = |key: &str| {
+        let names_one = ["md5", "passw", "secret"].iter().any(|word| key.contains(word)) && !key.contains("file");
+        names_one || key == "key"
+    };
     let mut keys = line.match_indices('=').filter(|(at, _)| {
         let before = line.get(..*at).unwrap_or_default().trim_end();
         let key = before.rsplit([' ', '\t', '{', ',', '=']).next().unwrap_or_default();

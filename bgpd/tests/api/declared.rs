@@ -261,6 +261,7 @@ async fn every_setting_of_the_file_can_come_through_the_api() {
         shutdown: Some("later".to_owned()),
         max_prefixes_of: number(1000),
         long_lived_stale_time_of: number(3600),
+        ao_keys: Vec::new(),
     };
     add(&daemon, whole, "").await.expect("added");
     // What was said is what a file with the same words would say: the diff of both is only where it comes from.
@@ -284,7 +285,7 @@ async fn every_setting_of_the_file_can_come_through_the_api() {
     let section = page.split("## `[[neighbor]]` and `[[peer-group]]`").nth(1).expect("the section");
     let section = section.split("\n## ").next().unwrap_or_default();
     let keys = section.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
-    // Keys of TCP-AO are in files beside the configuration file.
+    // Keys of TCP-AO take the place of the one of TCP-MD5, in a test of their own.
     let of_files = ["name", "peer-group", "md5-password-file", "ao-key"];
     for key in keys.filter(|key| !of_files.contains(key)) {
         assert!(neighbor.contains(&format!("\n{key} = ")), "{key} cannot be set through the API");
@@ -315,4 +316,51 @@ async fn what_is_wrong_with_a_neighbor_is_said_in_the_words_of_the_file() {
     }
     let group = update(&daemon, of_group("127.0.0.11"), "", &[]).await.expect_err("it is the file's");
     assert!(group.message().contains("configuration file"), "{group}");
+}
+
+fn ao_key(id: u32, key: &str) -> v1::AoKey {
+    v1::AoKey { id, receive_id: None, algorithm: String::new(), key: key.to_owned() }
+}
+
+/// RFC 5925, where the kernel has it.
+#[tokio::test]
+async fn keys_of_tcp_ao_are_taken_or_refused_by_name_and_never_shown() {
+    let daemon = Daemon::start(&format!("[log]\nlevel = \"trace\"\n{GLOBAL}{GROUP}{OF_FILE}")).await;
+    let signed = |keys: Vec<v1::AoKey>| v1::NeighborConfig { ao_keys: keys, ..of_group("127.0.0.12") };
+    let good = || signed(vec![ao_key(1, "hush-one"), ao_key(2, "hush-two")]);
+    let mut said = String::new();
+    for (neighbor, parts) in [
+        (signed(vec![ao_key(1, "hush-one"), ao_key(1, "hush-two")]), "two keys of TCP-AO have the same id"),
+        (signed(vec![ao_key(256, "hush")]), "id"),
+        (signed(vec![ao_key(1, &"hush".repeat(30))]), "80 octets"),
+        (signed(vec![ao_key(1, "")]), "80 octets"),
+        (signed(vec![v1::AoKey { algorithm: "md5".to_owned(), ..ao_key(1, "hush") }]), "is not an algorithm of TCP-AO"),
+        (v1::NeighborConfig { md5_password: Some("hush".to_owned()), ..good() }, "TCP-MD5"),
+    ] {
+        let error = add(&daemon, neighbor, "").await.expect_err(parts);
+        assert_eq!(error.code(), Code::InvalidArgument, "{error}");
+        assert!(error.message().contains(parts), "{error}");
+        said += error.message();
+    }
+    match add(&daemon, good(), "").await {
+        Ok(_) => {
+            let neighbor = NeighborServiceClient::new(daemon.connect().await);
+            let request = v1::GetNeighborRequest { address: "127.0.0.12".to_owned() };
+            said += &format!("{:?}", neighbor.clone().get(request).await.expect("it is there"));
+            let file = v1::NeighborConfig { address: "127.0.0.11".to_owned(), ..v1::NeighborConfig::default() };
+            update(&daemon, v1::NeighborConfig { ao_keys: good().ao_keys, ..file.clone() }, "", &[])
+                .await
+                .expect("changed");
+            update(&daemon, file, "", &["ao-key"]).await.expect("changed back");
+        }
+        // A kernel without TCP-AO.
+        Err(error) => {
+            assert_eq!(error.code(), Code::InvalidArgument, "{error}");
+            let refused = "neighbor 127.0.0.12: ao-key: this kernel has no TCP-AO with hmac-sha-1-96";
+            assert!(error.message().contains(refused) && error.message().contains("CONFIG_TCP_AO"), "{error}");
+            said += error.message();
+        }
+    }
+    said += &daemon.log();
+    assert!(!said.contains("hush"), "{said}");
 }

@@ -41,6 +41,20 @@ impl Collected {
         self.set(key, Some(table));
         Ok(())
     }
+
+    fn ao_keys(&mut self, keys: Vec<v1::AoKey>) {
+        let table = |v1::AoKey { id, receive_id, algorithm, key }| {
+            let mut table = Self::default();
+            table.set("id", Some(id));
+            table.set("receive-id", receive_id);
+            table.set("algorithm", Some(algorithm).filter(|word| !word.is_empty()));
+            table.set("key", Some(key));
+            Value::from(table.0)
+        };
+        if !keys.is_empty() {
+            self.set("ao-key", Some(keys.into_iter().map(table).collect::<Vec<_>>()));
+        }
+    }
 }
 
 /// Who asks; `bgpctl` unless it says so.
@@ -93,6 +107,7 @@ pub(in crate::api) fn neighbor_keys(request: v1::NeighborConfig, running: &Desir
         shutdown,
         max_prefixes_of,
         long_lived_stale_time_of,
+        ao_keys,
     } = request;
     let address = address("neighbor.address", &text)?;
     let families = families.into_iter().map(|one| family("neighbor.families", one).map(|family| family.to_string()));
@@ -111,6 +126,7 @@ pub(in crate::api) fn neighbor_keys(request: v1::NeighborConfig, running: &Desir
     keys.set("local-address", local_address);
     keys.set("passive", passive);
     keys.set("md5-password", md5_password);
+    keys.ao_keys(ao_keys);
     keys.set("ttl-security", ttl_security);
     keys.set("ebgp-multihop", ebgp_multihop);
     keys.set("next-hop-self", next_hop_self);
@@ -169,5 +185,38 @@ fn limit_action(action: i32) -> Result<Option<&'static str>, Status> {
         Ok(v1::LimitAction::DiscardNew) => Ok(Some("discard-new")),
         Ok(v1::LimitAction::Restart) => Ok(Some("restart")),
         Err(_) => Err(invalid("neighbor.max_prefixes_action", "unknown, expected warn, discard-new or restart")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::{declared_neighbor, parse};
+
+    /// RFC 5925: also where no kernel is asked for it.
+    #[test]
+    fn keys_of_tcp_ao_are_what_a_file_with_the_same_words_says() {
+        let text = "[global]\nasn = 65000\nrouter-id = \"192.0.2.1\"\n\
+            [[neighbor]]\naddress = \"192.0.2.10\"\nremote-asn = 65000\n\
+            ao-key = [{ id = 1, key = \"one\" }, { id = 2, receive-id = 3, algorithm = \"aes-128-cmac-96\", key = \"two\" }]\n";
+        let of_file = parse(text, "bgpd.toml", Path::new(".")).expect("it is right").desired;
+        let key = |id, receive_id, algorithm: &str, key: &str| v1::AoKey {
+            id,
+            receive_id,
+            algorithm: algorithm.to_owned(),
+            key: key.to_owned(),
+        };
+        let request = v1::NeighborConfig {
+            address: "192.0.2.10".to_owned(),
+            remote_asn: Some(65000),
+            ao_keys: vec![key(1, None, "", "one"), key(2, Some(3), "aes-128-cmac-96", "two")],
+            ..v1::NeighborConfig::default()
+        };
+        let (address, keys) = neighbor_keys(request, &of_file).expect("an address");
+        let neighbor = declared_neighbor(address, &keys, None, &of_file).expect("it is right");
+        assert_eq!(neighbor.settings.ao_keys.len(), 2);
+        assert_eq!(Some(&neighbor), of_file.neighbors.get(&address));
     }
 }
