@@ -5,10 +5,13 @@
 
 use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bgp_engine::attr::AttrRef;
-use bgp_engine::policy::{Action, Amount, AnyCommunity, Filter, OriginValidation, Provenance, RpkiState};
+use bgp_engine::policy::{
+    Action, Amount, AnyCommunity, Filter, Judgment, OriginValidation, Outcome, Provenance, RpkiState,
+};
 use bgp_wire::attribute::{Community, LargeCommunity, as_path, code};
 use inetnum::addr::Prefix;
 use inetnum::asn::Asn;
@@ -39,6 +42,8 @@ struct Subject {
     rpki: RpkiState,
     /// What the program changes.
     actions: Mutex<Vec<Action>>,
+    /// The program leaves what it accepts to the next policy.
+    goes_on: AtomicBool,
 }
 
 #[derive(Clone)]
@@ -124,6 +129,8 @@ fn runtime() -> Result<Runtime<NoCtx>, RegistrationError> {
             fn is_rpki_valid(route: Val<Route>) -> bool { route.0.0.rpki == RpkiState::Valid }
             /// Whether its origin is invalid.
             fn is_rpki_invalid(route: Val<Route>) -> bool { route.0.0.rpki == RpkiState::Invalid }
+            /// Leaves what is accepted to the next policy of the list.
+            fn next(route: Val<Route>) { route.0.0.goes_on.store(true, Ordering::Relaxed); }
             /// Sets LOCAL_PREF.
             fn set_local_pref(route: Val<Route>, value: u32) { route.0.change(Action::LocalPref(Amount::Set(value))); }
             /// Sets MULTI_EXIT_DISC.
@@ -164,22 +171,26 @@ impl Filter for Program {
         attrs: &AttrRef,
         from: &Provenance,
         validation: &dyn OriginValidation,
-    ) -> Option<Vec<Action>> {
+    ) -> Judgment {
+        let reject = || Judgment { changes: Vec::new(), then: Outcome::Reject };
         let origin = || as_path::origin_as(attrs.block().get(code::AS_PATH).unwrap_or_default());
         let rpki = if self.reads_rpki { validation.state(prefix, origin()) } else { RpkiState::NotFound };
+        let Ok(prefix) = Prefix::new_relaxed(prefix.addr(), prefix.prefix_len()) else { return reject() };
         let subject = Arc::new(Subject {
-            // A prefix of a table has no host bits.
-            prefix: Prefix::new_relaxed(prefix.addr(), prefix.prefix_len()).ok()?,
+            prefix,
             attrs: attrs.clone(),
             from: *from,
             rpki,
             actions: Mutex::default(),
+            goes_on: AtomicBool::new(false),
         });
         match self.main.call(Val(Route(Arc::clone(&subject)))) {
             Verdict::Accept(()) => {
-                Some(std::mem::take(&mut *subject.actions.lock().unwrap_or_else(PoisonError::into_inner)))
+                let changes = std::mem::take(&mut *subject.actions.lock().unwrap_or_else(PoisonError::into_inner));
+                let goes_on = subject.goes_on.load(Ordering::Relaxed);
+                Judgment { changes, then: if goes_on { Outcome::Next } else { Outcome::Accept } }
             }
-            Verdict::Reject(()) => None,
+            Verdict::Reject(()) => reject(),
         }
     }
 
@@ -258,8 +269,8 @@ mod tests {
     use super::*;
 
     /// What a program says of a route to 10.1.0.0/24 from AS 65001 with the path 65001 65002 and the community
-    /// 65000:7.
-    fn decide(body: &str) -> Option<Vec<String>> {
+    /// 65000:7: what is changed, and what then. What is rejected is not changed.
+    fn decide(body: &str) -> (Vec<String>, Outcome) {
         let program = compile(&format!("filtermap main(route: Route) {{ {body} }}")).expect(body);
         let attributes = edit::build(&[
             Attribute::Origin(Origin::Igp),
@@ -273,12 +284,12 @@ mod tests {
         let address = Ipv4Addr::new(192, 0, 2, 7).into();
         let from = Provenance { family: Family::IPV4_UNICAST, address, asn: 65_001, kind: SourceKind::External };
         let prefix = "10.1.0.0/24".parse().expect("a prefix");
-        let actions = program.decide(&prefix, &attrs, &from, &NoValidator)?;
-        Some(actions.iter().map(ToString::to_string).collect())
+        let Judgment { changes, then } = program.decide(&prefix, &attrs, &from, &NoValidator);
+        (changes.iter().map(ToString::to_string).collect(), then)
     }
 
     fn holds(condition: &str) -> bool {
-        decide(&format!("if {condition} {{ accept }} else {{ reject }}")).is_some()
+        decide(&format!("if {condition} {{ accept }} else {{ reject }}")).1 == Outcome::Accept
     }
 
     #[test]
@@ -340,8 +351,15 @@ mod tests {
             "add-communities 65000:3:4",
             "remove-communities 65000:1:2",
         ];
-        assert_eq!(decide(body), Some(expected.map(str::to_owned).to_vec()));
-        assert_eq!(decide("route.set_local_pref(200); reject"), None);
+        assert_eq!(decide(body), (expected.map(str::to_owned).to_vec(), Outcome::Accept));
+        assert_eq!(decide("route.set_local_pref(200); reject"), (Vec::new(), Outcome::Reject));
+    }
+
+    #[test]
+    fn what_is_accepted_can_go_on_to_the_next_policy() {
+        assert_eq!(decide("route.next(); accept"), (Vec::new(), Outcome::Next));
+        assert_eq!(decide("route.set_med(5); route.next(); accept"), (vec!["med 5".to_owned()], Outcome::Next));
+        assert_eq!(decide("route.next(); reject"), (Vec::new(), Outcome::Reject));
     }
 
     #[test]

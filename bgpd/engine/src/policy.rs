@@ -34,7 +34,7 @@ pub use definition::{
     Action, Amount, Bounds, Condition, Definitions, InvalidBounds, NeighborSet, NewNextHop, Outcome, PolicyDefinition,
     RouteType, SetName, Statement,
 };
-pub use filter::{Filter, FilterProgram};
+pub use filter::{Filter, FilterProgram, Judgment};
 pub use library::Library;
 pub use memo::{Memo, Tree};
 pub use prefix_set::{InvalidPrefixEntry, PrefixEntry, PrefixSet};

@@ -277,9 +277,7 @@ fn step(step: &Step) -> v1::PolicyStep {
         What::NoMatch => (&[][..], "no match".to_owned()),
         What::Match { changes, then } => (changes.as_slice(), then.to_string()),
         What::Default(outcome) => (&[][..], outcome.to_string()),
-        What::Filter { changes, accepts } => {
-            (changes.as_slice(), if *accepts { "accept" } else { "reject" }.to_owned())
-        }
+        What::Filter { changes, then } => (changes.as_slice(), then.to_string()),
     };
     let condition =
         |Asked { condition, holds }: &Asked| v1::PolicyCondition { condition: condition.clone(), holds: *holds };

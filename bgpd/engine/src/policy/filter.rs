@@ -6,21 +6,25 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use super::Provenance;
-use super::definition::Action;
+use super::definition::{Action, Outcome};
 use super::rpki::OriginValidation;
 use crate::attr::AttrRef;
+
+/// What a program says of a route.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Judgment {
+    /// What is to be changed before the route passes or goes on. One that does not pass is not changed.
+    pub changes: Vec<Action>,
+    /// Whether it passes; `Next` leaves that to the next policy of the list.
+    pub then: Outcome,
+}
 
 /// A program that decides about single routes. It is called in the middle of their way: it must not wait, and it must
 /// say the same of the same route each time.
 pub trait Filter: Send + Sync {
-    /// What is to be changed before the route passes; `None` if it does not pass.
-    fn decide(
-        &self,
-        prefix: &IpNet,
-        attrs: &AttrRef,
-        from: &Provenance,
-        validation: &dyn OriginValidation,
-    ) -> Option<Vec<Action>>;
+    /// What becomes of a route.
+    fn decide(&self, prefix: &IpNet, attrs: &AttrRef, from: &Provenance, validation: &dyn OriginValidation)
+    -> Judgment;
 
     /// Whether what it says can depend on the state of the origin: then it is asked again when that changes.
     fn reads_rpki(&self) -> bool;

@@ -8,6 +8,8 @@ use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use ipnet::IpNet;
 
+use super::definition::Outcome;
+use super::filter::Judgment;
 use super::rules::{Answer, Place, Rules, Stop};
 use super::{Policy, Provenance, Verdict};
 use crate::attr::AttrRef;
@@ -86,17 +88,23 @@ impl Tree {
                 Stop::Decided(verdict) => return verdict.clone(),
                 Stop::Prefix(place) => *place,
             };
-            let holds = match rules.ask(place, prefix, &node.attrs, &self.from) {
-                Answer::Filter(actions) => return rules.conclude(actions, &node.attrs, &self.from),
-                Answer::Holds(holds) => holds,
+            let (branch, behind) = match rules.ask(place, prefix, &node.attrs, &self.from) {
+                Answer::Holds(holds) => (usize::from(holds), place.after(holds)),
+                // What follows is the same for all routes that the filter passes on as they are.
+                Answer::Filter(Judgment { changes, then: Outcome::Next }) if changes.is_empty() => {
+                    (1, place.next_element())
+                }
+                Answer::Filter(judgment) => {
+                    return rules.conclude(place, judgment, node.attrs.clone(), &self.from, prefix);
+                }
             };
-            let mut next = node.next[usize::from(holds)];
+            let mut next = node.next[branch];
             if next == UNKNOWN {
                 if self.nodes.len() >= NODES {
                     return rules.evaluate(&self.attrs, &self.from, prefix, None);
                 }
-                next = self.add(rules, place.after(holds), self.nodes[at].attrs.clone());
-                self.nodes[at].next[usize::from(holds)] = next;
+                next = self.add(rules, behind, self.nodes[at].attrs.clone());
+                self.nodes[at].next[branch] = next;
             }
             at = next as usize;
         }

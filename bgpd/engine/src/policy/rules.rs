@@ -12,7 +12,7 @@ use ipnet::IpNet;
 use super::action::apply;
 use super::condition::Test;
 use super::definition::{Action, Definitions, Outcome, PolicyDefinition, Statement};
-use super::filter::Filter;
+use super::filter::{Filter, Judgment};
 use super::rpki::OriginValidation;
 use super::trace::{Change, Trace, What};
 use super::{Direction, Provenance, UnknownPolicy, Verdict};
@@ -97,8 +97,8 @@ pub(super) enum Stop {
 pub(super) enum Answer {
     /// The condition holds, or does not.
     Holds(bool),
-    /// A filter lets the route pass with these changes, or does not.
-    Filter(Option<Vec<Action>>),
+    /// A filter has said what becomes of the route.
+    Filter(Judgment),
 }
 
 impl Rules {
@@ -131,7 +131,7 @@ impl Rules {
             let outcome = match policy.statements.get(place.statement as usize) {
                 None => {
                     note(trace.as_deref_mut(), &policy.name, None, || What::Default(policy.default));
-                    place = Place { element: place.element + 1, ..Place::default() };
+                    place = place.next_element();
                     policy.default
                 }
                 Some(statement) => match statement.tests.get(place.test as usize) {
@@ -183,26 +183,47 @@ impl Rules {
             (None, Some(Element::Filter(_, filter))) => {
                 Answer::Filter(filter.decide(prefix, attrs, from, &*self.validation))
             }
-            (None, _) => Answer::Filter(None),
+            (None, _) => Answer::Filter(Judgment { changes: Vec::new(), then: Outcome::Reject }),
         }
     }
 
-    /// What the decision of a filter makes of a route.
-    pub(super) fn conclude(&self, actions: Option<Vec<Action>>, attrs: &AttrRef, from: &Provenance) -> Verdict {
-        self.filtered(actions, attrs, from, false).0
+    /// The verdict on a route of which the filter at `at` has said something; what follows decides if that was to go on.
+    pub(super) fn conclude(
+        &self,
+        at: Place,
+        judgment: Judgment,
+        mut attrs: AttrRef,
+        from: &Provenance,
+        prefix: &IpNet,
+    ) -> Verdict {
+        match self.filtered(at, judgment, &mut attrs, from, None) {
+            Some(verdict) => verdict,
+            None => self.evaluate_from(at.next_element(), attrs, from, prefix, None),
+        }
     }
 
+    /// Does what a filter has said.
     fn filtered(
         &self,
-        actions: Option<Vec<Action>>,
-        attrs: &AttrRef,
+        at: Place,
+        judgment: Judgment,
+        attrs: &mut AttrRef,
         from: &Provenance,
-        tell: bool,
-    ) -> (Verdict, Vec<Change>) {
-        let Some(actions) = actions else { return (Verdict::Reject, Vec::new()) };
-        let mut after = attrs.clone();
-        let changes = self.act(&actions, &mut after, from, tell);
-        (Verdict::Accept(after), changes)
+        trace: Option<&mut Trace>,
+    ) -> Option<Verdict> {
+        let Judgment { changes, then } = judgment;
+        let changes = match then {
+            Outcome::Reject => Vec::new(),
+            Outcome::Accept | Outcome::Next => self.act(&changes, attrs, from, trace.is_some()),
+        };
+        if let Some(Element::Filter(name, _)) = self.elements.get(at.element as usize) {
+            note(trace, name, None, || What::Filter { changes, then });
+        }
+        match then {
+            Outcome::Accept => Some(Verdict::Accept(attrs.clone())),
+            Outcome::Reject => Some(Verdict::Reject),
+            Outcome::Next => None,
+        }
     }
 
     /// The verdict on one route, and every step to it where it is to be traced.
@@ -211,9 +232,19 @@ impl Rules {
         attrs: &AttrRef,
         from: &Provenance,
         prefix: &IpNet,
+        trace: Option<&mut Trace>,
+    ) -> Verdict {
+        self.evaluate_from(Place::default(), attrs.clone(), from, prefix, trace)
+    }
+
+    fn evaluate_from(
+        &self,
+        mut place: Place,
+        mut attrs: AttrRef,
+        from: &Provenance,
+        prefix: &IpNet,
         mut trace: Option<&mut Trace>,
     ) -> Verdict {
-        let (mut place, mut attrs) = (Place::default(), attrs.clone());
         loop {
             match self.run(place, &mut attrs, from, trace.as_deref_mut()) {
                 Stop::Decided(verdict) => return verdict,
@@ -222,13 +253,11 @@ impl Rules {
                         self.note_asked(at, holds, trace.as_deref_mut());
                         place = at.after(holds);
                     }
-                    Answer::Filter(actions) => {
-                        let (verdict, changes) = self.filtered(actions, &attrs, from, trace.is_some());
-                        let accepts = matches!(verdict, Verdict::Accept(_));
-                        if let Some(Element::Filter(name, _)) = self.elements.get(at.element as usize) {
-                            note(trace, name, None, || What::Filter { changes, accepts });
+                    Answer::Filter(judgment) => {
+                        match self.filtered(at, judgment, &mut attrs, from, trace.as_deref_mut()) {
+                            Some(verdict) => return verdict,
+                            None => place = at.next_element(),
                         }
-                        return verdict;
                     }
                 },
             }
@@ -257,6 +286,11 @@ impl Rules {
 impl Place {
     fn next_statement(self) -> Self {
         Self { statement: self.statement + 1, test: 0, ..self }
+    }
+
+    /// At the beginning of the next policy of the list.
+    pub(super) fn next_element(self) -> Self {
+        Self { element: self.element + 1, ..Self::default() }
     }
 
     /// Behind a condition that holds or does not.

@@ -372,3 +372,47 @@ proptest! {
         }
     }
 }
+
+/// A program that passes prefixes in 10.0.0.0/8 on, those of odd length with a new LOCAL_PREF, and rejects others.
+struct Program;
+
+impl Filter for Program {
+    fn decide(&self, prefix: &IpNet, _: &AttrRef, _: &Provenance, _: &dyn OriginValidation) -> Judgment {
+        let inside = "10.0.0.0/8".parse().is_ok_and(|ten: IpNet| ten.contains(prefix));
+        let changes = vec![Action::LocalPref(Amount::Set(300)); usize::from(prefix.prefix_len() % 2)];
+        Judgment { changes, then: if inside { Outcome::Next } else { Outcome::Reject } }
+    }
+
+    fn reads_rpki(&self) -> bool {
+        false
+    }
+}
+
+#[test]
+fn what_a_filter_passes_on_is_decided_by_the_next_policy() {
+    let tagged = vec![Condition::LocalPref(Bounds::new(300, 300))];
+    let mut bench = Bench::new(vec![statement("tagged", tagged, Vec::new(), Outcome::Accept)], Outcome::Reject);
+    let program = FilterProgram { source: String::new(), filter: Arc::new(Program) };
+    bench.definitions.filters.insert("program".into(), program);
+    let attrs = bench.attrs(&basic());
+    let mut memo = Memo::default();
+    let policy = bench.resolve(&["program", "tested"], Direction::Import);
+    for (prefix, steps) in [
+        ("10.1.0.0/17", &["program: filter, set local-pref 300: next", "tested, tagged: match: accept"][..]),
+        ("10.1.0.0/16", &["program: filter: next", "tested, tagged: no match (local-pref 300)", "tested: reject"]),
+        ("11.1.0.0/16", &["program: filter: reject"]),
+    ] {
+        let (prefix, mut trace) = (prefix.parse().expect("a prefix"), Trace::default());
+        let verdict = policy.explain(&attrs, &FROM, &prefix, &mut trace);
+        assert_eq!(trace.steps.iter().map(ToString::to_string).collect::<Vec<_>>(), steps);
+        assert_eq!(matches!(verdict, Verdict::Accept(_)), steps.len() == 2);
+        for _ in 0..2 {
+            assert_eq!(policy.judge(&attrs, &FROM, &prefix, &mut memo), verdict);
+        }
+    }
+    // Nobody is left to decide.
+    let (alone, mut trace) = (bench.resolve(&["program"], Direction::Import), Trace::default());
+    let verdict = alone.explain(&attrs, &FROM, &"10.1.0.0/16".parse().expect("a prefix"), &mut trace);
+    assert_eq!(verdict, Verdict::Reject);
+    assert_eq!(trace.decided_by().as_deref(), Some("filter \"program\", which no other follows"));
+}

@@ -68,8 +68,8 @@ pub enum What {
     Filter {
         /// The changes.
         changes: Vec<Change>,
-        /// It let the route pass.
-        accepts: bool,
+        /// And then.
+        then: Outcome,
     },
 }
 
@@ -126,6 +126,7 @@ impl Trace {
             (Some(statement), _) => format!("policy \"{policy}\", statement \"{statement}\""),
             (None, What::Default(Outcome::Next)) => format!("policy \"{policy}\", which no other follows"),
             (None, What::Default(_)) if !super::is_built_in(policy) => format!("policy \"{policy}\", its default"),
+            (None, What::Filter { then: Outcome::Next, .. }) => format!("filter \"{policy}\", which no other follows"),
             (None, What::Filter { .. }) => format!("filter \"{policy}\""),
             (None, _) => format!("policy \"{policy}\""),
         })
@@ -160,10 +161,10 @@ impl fmt::Display for What {
                 write!(f, ": {then}")
             }
             Self::Default(outcome) => write!(f, "{outcome}"),
-            Self::Filter { changes, accepts } => {
+            Self::Filter { changes, then } => {
                 f.write_str("filter")?;
                 list(f, changes)?;
-                f.write_str(if *accepts { ": accept" } else { ": reject" })
+                write!(f, ": {then}")
             }
         }
     }
