@@ -110,7 +110,6 @@ fn intake(interner: &Arc<Interner>) -> Intake {
         partitions: 1,
         role: None,
         import: Import::ACCEPT_ALL,
-        guard: None,
         decode: DecodeContext {
             external: false,
             four_octet_as: true,

@@ -16,11 +16,10 @@ use bgp_wire::update::{DecodeContext, Decoder, Fault, FaultAction, NextHop, Nlri
 use ipnet::IpNet;
 
 use crate::attr::{AttrRef, Interner, edit};
-use crate::config::cluster::SessionGuard;
 use crate::config::{Originate, Role};
 use crate::id::{PeerIndex, SourceKind};
 use crate::policy::{Memo, Policy, Provenance, Rules, Verdict};
-use crate::stage::{AnyBatch, Import, Rejection};
+use crate::stage::{AnyBatch, Import, PrefixGuard, Rejection};
 use batches::Batches;
 
 /// What intake needs to know of this speaker and of the session.
@@ -46,8 +45,6 @@ pub struct IntakeSettings {
     pub role: Option<(Role, u32)>,
     /// What routes pass on their way in.
     pub import: Import,
-    /// What the peer may announce as a node of a cluster.
-    pub guard: Option<SessionGuard>,
     /// What the session negotiated.
     pub decode: DecodeContext,
 }
@@ -116,7 +113,7 @@ impl Intake {
     #[must_use]
     pub fn new(peer: PeerIndex, settings: IntakeSettings, interner: Arc<Interner>) -> Self {
         Self {
-            batches: Batches::new(peer, settings.partitions, settings.guard.clone()),
+            batches: Batches::new(peer, settings.partitions, settings.import.guard.clone()),
             settings,
             interner,
             decoder: Decoder::new(),
@@ -160,9 +157,10 @@ impl Intake {
         self.batches.drain().into_iter()
     }
 
-    /// Replaces the import policy, whether AS_SETs are refused (RFC 9774), and whether the session is about to be shut
-    /// down (RFC 8326): all hold for what comes from now on.
+    /// Replaces the import policy, whether AS_SETs are refused (RFC 9774), whether the session is about to be shut down
+    /// (RFC 8326), and what the peer may announce: all hold for what comes from now on.
     pub fn replace_import(&mut self, import: Import, reject_as_sets: bool) {
+        self.batches.replace_guard(import.guard.clone());
         self.settings.import = import;
         self.settings.decode.reject_as_sets = reject_as_sets;
         self.last = None;
@@ -170,14 +168,9 @@ impl Intake {
     }
 
     /// Replaces what the peer may announce, for what comes from now on.
-    pub fn replace_guard(&mut self, guard: Option<SessionGuard>) {
+    pub fn replace_guard(&mut self, guard: Option<PrefixGuard>) {
+        self.settings.import.guard.clone_from(&guard);
         self.batches.replace_guard(guard);
-    }
-
-    /// How many prefixes the guard of the clusters has refused.
-    #[must_use]
-    pub fn refused_by_guard(&self) -> u64 {
-        self.batches.refused()
     }
 
     /// Ignores a family from now on (RFC 7606 §2, "AFI/SAFI disable").

@@ -186,6 +186,10 @@ impl Partition {
                 self.peers.replace_import(peer, import);
                 self.tables.each(|table| table.import_again(peer));
             }
+            Fence::GuardReplaced { peer, ref guard } => {
+                self.peers.replace_guard(peer, guard);
+                self.tables.each(|table| table.import_again(peer));
+            }
             Fence::PeerDown { peer, ref retained } => {
                 self.peers.down(peer);
                 let (tables, mut context) = self.split(out);

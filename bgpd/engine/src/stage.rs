@@ -10,6 +10,7 @@
 //! partitions are disjoint, so nothing else has to be ordered.
 
 mod limit;
+mod prefix_guard;
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
@@ -18,12 +19,14 @@ use std::sync::Arc;
 use bgp_wire::nlri::{Ipv4Unicast, Ipv6Unicast};
 use bgp_wire::update::PathKey;
 use bgp_wire::{Family, Nlri};
+use ipnet::IpNet;
 
 use crate::attr::{AttrRef, Interner};
 use crate::config::cluster::Refused;
 use crate::id::{GroupIndex, PeerIndex, Source, SourceKind};
 use crate::policy::{Policy, Verdict};
 pub use limit::{Alarm, AlarmKind, PrefixBudget};
+pub use prefix_guard::PrefixGuard;
 
 /// Why a received path cannot be used. It stays in the Adj-RIB-In so that people can see it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -58,6 +61,11 @@ impl Rejection {
     pub fn is_by_policy(self) -> bool {
         matches!(self, Self::Policy | Self::NoImportPolicy)
     }
+
+    /// Whether the path can become usable while it is in: by another policy, or by other rules of the guard.
+    pub(crate) fn is_by_rules(self) -> bool {
+        self.is_by_policy() || matches!(self, Self::Guard(_))
+    }
 }
 
 /// What the routes of a peer pass on their way in.
@@ -67,16 +75,23 @@ pub struct Import {
     pub policy: Policy,
     /// The session is about to be shut down (RFC 8326).
     pub graceful_shutdown: bool,
+    /// What the peer may announce as a node of a cluster; before any policy, so that what is refused stays so.
+    pub guard: Option<PrefixGuard>,
 }
 
 impl Import {
     /// Everything passes as it is.
-    pub const ACCEPT_ALL: Self = Self { policy: Policy::AcceptAll, graceful_shutdown: false };
+    pub const ACCEPT_ALL: Self = Self { policy: Policy::AcceptAll, graceful_shutdown: false, guard: None };
 
     /// Whether routes with these attributes that the policy accepts are changed all the same: RFC 8326 §4, what is about
     /// to go is the last choice.
     pub(crate) fn changes(&self, accepted: &AttrRef) -> bool {
         self.graceful_shutdown || accepted.digest.scope.graceful_shutdown
+    }
+
+    /// Why the guard refuses a prefix. A path that `before` had another verdict is counted.
+    pub(crate) fn refuse(&self, prefix: &IpNet, before: Option<Rejection>) -> Option<Rejection> {
+        self.guard.as_ref()?.refuse(prefix, before)
     }
 
     /// What a verdict of the policy makes of a route that was received with these attributes.
@@ -193,6 +208,13 @@ pub enum Fence {
         peer: PeerIndex,
         /// The new one.
         import: Import,
+    },
+    /// The peer may announce something else: the routes that are in are judged again, also those that are stale.
+    GuardReplaced {
+        /// Whose.
+        peer: PeerIndex,
+        /// The new rules; none: as it likes.
+        guard: Option<PrefixGuard>,
     },
     /// The session ended: its paths go, or become stale.
     PeerDown {

@@ -69,7 +69,7 @@ impl Router {
     }
 
     fn replace(&mut self, policy: Policy) {
-        let import = Import { policy, graceful_shutdown: false };
+        let import = Import { policy, ..Import::ACCEPT_ALL };
         self.partition.fence(&Fence::ImportReplaced { peer: PEER, import }, &mut Vec::new());
         while self.partition.work(1, &mut Vec::new()) {}
     }

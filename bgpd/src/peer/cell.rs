@@ -5,10 +5,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime};
 
+use bgp_engine::config::cluster::SessionGuard;
 use bgp_engine::config::{Neighbor, NeighborSettings};
 use bgp_engine::id::{GroupIndex, PeerIndex};
 use bgp_engine::session::{Negotiated, Retained, State};
-use bgp_engine::stage::PrefixBudget;
+use bgp_engine::stage::{PrefixBudget, PrefixGuard};
 use bgp_wire::Family;
 use bgp_wire::capability::Capability;
 use bgp_wire::frame::MessageType;
@@ -107,7 +108,7 @@ pub(crate) struct NeighborCell {
     pub(crate) sent: Arc<MessageCounters>,
     connected: AtomicBool,
     /// Prefixes that the guard of the clusters has refused in this session.
-    pub(crate) refused: AtomicU64,
+    pub(crate) refused: Arc<AtomicU64>,
     memberships: Mutex<Vec<(Family, GroupIndex)>>,
     view: Mutex<SessionView>,
 }
@@ -128,10 +129,15 @@ impl NeighborCell {
             received: MessageCounters::default(),
             sent: Arc::default(),
             connected: AtomicBool::new(true),
-            refused: AtomicU64::new(0),
+            refused: Arc::default(),
             memberships: Mutex::new(Vec::new()),
             view: Mutex::new(view),
         }
+    }
+
+    /// These rules, with what they refuse counted here.
+    pub(crate) fn prefix_guard(&self, rules: Option<&SessionGuard>) -> Option<PrefixGuard> {
+        rules.map(|rules| PrefixGuard::new(rules.clone(), Arc::clone(&self.refused)))
     }
 
     /// Whether there is a TCP connection, or one has just been let in.

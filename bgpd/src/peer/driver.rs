@@ -210,7 +210,7 @@ impl Driver {
         match wake {
             Wake::Command(command) => {
                 self.command(command);
-                // New budgets and a new import policy are not to wait for the peer's next message.
+                // New budgets, a new import policy and a new guard are not to wait for the peer's next message.
                 self.deliver().await;
             }
             Wake::Incoming(stream) => {
@@ -317,11 +317,14 @@ impl Driver {
         self.input(Input::Reset { notification, hold_down: false });
     }
 
+    /// Puts new rules of the guard to work, also on the routes that are in, or that wait for the peer to come back.
     fn replace_guard(&mut self, guard: Option<SessionGuard>) {
         self.guard = guard;
+        let guard = self.cell.prefix_guard(self.guard.as_ref());
         if let Some(established) = self.established.as_mut() {
-            established.intake.replace_guard(self.guard.clone());
+            established.intake.replace_guard(guard.clone());
         }
+        self.fences.push(Fence::GuardReplaced { peer: self.cell.index, guard });
     }
 
     fn refresh_in(&mut self) {

@@ -3,6 +3,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Instant, SystemTime};
 
 use bgp_engine::export::LocalAddresses;
@@ -98,7 +99,8 @@ impl Driver {
         let Some(established) = self.established.as_mut() else { return };
         match replaced {
             Ok((policy, reject_as_sets)) => {
-                let import = Import { policy, graceful_shutdown: shutting_down };
+                let guard = self.cell.prefix_guard(self.guard.as_ref());
+                let import = Import { policy, graceful_shutdown: shutting_down, guard };
                 established.intake.replace_import(import.clone(), reject_as_sets);
                 self.fences.push(Fence::ImportReplaced { peer: self.cell.index, import });
             }
@@ -109,7 +111,10 @@ impl Driver {
     fn intake(&self, negotiated: &Negotiated, local: LocalAddresses) -> Result<(Intake, Import), String> {
         let settings = &self.neighbor.settings;
         let (policy, reject_as_sets) = self.import(negotiated.external)?;
-        let import = Import { policy, graceful_shutdown: settings.is_shutting_down(&self.global) };
+        // What was refused in the last session is none of this one's.
+        self.cell.refused.store(0, Ordering::Relaxed);
+        let guard = self.cell.prefix_guard(self.guard.as_ref());
+        let import = Import { policy, graceful_shutdown: settings.is_shutting_down(&self.global), guard };
         let decode = DecodeContext {
             external: negotiated.external,
             four_octet_as: negotiated.four_octet_as,
@@ -130,7 +135,6 @@ impl Driver {
             partitions: self.fabric.partitions.len(),
             role: settings.role.filter(|_| negotiated.external).map(|role| (role, negotiated.peer_asn)),
             import: import.clone(),
-            guard: self.guard.clone(),
             decode,
         };
         Ok((Intake::new(self.cell.index, settings, Arc::clone(&self.fabric.interner)), import))

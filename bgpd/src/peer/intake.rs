@@ -3,7 +3,6 @@
 use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use bgp_engine::intake::Received;
@@ -73,10 +72,9 @@ impl Driver {
 
     /// Sends what the intake has gathered to the partitions.
     pub(super) async fn deliver(&mut self) {
-        let Some(established) = self.established.as_mut() else { return };
+        let batches = self.established.as_mut().map(|established| established.intake.drain());
         let mut any = false;
-        self.cell.refused.store(established.intake.refused_by_guard(), Ordering::Relaxed);
-        for (partition, batch) in established.intake.drain() {
+        for (partition, batch) in batches.into_iter().flatten() {
             any = true;
             self.push(partition, RibMessage::Batch(batch, self.read_at)).await;
         }

@@ -1,12 +1,13 @@
 //! The guard of the clusters on real sessions.
 
+use bgp_wire::capability::Capability;
 use bgpd_proto::v1;
 use bgpd_proto::v1::cluster_service_client::ClusterServiceClient;
 use bgpd_proto::v1::neighbor_service_client::NeighborServiceClient;
 use tonic::Code;
 
 use crate::daemon::{Daemon, free_port, wait_until};
-use crate::speaker::{Path, Speaker};
+use crate::speaker::{Path, Speaker, plain_open};
 
 fn config(port: u16, east: &str) -> String {
     let group = |name: &str| {
@@ -78,13 +79,43 @@ async fn a_client_announces_only_what_is_its_own_and_rules_change_without_a_rese
     let verdict = &explained.candidates[0].verdict;
     assert_eq!(*verdict, format!("not usable: {}", expected_other_cluster(by)));
 
-    // East gets another network: what was right is wrong now, and the session has not noticed.
+    // East gets another network: what was right is wrong now, what was wrong is right, and the session has not noticed.
     daemon.reload(&config(port, "10.3.0.0/16"), "", "");
-    east.answer_refresh(&announced, &path).await;
     let outside =
         |routes: Vec<(String, String)>| routes.iter().any(|(p, why)| p == "10.1.1.0/24" && why.contains("not inside"));
     wait_until("the new rules hold", || async { outside(received(&daemon, 11).await) }).await;
-    assert_eq!(neighbor(&daemon, 11).await.flaps, 0);
+    assert_eq!(neighbor(&daemon, 11).await.refused_by_guard, 5);
+    daemon.reload(&config(port, "10.1.0.0/16"), "", "");
+    let is_back =
+        |routes: Vec<(String, String)>| routes.iter().any(|(prefix, why)| prefix == "10.1.1.0/24" && why.is_empty());
+    wait_until("the old rules hold again", || async { is_back(received(&daemon, 11).await) }).await;
+    assert_eq!((neighbor(&daemon, 11).await.flaps, east.refreshes()), (0, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rules_that_change_take_routes_out_and_in_also_of_a_peer_that_cannot_be_asked_for_them() {
+    let port = free_port();
+    let daemon = Daemon::start(&config(port, "10.1.0.0/16")).await;
+    let mut open = plain_open(21, 65000);
+    open.capabilities.retain(|capability| *capability != Capability::RouteRefresh);
+    let mut west = Speaker::open(port, 21, &open).await;
+    west.accepted().await;
+    let other = Speaker::connect(port, 11, 65000).await;
+    west.announce("10.2.1.0/24", &Path { local_pref: 100 }).await;
+    let why = || async { received(&daemon, 21).await.pop().map(|(_, why)| why).unwrap_or_default() };
+    wait_until("nothing is declared", || async { why().await.contains("not declared for this node") }).await;
+    let mut clusters = ClusterServiceClient::new(daemon.connect().await);
+    for _ in 0..3 {
+        for (nodes, is_allowed) in [(vec![node("w1", 21, "10.2.1.0/24")], true), (Vec::new(), false)] {
+            let request = v1::SetNodesRequest { cluster: "west".to_owned(), nodes };
+            let heard = other.updates().len();
+            clusters.set_nodes(request).await.expect("there is such a cluster");
+            wait_until("it is judged", || async { why().await.is_empty() == is_allowed }).await;
+            wait_until("the others hear of it", || async { other.updates().len() > heard }).await;
+        }
+    }
+    assert_eq!((neighbor(&daemon, 21).await.flaps, west.refreshes()), (0, 0));
+    assert_eq!(neighbor(&daemon, 21).await.refused_by_guard, 4, "once as it came, and three times as it was in");
 }
 
 fn expected_other_cluster(by: &str) -> String {
@@ -106,7 +137,6 @@ async fn a_node_of_a_strict_cluster_announces_only_what_is_declared_for_it() {
     let mut clusters = ClusterServiceClient::new(daemon.connect().await);
     let nodes = vec![node("w1", 21, "10.2.1.0/24"), node("w2", 22, "10.2.2.0/24")];
     clusters.set_nodes(v1::SetNodesRequest { cluster: "west".to_owned(), nodes: nodes.clone() }).await.expect("done");
-    west.answer_refresh(&announced, &path).await;
     wait_until("its own is accepted", || async { refused(&received(&daemon, 21).await) == 1 }).await;
     let why = received(&daemon, 21).await.remove(1).1;
     let expected = "not declared for this node (strict cluster): announced by node w1 (127.0.0.21) of cluster west, \

@@ -142,12 +142,9 @@ impl Speaker {
         self.send(&bytes).await;
     }
 
-    /// Waits until bgpd has asked for the routes again, and sends them.
-    pub(crate) async fn answer_refresh(&mut self, prefixes: &[&str], path: &Path) {
-        self.refreshes.wait_for(|count| *count > 0).await.expect("the session is open");
-        for prefix in prefixes {
-            self.announce(prefix, path).await;
-        }
+    /// How many times bgpd has asked for the routes again.
+    pub(crate) fn refreshes(&self) -> usize {
+        *self.refreshes.borrow()
     }
 
     /// Bodies of the UPDATEs so far.

@@ -144,10 +144,15 @@ impl Guard {
 
     /// What a neighbor's sessions may announce; `None` where they are not guarded.
     pub fn session(&self, neighbor: &Neighbor, own_asn: u32) -> Option<SessionGuard> {
-        let cluster = self.cluster_of(neighbor.address, neighbor.peer_group.as_deref());
         let settings = &neighbor.settings;
         let reflector =
             settings.remote_asn == settings.local_asn.unwrap_or(own_asn) && !settings.route_reflector_client;
+        self.session_of(neighbor.address, neighbor.peer_group.as_deref(), reflector)
+    }
+
+    /// The same of an address; a reflector is an iBGP peer that is no client.
+    pub fn session_of(&self, address: IpAddr, peer_group: Option<&str>, reflector: bool) -> Option<SessionGuard> {
+        let cluster = self.cluster_of(address, peer_group);
         if self.clusters.is_empty() || cluster.is_none() && reflector {
             return None;
         }
@@ -156,7 +161,7 @@ impl Guard {
         Some(SessionGuard {
             inside: cluster.map(|cluster| cluster.pod_cidrs.clone()),
             foreign: others.flat_map(|other| other.pod_cidrs.iter().copied()).collect(),
-            declared: cluster.filter(|cluster| cluster.strict).map(|cluster| self.declared(cluster, neighbor.address)),
+            declared: cluster.filter(|cluster| cluster.strict).map(|cluster| self.declared(cluster, address)),
             max_length_v4: cluster.map_or(32, |cluster| cluster.max_length_v4),
             max_length_v6: cluster.map_or(128, |cluster| cluster.max_length_v6),
         })

@@ -6,9 +6,8 @@ use bgp_wire::{Family, Nlri};
 use ipnet::IpNet;
 
 use crate::attr::AttrRef;
-use crate::config::cluster::SessionGuard;
 use crate::id::PeerIndex;
-use crate::stage::{AnyBatch, Batch, Rejection, Routed, for_each_family, partition_of};
+use crate::stage::{AnyBatch, Batch, PrefixGuard, Rejection, Routed, for_each_family, partition_of};
 
 /// The batches of one family, one per partition.
 struct Sorted<N: Nlri> {
@@ -27,7 +26,7 @@ impl<N: Routed> Sorted<N> {
         attrs: Option<&AttrRef>,
         received: Option<&AttrRef>,
         rejection: Option<Rejection>,
-        guard: &mut Guarded,
+        guard: Option<&PrefixGuard>,
     ) -> u64 {
         let count = self.partitions.len();
         let mut pushed = 0;
@@ -37,7 +36,7 @@ impl<N: Routed> Sorted<N> {
             let rejection = if martian { Some(Rejection::PrefixMartian) } else { rejection };
             // Before any policy: what is refused stays so whatever policies come.
             let rejection = match attrs {
-                Some(_) if is_open(rejection) => guard.check(|| N::prefix(&key.key)).or(rejection),
+                Some(_) if is_open(rejection) => refuse(guard, || N::prefix(&key.key)).or(rejection),
                 _ => rejection,
             };
             self.partitions[partition_of::<N>(&key.key, count)].push_changed(attrs, received, rejection, key);
@@ -49,7 +48,7 @@ impl<N: Routed> Sorted<N> {
         &mut self,
         block: &NlriBlock<'_>,
         received: &AttrRef,
-        guard: &mut Guarded,
+        guard: Option<&PrefixGuard>,
         judge: &mut impl FnMut(IpNet) -> (AttrRef, Option<Rejection>),
     ) -> u64 {
         let count = self.partitions.len();
@@ -58,7 +57,7 @@ impl<N: Routed> Sorted<N> {
             pushed += 1;
             let (attrs, rejection) = judge(N::prefix(&key.key));
             let rejection = if N::is_routable(&key.key) { rejection } else { Some(Rejection::PrefixMartian) };
-            let refused = if is_open(rejection) { guard.check(|| N::prefix(&key.key)) } else { None };
+            let refused = if is_open(rejection) { refuse(guard, || N::prefix(&key.key)) } else { None };
             let rejection = refused.or(rejection);
             let received = (attrs != *received).then_some(received);
             let partition = &mut self.partitions[partition_of::<N>(&key.key, count)];
@@ -77,18 +76,9 @@ impl<N: Routed> Sorted<N> {
     }
 }
 
-/// The guard of the session, and what it has refused.
-struct Guarded {
-    guard: Option<SessionGuard>,
-    refused: u64,
-}
-
-impl Guarded {
-    fn check(&mut self, prefix: impl FnOnce() -> IpNet) -> Option<Rejection> {
-        let refused = self.guard.as_ref()?.check(&prefix()).err()?;
-        self.refused += 1;
-        Some(Rejection::Guard(refused))
-    }
+/// Why the guard of the session refuses a prefix that comes.
+fn refuse(guard: Option<&PrefixGuard>, prefix: impl FnOnce() -> IpNet) -> Option<Rejection> {
+    guard?.refuse(&prefix(), None)
 }
 
 /// Whether nothing but a policy speaks against a path.
@@ -101,24 +91,13 @@ macro_rules! batches {
         /// The batches of all families.
         pub(super) struct Batches {
             pending: u64,
-            guarded: Guarded,
+            guard: Option<PrefixGuard>,
             $($field: Sorted<$family>,)*
         }
 
         impl Batches {
-    /// Replaces the guard, for what comes from now on.
-    pub(super) fn replace_guard(&mut self, guard: Option<SessionGuard>) {
-        self.guarded.guard = guard;
-    }
-
-    /// How many prefixes the guard has refused.
-    pub(super) fn refused(&self) -> u64 {
-        self.guarded.refused
-    }
-
-            pub(super) fn new(peer: PeerIndex, partitions: usize, guard: Option<SessionGuard>) -> Self {
-                let guarded = Guarded { guard, refused: 0 };
-                Self { pending: 0, guarded, $($field: Sorted::new(peer, partitions),)* }
+            pub(super) fn new(peer: PeerIndex, partitions: usize, guard: Option<PrefixGuard>) -> Self {
+                Self { pending: 0, guard, $($field: Sorted::new(peer, partitions),)* }
             }
 
             /// Appends a block of NLRI; returns how many there were.
@@ -132,7 +111,7 @@ macro_rules! batches {
                 let family: Family = block.family();
                 let mut pushed = 0;
                 $(if family == <$family as Nlri>::FAMILY {
-                    pushed = self.$field.push(block, attrs, received, rejection, &mut self.guarded);
+                    pushed = self.$field.push(block, attrs, received, rejection, self.guard.as_ref());
                 })*
                 self.pending += pushed;
                 pushed
@@ -148,7 +127,7 @@ macro_rules! batches {
                 let family: Family = block.family();
                 let mut pushed = 0;
                 $(if family == <$family as Nlri>::FAMILY {
-                    pushed = self.$field.push_each(block, received, &mut self.guarded, &mut judge);
+                    pushed = self.$field.push_each(block, received, self.guard.as_ref(), &mut judge);
                 })*
                 self.pending += pushed;
                 pushed
@@ -169,6 +148,11 @@ macro_rules! batches {
 for_each_family!(batches);
 
 impl Batches {
+    /// Replaces the guard, for what comes from now on.
+    pub(super) fn replace_guard(&mut self, guard: Option<PrefixGuard>) {
+        self.guard = guard;
+    }
+
     /// Keys that wait to be drained.
     pub(super) fn pending(&self) -> usize {
         self.pending as usize

@@ -7,7 +7,7 @@ use bgp_wire::Family;
 
 use crate::id::{PeerIndex, Source};
 use crate::policy::Provenance;
-use crate::stage::{Import, PrefixBudget, local_source};
+use crate::stage::{Import, PrefixBudget, PrefixGuard, local_source};
 
 /// The peers a partition has heard of.
 pub(super) struct Peers(Vec<Option<Peer>>);
@@ -87,6 +87,13 @@ impl Peers {
     pub(super) fn replace_import(&mut self, peer: PeerIndex, import: &Import) {
         if let Some(Some(peer)) = self.0.get_mut(position(peer)) {
             peer.import = import.clone();
+        }
+    }
+
+    /// A peer, also one that is away, may announce something else now.
+    pub(super) fn replace_guard(&mut self, peer: PeerIndex, guard: &Option<PrefixGuard>) {
+        if let Some(Some(peer)) = self.0.get_mut(position(peer)) {
+            peer.import.guard.clone_from(guard);
         }
     }
 

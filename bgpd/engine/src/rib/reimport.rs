@@ -1,8 +1,10 @@
-//! A new import policy for routes that are in: they are judged again from what was received, without asking the peer.
+//! A new import policy, or a new guard of the clusters, for routes that are in: they are judged again from what was
+//! received, without asking the peer.
 //!
 //! A path that its import policy did not change is as it was received. Of the others, [`Received`] keeps what they
 //! were, so that only they cost memory. Done in slices; until a slice comes by, a path stays as the old policy made it.
-//! Stale paths (RFC 4724 §4.2) stay as they are: the peer will say them again, or they go.
+//! Stale paths (RFC 4724 §4.2) stay as they are: the peer will say them again, or they go. Only what the guard refuses goes
+//! at once, whoever keeps it.
 
 use std::collections::VecDeque;
 
@@ -96,15 +98,24 @@ impl<N: Routed> Table<N> {
         let destination = self.destinations.at_mut(at);
         for path in destination.paths.as_mut_slice().iter_mut().filter(|path| path.peer == reimport.peer) {
             // What is not usable for other reasons is no matter of policy.
-            let by_policy = path.rejection.is_none_or(Rejection::is_by_policy);
-            if !by_policy || paths_of.is_stale(path.generation) {
+            let by_rules = path.rejection.is_none_or(Rejection::is_by_rules);
+            if !by_rules || !paths_of.is_valid(path.generation) {
+                continue;
+            }
+            let prefix = N::prefix(&destination.key);
+            let refused = peer.import.refuse(&prefix, path.rejection);
+            let before = usize::from(path.rejection.is_none());
+            if paths_of.is_stale(path.generation) {
+                if path.rejection.is_none() && refused.is_some() {
+                    path.rejection = refused;
+                    (accepted, changed) = (accepted - 1, true);
+                }
                 continue;
             }
             let received = self.received.of(at, path).clone();
-            let prefix = N::prefix(&destination.key);
             let verdict = peer.import.policy.judge(&received, &peer.provenance(N::FAMILY), &prefix, &mut reimport.memo);
             let (attrs, rejection) = peer.import.outcome(verdict, &received, context.interner);
-            let before = usize::from(path.rejection.is_none());
+            let rejection = refused.or(rejection);
             changed |= path.attrs != attrs || path.rejection != rejection;
             self.received.note(at, path.local_id, (attrs != received).then_some(&received));
             path.attrs = attrs;

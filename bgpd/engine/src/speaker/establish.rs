@@ -81,7 +81,7 @@ impl Peer {
         let graceful_shutdown = self.neighbor.settings.is_shutting_down(&self.global);
         let replaced = self.session.established().and_then(|(_, negotiated)| self.import(negotiated.external, library));
         if let (Some((policy, reject_as_sets)), Some(established)) = (replaced, self.established.as_mut()) {
-            let import = Import { policy, graceful_shutdown };
+            let import = Import { policy, graceful_shutdown, guard: None };
             established.intake.replace_import(import.clone(), reject_as_sets);
             self.deliver(partitions);
             self.push_all(&Fence::ImportReplaced { peer: self.index, import }, partitions);
@@ -98,7 +98,7 @@ impl Peer {
     ) -> Option<(Intake, Import)> {
         let (policy, reject_as_sets) = self.import(negotiated.external, library)?;
         let graceful_shutdown = self.neighbor.settings.is_shutting_down(&self.global);
-        let import = Import { policy, graceful_shutdown };
+        let import = Import { policy, graceful_shutdown, guard: None };
         let decode = DecodeContext {
             external: negotiated.external,
             four_octet_as: negotiated.four_octet_as,
@@ -119,7 +119,6 @@ impl Peer {
             partitions,
             role: self.neighbor.settings.role.filter(|_| negotiated.external).map(|role| (role, negotiated.peer_asn)),
             import: import.clone(),
-            guard: None,
             decode,
         };
         Some((Intake::new(self.index, settings, Arc::clone(interner)), import))

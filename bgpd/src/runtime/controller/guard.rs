@@ -10,11 +10,10 @@ use tracing::warn;
 use super::super::handle::ControlError;
 use super::Controller;
 use super::commands::tell;
-use super::steps::refresh_or_reset;
 use crate::peer::PeerCommand;
 
 impl Controller {
-    /// New rules: whom they concern is asked for its routes again.
+    /// New rules: the routes of those whom they concern are judged again.
     pub(super) fn set_guard(&mut self, guard: &Guard) {
         say_waiting(&self.desired.guard, guard);
         self.desired.guard.clone_from(guard);
@@ -23,14 +22,13 @@ impl Controller {
         addresses.into_iter().for_each(|address| self.guard_again(address));
     }
 
-    /// Finds what a neighbor may announce, and has its routes come in again if that has changed.
+    /// Finds what a neighbor may announce, and has its routes judged again if that has changed.
     pub(super) fn guard_again(&mut self, address: IpAddr) {
         let Some(entry) = self.neighbors.get_mut(&address) else { return };
         let guard = self.desired.guard.session(&entry.neighbor, self.desired.global.asn);
         if entry.guard != guard {
             entry.guard.clone_from(&guard);
             tell(entry, PeerCommand::Guard(guard));
-            refresh_or_reset(entry);
         }
     }
 

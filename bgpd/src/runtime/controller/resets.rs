@@ -18,8 +18,7 @@ impl Controller {
     pub(super) fn resets(&self, wanted: &Desired, steps: &[Step]) -> Resets {
         let mut resets = Resets::new();
         for (address, entry) in self.neighbors.iter().filter(|(_, entry)| entry.is_established()) {
-            let own = steps.iter().find_map(|step| of_step(entry, step));
-            if let Some(reason) = own.or_else(|| of_guard(entry, wanted)) {
+            if let Some(reason) = steps.iter().find_map(|step| of_step(entry, step)) {
                 resets.insert(*address, reason);
             }
         }
@@ -55,12 +54,6 @@ fn of_changes(entry: &Entry, changed: &[Change]) -> Option<String> {
         let asked = keys(changed, Impact::RefreshIn).filter(|_| !can_refresh(entry))?;
         Some(format!("{asked}, and no route refresh (RFC 2918)"))
     })
-}
-
-/// The cluster's guard judges routes that are asked for again.
-fn of_guard(entry: &Entry, wanted: &Desired) -> Option<String> {
-    let changes = wanted.guard.session(&*in_wanted(entry, wanted)?, wanted.global.asn) != entry.guard;
-    (changes && !can_refresh(entry)).then(|| "cluster, and no route refresh (RFC 2918)".to_owned())
 }
 
 /// What a neighbor that runs becomes; none if it goes, also where one that is configured takes the place of a dynamic one.

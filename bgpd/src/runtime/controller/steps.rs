@@ -184,7 +184,7 @@ pub(super) fn reset(entry: &Entry) {
 }
 
 /// Has the routes of a session come in again under a new import policy.
-pub(super) fn refresh_or_reset(entry: &Entry) {
+fn refresh_or_reset(entry: &Entry) {
     if can_refresh(entry) {
         tell(entry, PeerCommand::RefreshIn);
     } else {

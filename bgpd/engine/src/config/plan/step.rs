@@ -152,11 +152,7 @@ impl fmt::Display for Step {
                         || from.declared.get(**name) != guard.declared.get(**name)
                 };
                 let changed: Vec<&str> = names.iter().filter(differs).map(|name| name.as_str()).collect();
-                write!(
-                    f,
-                    "cluster {}: changed: routes of the neighbors concerned are requested again",
-                    changed.join(", ")
-                )
+                write!(f, "cluster {}: changed: routes of the neighbors concerned are judged again", changed.join(", "))
             }
             Self::Originate(route) => match route.next_hop {
                 Some(next_hop) => write!(f, "originate {}: announced via {next_hop}", route.prefix),
