@@ -9,6 +9,7 @@ pub mod handle;
 pub mod kernel;
 mod port;
 mod reads;
+mod release;
 mod restart;
 pub(crate) mod rib_worker;
 mod state;
@@ -126,6 +127,7 @@ pub fn start(document: Written, documents: Documents, settings: &RestartSettings
     for (index, input) in inputs.groups.into_iter().enumerate() {
         group_worker::spawn(index, input, Arc::clone(&fabric)).map_err(StartError::Thread)?;
     }
+    tokio::spawn(release::run(Arc::clone(&fabric)));
     let directory = Arc::new(Directory::default());
     let (subscriptions, subscription_receiver) = mpsc::channel(COMMAND_QUEUE);
     let watch_input = watch::Input { data: inputs.watch, subscriptions: subscription_receiver };

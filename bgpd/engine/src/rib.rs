@@ -17,6 +17,7 @@ mod explain;
 mod peers;
 mod query;
 mod reimport;
+mod slab;
 mod sweep;
 mod table;
 mod walk;
@@ -252,6 +253,12 @@ impl Partition {
     #[must_use]
     pub fn has_work(&self) -> bool {
         self.tables.any(|table| table.has_work())
+    }
+
+    /// A step towards giving memory back that has not been needed since the step before: a bounded one, so that nobody
+    /// notices it. To be called every few seconds.
+    pub fn release(&mut self) {
+        self.tables.each(|table| table.release());
     }
 
     /// What budgets have come to since this was asked last.

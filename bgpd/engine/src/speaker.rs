@@ -294,6 +294,8 @@ impl Speaker {
         if self.fabric.deferral_until.take_if(|until| *until <= now).is_some() {
             self.fabric.control_all(&RibControl::EndDeferral);
         }
+        self.fabric.partitions.iter_mut().for_each(|worker| worker.partition.release());
+        self.interner.release();
         let due = |peer: &&Peer| peer.session.next_deadline().is_some_and(|at| at <= now);
         let due: Vec<_> = self.peers.values().filter(due).map(|peer| peer.index).collect();
         due.into_iter().for_each(|peer| self.tick_peer(peer, now));

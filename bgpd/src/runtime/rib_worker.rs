@@ -85,6 +85,8 @@ pub(crate) enum RibControl {
         reply: oneshot::Sender<Vec<IpAddr>>,
     },
     EndDeferral,
+    /// A step towards giving memory back.
+    Release,
     /// Route selection does not wait for this peer any more.
     Excuse(IpAddr),
     Reconfigure {
@@ -234,6 +236,7 @@ impl Rib {
                 partition.refill(group, member, &missed, &mut self.emissions);
             }
             RibControl::EndDeferral => partition.end_deferral(),
+            RibControl::Release => partition.release(),
             RibControl::Excuse(peer) => partition.excuse(peer),
             RibControl::Awaited { families, reply } => {
                 drop(reply.send(families.iter().flat_map(|family| partition.awaited(*family)).collect()));

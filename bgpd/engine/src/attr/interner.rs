@@ -1,6 +1,7 @@
 //! The table in which every attribute set exists once.
 
 use std::hash::{BuildHasher, Hash, Hasher};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bgp_wire::attribute::{AttributeBlock, Community, code};
@@ -21,6 +22,8 @@ const SWEEP_FLOOR: usize = 256;
 pub struct Interner {
     hasher: SeedableRandomState,
     shards: Box<[Mutex<Shard>]>,
+    /// The shard that the next step of [`Interner::release`] is about.
+    turn: AtomicUsize,
 }
 
 struct Shard {
@@ -36,6 +39,7 @@ impl Interner {
         Self {
             hasher: SeedableRandomState::with_seed(seed, SharedSeed::global_fixed()),
             shards: (0..SHARDS).map(|_| shard()).collect(),
+            turn: AtomicUsize::new(0),
         }
     }
 
@@ -93,12 +97,11 @@ impl Interner {
         self.intern_local(set.next_hop, AttributeBlock::from_canonical(&bytes), set.local)
     }
 
-    /// Drops every set that nobody else refers to. Happens by itself as the table grows; this is
-    /// for the moment after many routes went.
-    pub fn sweep(&self) {
-        for shard in &self.shards {
-            lock(shard).sweep();
-        }
+    /// Drops the sets that nobody else refers to in one more of the 64 stripes. It happens by itself as the table
+    /// grows; this is for the time after many routes went, to be called every now and then.
+    pub fn release(&self) {
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        lock(&self.shards[turn % SHARDS]).sweep();
     }
 
     /// Number of sets, dead ones included until they are swept.
@@ -195,7 +198,7 @@ mod tests {
         for med in 100..200 {
             let _ = intern(&interner, med);
         }
-        interner.sweep();
+        (0..SHARDS).for_each(|_| interner.release());
         assert_eq!(interner.len(), 1);
         assert_eq!(intern(&interner, 7), kept);
     }

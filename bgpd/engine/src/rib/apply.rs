@@ -173,7 +173,8 @@ impl<N: Routed> Table<N> {
     fn journal(&mut self, peer: PeerIndex, position: u32) {
         let Self { destinations, paths_of, .. } = self;
         let of_peer = |path: &Path| path.peer == peer;
-        let still = |at: u32| destinations.at(at).paths.as_slice().iter().any(of_peer);
+        let still =
+            |at: u32| destinations.get(at).is_some_and(|destination| destination.paths.as_slice().iter().any(of_peer));
         paths_of[super::peers::position(peer)].journal.note(position, still);
     }
 
@@ -187,7 +188,7 @@ impl<N: Routed> Table<N> {
 
     /// As [`Table::mark`], for a position that may be free.
     pub(super) fn mark_occupied(&mut self, position: u32) {
-        if !self.destinations.at(position).is_vacant() {
+        if self.destinations.get(position).is_some_and(|destination| !destination.is_vacant()) {
             self.mark(position);
         }
     }

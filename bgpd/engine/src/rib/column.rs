@@ -296,7 +296,8 @@ impl<N: Routed> Table<N> {
             let mut changes = Vec::with_capacity(missed.positions.len() + missed.keys.len());
             self.refill_keys(column.slot, to, (missed, &located), context, &mut changes);
             for &position in &missed.positions {
-                let destination = self.destinations.at(position);
+                // It may have gone: then its keys are among those withdrawn.
+                let Some(destination) = self.destinations.get(position) else { continue };
                 let told = destination.told.of(column.slot);
                 changes.extend(told.map(|told| present::<N>(destination.key, position, told, to, context.peers)));
             }

@@ -146,7 +146,7 @@ impl<N: Routed> Table<N> {
                 let limit = u32::try_from(limit.max(1)).unwrap_or(u32::MAX);
                 let mut end = cursor.0.saturating_add(limit).min(positions);
                 for position in cursor.0..end {
-                    let destination = self.destinations.at(position);
+                    let Some(destination) = self.destinations.get(position) else { continue };
                     if within.is_none_or(|within| within.contains(&N::prefix(&destination.key))) {
                         view(position, &mut slice.routes);
                     }

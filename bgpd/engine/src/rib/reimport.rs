@@ -95,7 +95,7 @@ impl<N: Routed> Table<N> {
         let peer = context.peers.get(reimport.peer);
         let paths_of = &self.paths_of[position(reimport.peer)];
         let (mut accepted, mut changed) = (0_isize, false);
-        let destination = self.destinations.at_mut(at);
+        let Some(destination) = self.destinations.get_mut(at) else { return };
         for path in destination.paths.as_mut_slice().iter_mut().filter(|path| path.peer == reimport.peer) {
             // What is not usable for other reasons is no matter of policy.
             let by_rules = path.rejection.is_none_or(Rejection::is_by_rules);

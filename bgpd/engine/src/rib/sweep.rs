@@ -162,7 +162,7 @@ impl<N: Routed> Table<N> {
 
     fn sweep_destination(&mut self, at: u32, context: &Context<'_>) {
         self.mark_long_lived(at, context.interner);
-        let destination = self.destinations.at(at);
+        let Some(destination) = self.destinations.get(at) else { return };
         let is_lost = |path: &Path| {
             let paths = &self.paths_of[position(path.peer)];
             // RFC 9494 §4.2: a route with NO_LLGR is not kept for long.
@@ -182,7 +182,7 @@ impl<N: Routed> Table<N> {
     fn mark_long_lived(&mut self, at: u32, interner: &Interner) {
         let Self { destinations, paths_of, .. } = self;
         let mut changed = false;
-        for path in destinations.at_mut(at).paths.as_mut_slice() {
+        for path in destinations.get_mut(at).into_iter().flat_map(|destination| destination.paths.as_mut_slice()) {
             let of = &paths_of[position(path.peer)];
             let scope = path.attrs.digest.scope;
             if of.long_lived && of.is_stale(path.generation) && !scope.llgr_stale && !scope.no_llgr {
@@ -198,7 +198,7 @@ impl<N: Routed> Table<N> {
     /// Drops what a destination holds for removed groups.
     fn clear_removed(&mut self, at: u32) {
         let Self { destinations, columns, .. } = self;
-        let destination = destinations.at_mut(at);
+        let Some(destination) = destinations.get_mut(at) else { return };
         let kept = |told: &Told| {
             let column = &columns[usize::from(told.slot.get()) - 1];
             column.as_ref().is_some_and(|column| !column.removed)

@@ -1,4 +1,4 @@
-//! The destinations of one family: a slab in chunks, found through a hash index.
+//! The destinations of one family: a slab, found through a hash index.
 //!
 //! Positions in the slab are stable: walks are cursors over positions, and a destination that goes
 //! leaves its position to a later one.
@@ -21,19 +21,23 @@ use super::explain::Explanation;
 use super::peers::{PeerCounters, PeerPaths, Peers, position};
 use super::query::{Cursor, RouteQuery, Slice};
 use super::reimport::{Received, Reimports};
+use super::slab::Slab;
 use super::sweep::Sweep;
 use crate::export::ExportSpec;
 use crate::id::{GroupIndex, PeerIndex};
 use crate::stage::{Alarm, Member, PrefixBudget, Routed};
 
-/// Destinations in a chunk: the slab grows by chunks, so that nothing large is ever moved.
-const CHUNK: usize = 4096;
+/// The index has room for this many times what was in it lately, at most; then it gives memory back.
+const SPARE: usize = 8;
+/// An index, or a list, that is smaller than this is not worth shrinking.
+const SHRINK_FLOOR: usize = 1024;
 
 /// Destinations by position, and by key.
 pub(super) struct Destinations<K> {
-    chunks: Vec<Vec<Destination<K>>>,
-    free: Vec<u32>,
+    slab: Slab<Destination<K>>,
     index: HashTable<Entry>,
+    /// The most that the index held since the last step towards giving memory back.
+    most: usize,
     hasher: SeedableRandomState,
 }
 
@@ -108,6 +112,8 @@ pub(super) trait FamilyTable {
     /// Returns how many destinations it visited.
     fn work(&mut self, budget: usize, context: &mut Context<'_>) -> usize;
     fn has_work(&self) -> bool;
+    /// A step towards giving memory back.
+    fn release(&mut self);
     fn add_group(&mut self, group: GroupIndex, spec: ExportSpec);
     fn remove_group(&mut self, group: GroupIndex);
     fn replace_export(&mut self, group: GroupIndex, spec: &ExportSpec);
@@ -127,19 +133,16 @@ pub(super) trait FamilyTable {
 impl<K: Copy + Eq + std::hash::Hash> Destinations<K> {
     fn new(seed: u64) -> Self {
         Self {
-            chunks: Vec::new(),
-            free: Vec::new(),
+            slab: Slab::new(),
             index: HashTable::new(),
+            most: 0,
             hasher: SeedableRandomState::with_seed(seed, SharedSeed::global_fixed()),
         }
     }
 
     /// Number of positions, free ones included.
     pub(super) fn positions(&self) -> u32 {
-        match self.chunks.split_last() {
-            Some((last, full)) => (full.len() * CHUNK + last.len()) as u32,
-            None => 0,
-        }
+        self.slab.positions()
     }
 
     /// Number of destinations.
@@ -147,14 +150,24 @@ impl<K: Copy + Eq + std::hash::Hash> Destinations<K> {
         self.index.len()
     }
 
-    /// What is at a position: a destination, or the vacant rest of one.
+    /// The destination at a position that has one.
     pub(super) fn at(&self, position: u32) -> &Destination<K> {
-        &self.chunks[position as usize / CHUNK][position as usize % CHUNK]
+        self.slab.at(position)
     }
 
     /// As [`Destinations::at`].
     pub(super) fn at_mut(&mut self, position: u32) -> &mut Destination<K> {
-        &mut self.chunks[position as usize / CHUNK][position as usize % CHUNK]
+        self.slab.at_mut(position)
+    }
+
+    /// What is at a position: a destination, the vacant rest of one, or nothing.
+    pub(super) fn get(&self, position: u32) -> Option<&Destination<K>> {
+        self.slab.get(position)
+    }
+
+    /// As [`Destinations::get`].
+    pub(super) fn get_mut(&mut self, position: u32) -> Option<&mut Destination<K>> {
+        self.slab.get_mut(position)
     }
 
     /// Position of a key.
@@ -201,31 +214,15 @@ impl<K: Copy + Eq + std::hash::Hash> Destinations<K> {
     }
 
     fn find_or_insert(&mut self, key: K, hash: u32) -> u32 {
-        let Self { chunks, free, index, .. } = self;
-        let at = |position: u32| &chunks[position as usize / CHUNK][position as usize % CHUNK];
-        let same = |entry: &Entry| entry.hash == hash && at(entry.position).key == key;
+        let Self { slab, index, most, .. } = self;
+        let same = |entry: &Entry| entry.hash == hash && slab.at(entry.position).key == key;
         let vacant = match index.entry(Entry::wide(hash), same, |entry| Entry::wide(entry.hash)) {
             hashbrown::hash_table::Entry::Occupied(found) => return found.get().position,
             hashbrown::hash_table::Entry::Vacant(vacant) => vacant,
         };
-        if let Some(position) = free.pop() {
-            vacant.insert(Entry { position, hash });
-            *self.at_mut(position) = Destination::new(key);
-            return position;
-        }
-        let full = chunks.last().is_none_or(|chunk| chunk.len() == CHUNK);
-        let position = match chunks.len() {
-            0 => 0,
-            count => ((count - 1) * CHUNK + chunks[count - 1].len()) as u32,
-        };
+        let position = slab.insert(Destination::new(key));
         vacant.insert(Entry { position, hash });
-        if full {
-            // The first chunk grows with the table, so that a small table is small.
-            chunks.push(Vec::with_capacity(if chunks.is_empty() { 0 } else { CHUNK }));
-        }
-        if let Some(chunk) = chunks.last_mut() {
-            chunk.push(Destination::new(key));
-        }
+        *most = index.len().max(*most);
         position
     }
 
@@ -234,8 +231,18 @@ impl<K: Copy + Eq + std::hash::Hash> Destinations<K> {
         let hash = self.hash(&self.at(position).key);
         if let Ok(found) = self.index.find_entry(Entry::wide(hash), |entry| entry.position == position) {
             found.remove();
-            self.free.push(position);
+            self.slab.remove(position);
         }
+    }
+
+    /// A step towards giving memory back that was not needed since the step before.
+    fn release(&mut self) {
+        self.slab.release();
+        if self.index.capacity() > SPARE * self.most + SHRINK_FLOOR {
+            // What is left is moved: an eighth at most of what the index had to move when it grew.
+            self.index.shrink_to(2 * self.most, |entry| Entry::wide(entry.hash));
+        }
+        self.most = self.index.len();
     }
 
     fn hash(&self, key: &K) -> u32 {
@@ -343,6 +350,20 @@ impl<N: Routed> FamilyTable for Table<N> {
             || self.reimports.has_work()
             || self.has_backlog()
             || (!self.deferral.is_active() && self.has_walk())
+    }
+
+    fn release(&mut self) {
+        self.destinations.release();
+        if self.dirty.is_empty() && self.dirty.capacity() > SHRINK_FLOOR {
+            self.dirty = Vec::new();
+        }
+        // Cursors go through the positions.
+        let walks = || self.columns.iter().flatten().any(|column| column.walk.is_under_way());
+        if !self.sweep.has_work() && !self.reimports.has_work() && !walks() {
+            self.destinations.slab.shorten();
+            let positions = self.destinations.positions();
+            self.columns.iter_mut().flatten().for_each(|column| column.walk.shorten(positions));
+        }
     }
 
     fn add_group(&mut self, group: GroupIndex, spec: ExportSpec) {

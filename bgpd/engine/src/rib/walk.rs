@@ -48,6 +48,17 @@ impl Walk {
         self.walkers.retain(|walker| walker.member != Some(member));
     }
 
+    pub(super) fn is_under_way(&self) -> bool {
+        !self.walkers.is_empty()
+    }
+
+    /// The table has only so many positions now. Nobody walks.
+    pub(super) fn shorten(&mut self, positions: u32) {
+        if self.cursor >= positions {
+            self.cursor = 0;
+        }
+    }
+
     pub(super) fn is_ready(&self) -> bool {
         self.credits > 0 && !self.walkers.is_empty()
     }
@@ -125,7 +136,7 @@ impl<N: Routed> Table<N> {
         let count = visited.len();
         let mut repeated = Vec::new();
         for position in visited {
-            let destination = destinations.at_mut(position);
+            let Some(destination) = destinations.get_mut(position) else { continue };
             // A change is told to all; what stayed as it was, only to those who walk.
             if !column.update(position, destination, context.peers, context.decision, scratch) && !members.is_empty() {
                 let told = destination.told.of(column.slot);
