@@ -1,11 +1,12 @@
 //! One TCP connection of a session: what was read and not yet split, and the queue of its writer.
 
-use std::io;
+use std::io::{self, Read};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use socket2::SockRef;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedReadHalf;
@@ -77,6 +78,20 @@ impl Connection {
                 WriterEvent::Failed(error) => ConnectionEvent::Closed(Some(error.to_string())),
             },
             () = evicted(&self.pending) => ConnectionEvent::Closed(Some(EVICTED.to_owned())),
+        }
+    }
+
+    /// What lies in the socket, if anything does: asked of the kernel, which may know more than the runtime does.
+    pub(super) fn unread(&mut self) -> Option<ConnectionEvent> {
+        let had = self.buffer.len();
+        self.buffer.resize(had + READ_SIZE, 0);
+        let read = (&*SockRef::from(self.read.as_ref())).read(&mut self.buffer[had..]);
+        self.buffer.truncate(had + read.as_ref().copied().unwrap_or(0));
+        match read {
+            Ok(0) => Some(ConnectionEvent::Closed(None)),
+            Ok(_) => Some(ConnectionEvent::Read),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
+            Err(error) => Some(ConnectionEvent::Closed(Some(error.to_string()))),
         }
     }
 

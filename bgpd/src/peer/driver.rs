@@ -196,6 +196,10 @@ impl Driver {
 
     async fn wake(&mut self) -> Wake {
         let deadline = self.deadline();
+        if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+            // However much else there is to do.
+            return Wake::Deadline;
+        }
         tokio::select! {
             command = self.commands.recv() => Wake::Command(command),
             Some(stream) = self.incoming.recv() => Wake::Incoming(stream),
@@ -221,17 +225,33 @@ impl Driver {
                 self.accept(stream);
             }
             Wake::Connected(result) => self.connected(result),
-            Wake::Connection(conn, ConnectionEvent::Read) => self.read(conn).await,
-            Wake::Connection(conn, ConnectionEvent::Closed(error)) => {
+            Wake::Connection(conn, event) => self.happened(conn, event).await,
+            Wake::Deadline => self.due().await,
+        }
+    }
+
+    async fn happened(&mut self, conn: ConnectionId, event: ConnectionEvent) {
+        match event {
+            ConnectionEvent::Read => self.read(conn).await,
+            ConnectionEvent::Closed(error) => {
                 self.take(conn);
                 self.input(Input::Closed { conn, error });
             }
-            Wake::Connection(_, ConnectionEvent::Drained) => {
-                Self::tell(&self.events, &self.cell, PeerEventKind::Drained);
-            }
-            Wake::Connection(conn, ConnectionEvent::SendHoldExpired) => self.input(Input::SendHoldExpired { conn }),
-            Wake::Deadline => self.input(Input::Tick),
+            ConnectionEvent::Drained => Self::tell(&self.events, &self.cell, PeerEventKind::Drained),
+            ConnectionEvent::SendHoldExpired => self.input(Input::SendHoldExpired { conn }),
         }
+    }
+
+    /// A deadline has passed. If this process had to wait for the processor, what the peer said in time may still lie
+    /// in the socket: RFC 4271 §6.5 is about what was not sent in time, not about what was not read.
+    async fn due(&mut self) {
+        for conn in [ConnectionId::Outgoing, ConnectionId::Incoming] {
+            if let Some(event) = self.slot(conn).as_mut().and_then(Connection::unread) {
+                self.happened(conn, event).await;
+                self.perform().await;
+            }
+        }
+        self.input(Input::Tick);
     }
 
     /// Feeds the session and queues what it wants done.
