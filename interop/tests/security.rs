@@ -23,13 +23,6 @@ fn bird_config(node: &Node, options: &str) -> String {
     )
 }
 
-/// A counter of the kernel in a namespace.
-fn counter(node: &Node, name: &str) -> u64 {
-    let table = node.namespace.run_ok(&["nstat", "-asz", name]);
-    let line = table.lines().find(|line| line.starts_with(name));
-    line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok()).unwrap_or_default()
-}
-
 /// Whether a plain TCP connection to the reflector is let in.
 fn connects(node: &Node) -> bool {
     node.namespace.inside(|| TcpStream::connect_timeout(&PORT, Duration::from_secs(2)).is_ok())
@@ -51,9 +44,12 @@ fn an_unsigned_syn_is_refused_and_keys_are_changed_without_a_restart() {
     );
     let bgpd = Bgpd::start(&rr, &config);
     assert!(connects(&free), "the listener answers whom no key is for");
-    assert_eq!(counter(&rr, "TcpExtTCPMD5NotFound"), 0);
+    assert_eq!(rr.namespace.counter("TcpExtTCPMD5NotFound"), 0);
     assert!(!connects(&neighbor) && !connects(&ranged), "an unsigned SYN is let in");
-    assert!(counter(&rr, "TcpExtTCPMD5NotFound") >= 2, "the kernel has dropped them for their missing signature");
+    assert!(
+        rr.namespace.counter("TcpExtTCPMD5NotFound") >= 2,
+        "the kernel has dropped them for their missing signature"
+    );
 
     let one = bird(&neighbor, "password \"first\";");
     let two = bird(&ranged, "password \"range\";");
@@ -61,7 +57,7 @@ fn an_unsigned_syn_is_refused_and_keys_are_changed_without_a_restart() {
     let wrong = lab.node("wrong", 21);
     let three = bird(&wrong, "password \"guess\";");
     let picture = || bgpd.picture() + &three.picture();
-    wait_until("a wrong key is dropped", || counter(&rr, "TcpExtTCPMD5Failure") > 0, picture);
+    wait_until("a wrong key is dropped", || rr.namespace.counter("TcpExtTCPMD5Failure") > 0, picture);
     assert!(bgpd.neighbor("192.0.2.21").is_null(), "{}", picture());
 
     // Both sides get the next key; the session with the other neighbor does not notice.
@@ -94,7 +90,11 @@ fn with_ttl_security_only_packets_of_the_same_link_count() {
     let two = bird(&far, "");
     bgpd.wait_established(&["192.0.2.11".to_owned()]);
     let picture = || bgpd.picture() + &one.picture() + &two.picture();
-    wait_until("packets that may come from afar are dropped", || counter(&rr, "TcpExtTCPMinTTLDrop") > 0, picture);
+    wait_until(
+        "packets that may come from afar are dropped",
+        || rr.namespace.counter("TcpExtTCPMinTTLDrop") > 0,
+        picture,
+    );
     assert!(!bgpd.is_established("192.0.2.12") && !two.is_established("reflector"), "{}", picture());
     assert!(to(&bgpd.routes(), "10.1.11.0/24").is_some(), "{}", picture());
 }

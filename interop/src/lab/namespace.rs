@@ -91,6 +91,14 @@ impl Namespace {
         self.run(arguments).status.success()
     }
 
+    /// A counter of its kernel, by the name that `nstat` has for it.
+    #[must_use]
+    pub fn counter(&self, name: &str) -> u64 {
+        let table = self.run_ok(&["nstat", "-asz", name]);
+        let line = table.lines().find(|line| line.starts_with(name));
+        line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok()).unwrap_or_default()
+    }
+
     /// Runs `work` in it, on a thread of its own. Sockets that are made there stay in the namespace.
     ///
     /// # Panics
