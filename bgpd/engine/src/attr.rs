@@ -27,8 +27,6 @@ pub struct AttrHead {
     pub digest: Digest,
     /// What no attribute says.
     pub local: Local,
-    /// Hash of next hop, bytes and what is local, for the interner.
-    hash: u64,
 }
 
 /// A reference to one distinct, interned set of path attributes. Two references are equal if they are the same set.
@@ -79,4 +77,4 @@ impl fmt::Debug for AttrRef {
 }
 
 const _: () = assert!(size_of::<AttrRef>() == 8, "routes are small because references are");
-const _: () = assert!(size_of::<AttrHead>() <= 88, "one per distinct set, but sets can be many");
+const _: () = assert!(size_of::<AttrHead>() <= 80, "one per distinct set, but sets can be many");

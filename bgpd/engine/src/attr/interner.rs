@@ -27,8 +27,15 @@ pub struct Interner {
 }
 
 struct Shard {
-    sets: HashTable<AttrRef>,
+    sets: HashTable<Entry>,
     sweep_at: usize,
+}
+
+/// A set and its hash, which is here so that neither a look-up that finds another set nor the growth of the table goes
+/// to the sets: those of a full table are in no cache.
+struct Entry {
+    hash: u64,
+    set: AttrRef,
 }
 
 impl Interner {
@@ -55,18 +62,19 @@ impl Interner {
         let bytes = block.bytes();
         let hash = self.hash(&next_hop, bytes, local);
         let mut shard = self.shard(hash);
-        let same =
-            |set: &AttrRef| set.hash == hash && set.next_hop == next_hop && set.local == local && set.bytes() == bytes;
+        let same = |Entry { hash: other, set }: &Entry| {
+            *other == hash && set.next_hop == next_hop && set.local == local && set.bytes() == bytes
+        };
         if let Some(found) = shard.sets.find(hash, same) {
-            return found.clone();
+            return found.set.clone();
         }
         if shard.sets.len() >= shard.sweep_at {
             shard.sweep();
         }
-        let head = AttrHead { next_hop, digest: Digest::of(block), local, hash };
-        let new = AttrRef(ThinArc::from_header_and_slice(head, bytes));
-        shard.sets.insert_unique(hash, new.clone(), |set| set.hash);
-        new
+        let head = AttrHead { next_hop, digest: Digest::of(block), local };
+        let set = AttrRef(ThinArc::from_header_and_slice(head, bytes));
+        shard.sets.insert_unique(hash, Entry { hash, set: set.clone() }, |entry| entry.hash);
+        set
     }
 
     /// The set with one community more; the same if it has it.
@@ -142,10 +150,10 @@ impl Shard {
     /// A set that only the table refers to cannot be cloned by anybody else: references are made
     /// from references, or here under the lock.
     fn sweep(&mut self) {
-        self.sets.retain(|set| ThinArc::strong_count(&set.0) > 1);
+        self.sets.retain(|entry| ThinArc::strong_count(&entry.set.0) > 1);
         self.sweep_at = (self.sets.len() * 2).max(SWEEP_FLOOR);
         if self.sets.capacity() > 4 * self.sets.len() + SWEEP_FLOOR {
-            self.sets.shrink_to(self.sets.len() * 2, |set| set.hash);
+            self.sets.shrink_to(self.sets.len() * 2, |entry| entry.hash);
         }
     }
 }
