@@ -15,7 +15,7 @@ use bgp_engine::session::{Action, ConnectionId, Input, NO_ANSWER, Negotiated, Se
 use bgp_engine::stage::{Alarm, Fence};
 use bgp_wire::Notification;
 use bgp_wire::frame::{self, MessageType};
-use bgp_wire::notification::{self, CeaseSubcode};
+use bgp_wire::notification::CeaseSubcode;
 use bgp_wire::route_refresh::{RefreshSubtype, RouteRefresh};
 use bytes::{Buf, Bytes};
 use tokio::net::TcpStream;
@@ -27,6 +27,7 @@ use super::admission::Admitted;
 use super::cell::NeighborCell;
 use super::connection::{Connection, ConnectionEvent};
 use super::establish::Established;
+use super::intake::complaint;
 use super::queue::OutQueue;
 use super::socket::{self, Transport, Ttl};
 use crate::runtime::fabric::Fabric;
@@ -256,8 +257,12 @@ impl Driver {
 
     /// Feeds the session and queues what it wants done.
     pub(super) fn input(&mut self, input: Input<'_>) {
+        self.input_at(input, Instant::now());
+    }
+
+    fn input_at(&mut self, input: Input<'_>, now: Instant) {
         let mut actions = Vec::new();
-        self.session.handle(input, Instant::now(), &mut actions);
+        self.session.handle(input, now, &mut actions);
         self.actions.extend(actions);
     }
 
@@ -427,13 +432,15 @@ impl Driver {
         };
         self.read_at = Instant::now();
         self.cell.view().last_heard = Some(self.read_at);
+        // All messages of a read came at the same time: to ask the clock for each would cost more than the session does.
+        let mut now = self.read_at;
         let mut taken = 0;
         while self.slot(conn).is_some() {
             match frame::split(&buffer[taken..], self.session.max_message_len(conn)) {
                 Ok(None) => break,
                 Ok(Some(frame)) => {
                     taken += frame.raw.len();
-                    self.frame(conn, frame);
+                    self.frame(conn, frame, now);
                 }
                 Err(notification) => {
                     let error = "what the peer sends is not BGP".to_owned();
@@ -445,6 +452,7 @@ impl Driver {
             // A message can end the connection or establish the session: both must happen before the next message.
             if !self.actions.is_empty() {
                 self.perform().await;
+                now = Instant::now();
             }
         }
         buffer.advance(taken.min(buffer.len()));
@@ -454,7 +462,7 @@ impl Driver {
         self.deliver().await;
     }
 
-    fn frame(&mut self, conn: ConnectionId, frame: frame::Frame<'_>) {
+    fn frame(&mut self, conn: ConnectionId, frame: frame::Frame<'_>, now: Instant) {
         self.cell.received.count(frame.kind, frame.raw.len());
         let is_update = frame.kind == MessageType::Update && self.session.receives_updates(conn);
         let (kind, body, queued) = (frame.kind, frame.body, self.actions.len());
@@ -463,7 +471,7 @@ impl Driver {
         {
             connection.pending = None;
         }
-        self.input(Input::Frame { conn, frame });
+        self.input_at(Input::Frame { conn, frame }, now);
         if is_update {
             self.update(conn, body);
         } else if let Some(notification) = self.actions.iter().skip(queued).find_map(complaint) {
@@ -550,14 +558,6 @@ impl Driver {
         // Without a controller the daemon is stopping and nobody needs to know.
         let _ = events.send(PeerEvent { cell: Arc::clone(cell), kind });
     }
-}
-
-/// The NOTIFICATION that an action sends, if it says that the peer did something wrong.
-fn complaint(action: &Action) -> Option<Notification> {
-    let Action::Send { bytes, .. } = action else { return None };
-    let frame = frame::split(bytes, frame::MAX_LEN).ok().flatten()?;
-    let notification = (frame.kind == MessageType::Notification).then(|| Notification::decode(frame.body))?;
-    (notification.code != notification::code::CEASE).then_some(notification)
 }
 
 /// A failed attempt to connect, in words.

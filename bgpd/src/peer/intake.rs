@@ -9,6 +9,8 @@ use bgp_engine::intake::Received;
 use bgp_engine::session::{Action, ConnectionId, Input};
 use bgp_engine::stage::Fence;
 use bgp_wire::Notification;
+use bgp_wire::frame::{self, MessageType};
+use bgp_wire::notification;
 use bgp_wire::update::{Fault, FaultAction, FaultReason};
 use tracing::warn;
 
@@ -123,6 +125,14 @@ impl Driver {
             }
         }
     }
+}
+
+/// The NOTIFICATION that an action sends, if it says that the peer did something wrong.
+pub(super) fn complaint(action: &Action) -> Option<Notification> {
+    let Action::Send { bytes, .. } = action else { return None };
+    let frame = frame::split(bytes, frame::MAX_LEN).ok().flatten()?;
+    let notification = (frame.kind == MessageType::Notification).then(|| Notification::decode(frame.body))?;
+    (notification.code != notification::code::CEASE).then_some(notification)
 }
 
 /// Counts, logs and keeps what was wrong with an UPDATE.
