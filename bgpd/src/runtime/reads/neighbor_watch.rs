@@ -12,8 +12,8 @@ use crate::runtime::change_log::{Bounds, ChangeLog, Lost, Revision, Weigh};
 use crate::runtime::handle::{NeighborEvent, WatchedNeighbors};
 use crate::runtime::status::NeighborStatus;
 
-/// What the log remembers.
-pub(super) const BOUNDS: Bounds = Bounds { entries: 4096, weight: 8 << 20 };
+/// What the log remembers. A reader that is further behind is sent all neighbors again, which is hardly more.
+pub(super) const BOUNDS: Bounds = Bounds { entries: 4096, weight: 1 << 20 };
 /// Events that may wait for whoever listens.
 const QUEUE: usize = 16;
 /// Octets of changes that are taken from the log at a time.
