@@ -200,6 +200,7 @@ impl<N: Routed> Table<N> {
             return;
         }
         let mut dirty = std::mem::take(&mut self.dirty);
+        self.columns.iter_mut().flatten().for_each(|column| column.make_room(dirty.len()));
         for &position in &dirty {
             self.decide(position, context);
         }

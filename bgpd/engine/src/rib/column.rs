@@ -17,6 +17,9 @@ use crate::id::{GroupIndex, PeerIndex, Source};
 use crate::policy::{Memo, Rules};
 use crate::stage::{Cause, Change, Emission, Member, Missed, Routed, Target};
 
+/// Changes that room is made for in advance; many groups are told little of what is decided.
+const ROUND: usize = 16 << 10;
+
 /// A group as a table knows it.
 pub(super) struct Column<N: Routed> {
     pub(super) group: GroupIndex,
@@ -187,6 +190,12 @@ impl<N: Routed> Column<N> {
             }
             self.told_from[position] += 1;
         }
+    }
+
+    /// Makes room for the changes of a round in which so many destinations are decided: a list that grows on the way
+    /// leaves its former places behind.
+    pub(super) fn make_room(&mut self, destinations: usize) {
+        self.changes.reserve(destinations.min(ROUND));
     }
 
     /// Emits the changes of the round to all members.
