@@ -20,6 +20,7 @@ mod reimport;
 mod slab;
 mod sweep;
 mod table;
+mod told;
 mod walk;
 
 use std::collections::BTreeSet;

@@ -9,6 +9,7 @@ use super::decision::{Candidate, Options, Standing, equals, select};
 use super::destination::{Destination, Path};
 use super::peers::Peers;
 use super::table::{Located, Scratch, Table};
+use super::told::Place;
 use crate::attr::AttrRef;
 use crate::id::PeerIndex;
 use crate::stage::{Alarm, Batch, PrefixBudget, Rejection, Routed};
@@ -89,9 +90,12 @@ impl<N: Routed> Table<N> {
         let same = path.attrs == *said.attrs && path.rejection == said.rejection;
         let was_usable = path.rejection.is_none();
         if !same {
-            path.attrs = said.attrs.clone();
+            let before = std::mem::replace(&mut path.attrs, said.attrs.clone());
             path.rejection = said.rejection;
             path.since = said.now;
+            if at == 0 {
+                self.destinations.first_changed(position, &before, said.peer);
+            }
         }
         if adopted {
             // A path of before the session or the refresh is one of the new ones now: the journal that begins with
@@ -121,6 +125,10 @@ impl<N: Routed> Table<N> {
     pub(super) fn remove_path(&mut self, position: u32, at: usize, peers: &Peers) {
         let destination = self.destinations.at_mut(position);
         let path = destination.remove_path(at);
+        if at == 0 {
+            self.destinations.first_changed(position, &path.attrs, path.peer);
+        }
+        let destination = self.destinations.at(position);
         self.received.note(position, path.local_id, None);
         if makes_difference(destination, &path.attrs, path.peer, path.rejection, peers) || self.tells_all_paths() {
             self.mark(position);
@@ -217,13 +225,13 @@ impl<N: Routed> Table<N> {
     }
 
     pub(super) fn decide(&mut self, position: u32, context: &Context<'_>) {
-        let destination = self.destinations.at_mut(position);
-        destination.dirty = false;
-        elect(destination, context.peers, context.decision, &mut self.scratch);
+        let Some(mut place) = self.destinations.place(position) else { return };
+        place.destination.dirty = false;
+        elect(&mut place, context.peers, context.decision, &mut self.scratch);
         for column in self.columns.iter_mut().flatten() {
-            column.update(position, destination, context.peers, context.decision, &mut self.scratch);
+            column.update(&mut place, context.peers, context.decision, &mut self.scratch);
         }
-        if destination.is_vacant() {
+        if place.destination.is_vacant() {
             self.destinations.remove(position);
         }
     }
@@ -245,20 +253,18 @@ fn makes_difference<K>(
 }
 
 /// Puts the best usable path first.
-fn elect<K>(destination: &mut Destination<K>, peers: &Peers, options: Options, scratch: &mut Scratch) {
-    let best = match destination.paths.as_slice() {
+fn elect<K>(place: &mut Place<'_, K>, peers: &Peers, options: Options, scratch: &mut Scratch) {
+    let best = match place.destination.paths.as_slice() {
         [] => None,
         [only] => only.rejection.is_none().then_some(0),
         _ => {
-            let incumbent = line_up(destination, peers, scratch);
+            let incumbent = line_up(place.destination, peers, scratch);
             let Scratch { candidates, positions, left, .. } = scratch;
             select(candidates, incumbent, options, left, |_, _| {}).map(|selection| positions[selection.best])
         }
     };
-    destination.has_best = best.is_some();
-    if let Some(best) = best {
-        destination.paths.as_mut_slice().swap(0, best);
-    }
+    place.destination.has_best = best.is_some();
+    place.put_first(best.unwrap_or(0));
 }
 
 /// Positions of the usable paths that are as good as the best one; none if there is no best path.

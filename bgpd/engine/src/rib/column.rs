@@ -7,9 +7,10 @@ use bgp_wire::update::PathKey;
 use super::Context;
 use super::apply::equal_paths;
 use super::decision::Options;
-use super::destination::{Destination, Path, Slot, Told};
+use super::destination::Path;
 use super::peers::{Peers, position};
 use super::table::{Located, Scratch, Table};
+use super::told::{Place, Slot, Told};
 use super::walk::Walk;
 use crate::attr::AttrRef;
 use crate::export::ExportSpec;
@@ -56,8 +57,7 @@ impl<N: Routed> Column<N> {
     /// Says whether anything changed.
     pub(super) fn update(
         &mut self,
-        position: u32,
-        destination: &mut Destination<N::Key>,
+        place: &mut Place<'_, N::Key>,
         peers: &Peers,
         options: Options,
         scratch: &mut Scratch,
@@ -67,71 +67,70 @@ impl<N: Routed> Column<N> {
             return false;
         }
         if self.spec.is_loc_rib() {
-            self.update_equals(position, destination, peers, options, scratch);
+            self.update_equals(place, peers, options, scratch);
             return self.changes.len() > before;
         }
         if self.spec.add_path() {
-            self.update_all(position, destination, peers);
+            self.update_all(place, peers);
         } else {
-            let new = destination.best().and_then(|path| self.exported(&destination.key, path, peers));
-            self.tell(position, destination, 0, new);
+            let new = self.exported_best(place, peers);
+            self.tell(place, 0, new);
         }
         self.changes.len() > before
     }
 
     /// The Loc-RIB: the best path has identifier 0, those as good as it have their local ones. When one changes, all of
     /// them are told, so that whoever listens knows the whole set.
-    fn update_equals(
-        &mut self,
-        position: u32,
-        destination: &mut Destination<N::Key>,
-        peers: &Peers,
-        options: Options,
-        scratch: &mut Scratch,
-    ) {
+    fn update_equals(&mut self, place: &mut Place<'_, N::Key>, peers: &Peers, options: Options, scratch: &mut Scratch) {
         let before = self.changes.len();
-        let best = destination.best().and_then(|path| self.exported(&destination.key, path, peers));
+        let best = self.exported_best(place, peers);
+        let destination = &*place.destination;
         let others = equal_paths(destination, peers, options, scratch).filter(|&at| at != 0);
         let others = others.map(|at| &destination.paths.as_slice()[at]);
         let others: Vec<_> =
             others.filter_map(|path| Some((path.local_id, self.exported(&destination.key, path, peers)?))).collect();
-        let gone = destination.told.of(self.slot).map(|told| told.path_id);
+        let gone = place.told(self.slot).map(|told| told.path_id);
         let gone = gone.filter(|id| *id != 0 && others.iter().all(|(local_id, _)| local_id != id));
         for path_id in gone.collect::<Vec<_>>() {
-            self.tell(position, destination, path_id, None);
+            self.tell(place, path_id, None);
         }
-        self.tell(position, destination, 0, best);
+        self.tell(place, 0, best);
         for (local_id, new) in others {
-            self.tell(position, destination, local_id, Some(new));
+            self.tell(place, local_id, Some(new));
         }
         let said = before..self.changes.len();
         if said.is_empty() {
             return;
         }
-        for told in destination.told.of(self.slot) {
+        for told in place.told(self.slot) {
             let is_said = |change: &Change<N>| change.key.path_id == u32::from(told.path_id);
             if !self.changes[said.clone()].iter().any(is_said) {
-                let again = repeat::<N>(destination.key, position, told, peers);
+                let again = repeat::<N>(place.destination.key, place.position, told, peers);
                 self.changes.push(again);
             }
         }
     }
 
     /// ADD-PATH (RFC 7911): every usable path is told under its local identifier.
-    fn update_all(&mut self, position: u32, destination: &mut Destination<N::Key>, peers: &Peers) {
+    fn update_all(&mut self, place: &mut Place<'_, N::Key>, peers: &Peers) {
+        let destination = &*place.destination;
         let usable = |path: &&Path| path.rejection.is_none();
         let exported = destination.paths.as_slice().iter().filter(usable);
         let exported = exported.filter_map(|path| Some((path.local_id, self.exported(&destination.key, path, peers)?)));
         let exported: Vec<_> = exported.collect();
-        let gone = destination.told.of(self.slot).map(|told| told.path_id);
+        let gone = place.told(self.slot).map(|told| told.path_id);
         let gone = gone.filter(|id| exported.iter().all(|(local_id, _)| local_id != id));
         let gone: Vec<_> = gone.collect();
         for path_id in gone {
-            self.tell(position, destination, path_id, None);
+            self.tell(place, path_id, None);
         }
         for (local_id, new) in exported {
-            self.tell(position, destination, local_id, Some(new));
+            self.tell(place, local_id, Some(new));
         }
+    }
+
+    fn exported_best(&self, place: &Place<'_, N::Key>, peers: &Peers) -> Option<(AttrRef, Source)> {
+        self.exported(&place.destination.key, place.destination.best()?, peers)
     }
 
     fn exported(&self, key: &N::Key, path: &Path, peers: &Peers) -> Option<(AttrRef, Source)> {
@@ -150,28 +149,18 @@ impl<N: Routed> Column<N> {
     }
 
     /// Notes what the group is told now under one path identifier, and the change if it is one.
-    fn tell(&mut self, at: u32, destination: &mut Destination<N::Key>, path_id: u16, new: Option<(AttrRef, Source)>) {
-        let old = destination.told.get(self.slot, path_id);
-        let same = match (old, &new) {
-            (None, None) => true,
-            (Some(told), Some((attrs, source))) => told.attrs == *attrs && told.peer == source.peer,
-            _ => false,
-        };
-        if same {
+    fn tell(&mut self, place: &mut Place<'_, N::Key>, path_id: u16, new: Option<(AttrRef, Source)>) {
+        let now = new.as_ref().map(|(attrs, source)| (attrs, source.peer));
+        let old = place.told_as(self.slot, path_id);
+        if old == now {
+            place.tidy(self.slot, path_id, now);
             return;
         }
-        let old_source = old.map(|told| told.peer);
-        self.count(old_source, new.as_ref().map(|(_, source)| source.peer));
-        match &new {
-            Some((attrs, source)) => {
-                destination.told.set(Told { attrs: attrs.clone(), peer: source.peer, path_id, slot: self.slot })
-            }
-            None => {
-                destination.told.retain(|told| told.slot != self.slot || told.path_id != path_id);
-            }
-        }
-        let key = PathKey { key: destination.key, path_id: path_id.into() };
-        self.changes.push(Change { key, position: at, old_source, new });
+        let old_source = old.map(|(_, peer)| peer);
+        self.count(old_source, now.map(|(_, peer)| peer));
+        place.tell(self.slot, path_id, now);
+        let key = PathKey { key: place.destination.key, path_id: path_id.into() };
+        self.changes.push(Change { key, position: place.position, old_source, new });
     }
 
     fn count(&mut self, old: Option<PeerIndex>, new: Option<PeerIndex>) {
@@ -232,7 +221,7 @@ impl<N: Routed> Column<N> {
 }
 
 /// The announcement of something a group was told already.
-pub(super) fn repeat<N: Routed>(key: N::Key, position: u32, told: &Told, peers: &Peers) -> Change<N> {
+pub(super) fn repeat<N: Routed>(key: N::Key, position: u32, told: Told<'_>, peers: &Peers) -> Change<N> {
     Change {
         key: PathKey { key, path_id: told.path_id.into() },
         position,
@@ -243,7 +232,7 @@ pub(super) fn repeat<N: Routed>(key: N::Key, position: u32, told: &Told, peers: 
 
 /// What `to` is to be told of something the group was told. What it may have been told before is not known, so its own
 /// route, which it is not told, is a withdraw.
-fn present<N: Routed>(key: N::Key, position: u32, told: &Told, to: Member, peers: &Peers) -> Change<N> {
+fn present<N: Routed>(key: N::Key, position: u32, told: Told<'_>, to: Member, peers: &Peers) -> Change<N> {
     if told.peer == to.peer {
         return gone(PathKey { key, path_id: told.path_id.into() });
     }
@@ -307,7 +296,7 @@ impl<N: Routed> Table<N> {
             for &position in &missed.positions {
                 // It may have gone: then its keys are among those withdrawn.
                 let Some(destination) = self.destinations.get(position) else { continue };
-                let told = destination.told.of(column.slot);
+                let told = self.destinations.told(position, column.slot);
                 changes.extend(told.map(|told| present::<N>(destination.key, position, told, to, context.peers)));
             }
             column.emit(Target::Members([to].into()), Cause::Refill, changes, Vec::new(), context);
@@ -327,7 +316,7 @@ impl<N: Routed> Table<N> {
             let position = self.destinations.located(&key.key, *place);
             let told = position.and_then(|position| {
                 let path_id = u16::try_from(key.path_id).ok()?;
-                Some((position, self.destinations.at(position).told.get(slot, path_id)?))
+                Some((position, self.destinations.told(position, slot).find(|told| told.path_id == path_id)?))
             });
             changes.extend(match told {
                 // It is one of those told by position.

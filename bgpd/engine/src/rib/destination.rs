@@ -1,7 +1,6 @@
-//! One destination: the paths to it and what each group was told of it.
+//! One destination: the paths to it, and which groups were told the first of them.
 
-use std::num::NonZeroU16;
-
+use super::told::Groups;
 use crate::attr::AttrRef;
 use crate::id::PeerIndex;
 use crate::stage::Rejection;
@@ -31,32 +30,11 @@ pub(super) enum Paths {
     Many(Box<[Path]>),
 }
 
-/// A group's place among the columns of a table.
-pub(super) type Slot = NonZeroU16;
-
-/// What a group was last told.
-#[derive(Debug)]
-pub(super) struct Told {
-    pub(super) attrs: AttrRef,
-    pub(super) peer: PeerIndex,
-    /// 0 without ADD-PATH.
-    pub(super) path_id: u16,
-    pub(super) slot: Slot,
-}
-
-/// What all groups were told of one destination.
-#[derive(Debug)]
-pub(super) enum Columns {
-    One(Told),
-    #[expect(clippy::box_collection, reason = "a destination told to one group has 16 bytes for it")]
-    Many(Option<Box<Vec<Told>>>),
-}
-
 /// A destination of a table.
 #[derive(Debug)]
 pub(super) struct Destination<K> {
     pub(super) paths: Paths,
-    pub(super) told: Columns,
+    pub(super) told: Groups,
     pub(super) key: K,
     /// It is in the list of those to be decided.
     pub(super) dirty: bool,
@@ -66,13 +44,12 @@ pub(super) struct Destination<K> {
 
 const _: () = assert!(size_of::<Path>() == 24, "the cost of one more path");
 const _: () = assert!(size_of::<Paths>() == 24, "one path needs no heap");
-const _: () = assert!(size_of::<Columns>() == 16, "one group needs no heap");
-const _: () = assert!(size_of::<Destination<[u8; 5]>>() == 48, "the cost of an IPv4 route");
-const _: () = assert!(size_of::<Destination<[u8; 17]>>() <= 64, "the cost of an IPv6 route");
+const _: () = assert!(size_of::<Destination<[u8; 5]>>() == 32, "the cost of an IPv4 route");
+const _: () = assert!(size_of::<Destination<[u8; 17]>>() <= 48, "the cost of an IPv6 route");
 
 impl<K> Destination<K> {
     pub(super) fn new(key: K) -> Self {
-        Self { paths: Paths::None, told: Columns::Many(None), key, dirty: false, has_best: false }
+        Self { paths: Paths::None, told: Groups::default(), key, dirty: false, has_best: false }
     }
 
     /// The best path.
@@ -90,7 +67,7 @@ impl<K> Destination<K> {
 
     /// Nothing depends on this destination any more.
     pub(super) fn is_vacant(&self) -> bool {
-        self.paths.as_slice().is_empty() && self.told.as_slice().is_empty()
+        self.paths.as_slice().is_empty() && self.told.is_empty()
     }
 }
 
@@ -152,56 +129,5 @@ impl Paths {
             _ => Self::Many(paths.into_boxed_slice()),
         };
         removed
-    }
-}
-
-impl Columns {
-    pub(super) fn as_slice(&self) -> &[Told] {
-        match self {
-            Self::One(told) => std::slice::from_ref(told),
-            Self::Many(told) => told.as_ref().map_or(&[], |told| told.as_slice()),
-        }
-    }
-
-    /// What a group without ADD-PATH was told; with it, of one path identifier.
-    pub(super) fn get(&self, slot: Slot, path_id: u16) -> Option<&Told> {
-        self.as_slice().iter().find(|told| told.slot == slot && told.path_id == path_id)
-    }
-
-    /// Everything that a group was told.
-    pub(super) fn of(&self, slot: Slot) -> impl Iterator<Item = &Told> {
-        self.as_slice().iter().filter(move |told| told.slot == slot)
-    }
-
-    /// Notes what a group is told in place of what it was told under the same path identifier.
-    pub(super) fn set(&mut self, new: Told) {
-        let same = |told: &Told| told.slot == new.slot && told.path_id == new.path_id;
-        match self {
-            Self::One(told) if same(told) => *told = new,
-            Self::One(_) => {
-                if let Self::One(told) = std::mem::replace(self, Self::Many(None)) {
-                    *self = Self::Many(Some(Box::new(vec![told, new])));
-                }
-            }
-            Self::Many(None) => *self = Self::One(new),
-            Self::Many(Some(list)) => match list.iter_mut().find(|told| same(told)) {
-                Some(told) => *told = new,
-                None => list.push(new),
-            },
-        }
-    }
-
-    /// Keeps what `keep` says.
-    pub(super) fn retain(&mut self, keep: impl Fn(&Told) -> bool) {
-        match self {
-            Self::One(told) if !keep(told) => *self = Self::Many(None),
-            Self::One(_) | Self::Many(None) => {}
-            Self::Many(Some(list)) => {
-                list.retain(keep);
-                if list.len() <= 1 {
-                    *self = list.pop().map_or(Self::Many(None), Self::One);
-                }
-            }
-        }
     }
 }

@@ -131,7 +131,7 @@ impl<N: Routed> Table<N> {
     ) -> Slice {
         let mut slice = Slice::default();
         let view = |position: u32, routes: &mut Vec<RouteView>| {
-            self.view(self.destinations.at(position), query, peers, options, routes);
+            self.view(position, query, peers, options, routes);
         };
         match (query.prefix, query.scope) {
             (Some(prefix), Scope::Exact) => {
@@ -161,18 +161,12 @@ impl<N: Routed> Table<N> {
         slice
     }
 
-    fn view(
-        &self,
-        destination: &Destination<N::Key>,
-        query: &RouteQuery,
-        peers: &Peers,
-        options: Options,
-        out: &mut Vec<RouteView>,
-    ) {
+    fn view(&self, position: u32, query: &RouteQuery, peers: &Peers, options: Options, out: &mut Vec<RouteView>) {
         if let Some((group, member)) = query.to {
-            self.view_told(destination, query, (group, member), peers, out);
+            self.view_told(position, query, (group, member), peers, out);
             return;
         }
+        let destination = self.destinations.at(position);
         let wanted = |path: &&Path| query.from.is_none_or(|peer| path.peer == peer);
         let mut scratch = Scratch::default();
         let equals: Vec<usize> = match query.multipath {
@@ -225,17 +219,16 @@ impl<N: Routed> Table<N> {
 
     fn view_told(
         &self,
-        destination: &Destination<N::Key>,
+        position: u32,
         query: &RouteQuery,
         (group, member): (GroupIndex, PeerIndex),
         peers: &Peers,
         out: &mut Vec<RouteView>,
     ) {
         let Some(column) = self.column(group) else { return };
-        let told = destination
-            .told
-            .of(column.slot)
-            .filter(|told| told.peer != member && query.from.is_none_or(|peer| told.peer == peer));
+        let destination = self.destinations.at(position);
+        let told = self.destinations.told(position, column.slot);
+        let told = told.filter(|told| told.peer != member && query.from.is_none_or(|peer| told.peer == peer));
         for told in told {
             let is_source =
                 |path: &&Path| path.peer == told.peer && (told.path_id == 0 || path.local_id == told.path_id);

@@ -96,7 +96,9 @@ impl<N: Routed> Table<N> {
         let paths_of = &self.paths_of[position(reimport.peer)];
         let (mut accepted, mut changed) = (0_isize, false);
         let Some(destination) = self.destinations.get_mut(at) else { return };
-        for path in destination.paths.as_mut_slice().iter_mut().filter(|path| path.peer == reimport.peer) {
+        let mut first = None;
+        let paths = destination.paths.as_mut_slice().iter_mut().enumerate();
+        for (index, path) in paths.filter(|(_, path)| path.peer == reimport.peer) {
             // What is not usable for other reasons is no matter of policy.
             let by_rules = path.rejection.is_none_or(Rejection::is_by_rules);
             if !by_rules || !paths_of.is_valid(path.generation) {
@@ -118,11 +120,15 @@ impl<N: Routed> Table<N> {
             let rejection = refused.or(rejection);
             changed |= path.attrs != attrs || path.rejection != rejection;
             self.received.note(at, path.local_id, (attrs != received).then_some(&received));
-            path.attrs = attrs;
+            let before_attrs = std::mem::replace(&mut path.attrs, attrs);
+            first = first.or((index == 0).then_some((before_attrs, path.peer)));
             path.rejection = rejection;
             accepted += isize::from(path.rejection.is_none()) - before as isize;
         }
         if changed {
+            if let Some((attrs, peer)) = first {
+                self.destinations.first_changed(at, &attrs, peer);
+            }
             let counters = &mut self.paths_of(reimport.peer).counters;
             counters.accepted = counters.accepted.saturating_add_signed(accepted);
             self.mark(at);

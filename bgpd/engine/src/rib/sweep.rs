@@ -7,9 +7,10 @@ use std::collections::VecDeque;
 use bgp_wire::attribute::Community;
 
 use super::Context;
-use super::destination::{Path, Told};
+use super::destination::Path;
 use super::peers::{Journal, PeerPaths, position};
 use super::table::Table;
+use super::told::Slot;
 use crate::attr::Interner;
 use crate::id::PeerIndex;
 use crate::stage::Routed;
@@ -181,16 +182,22 @@ impl<N: Routed> Table<N> {
     /// RFC 9494 §4.2: routes that stay for long say so with LLGR_STALE.
     fn mark_long_lived(&mut self, at: u32, interner: &Interner) {
         let Self { destinations, paths_of, .. } = self;
-        let mut changed = false;
-        for path in destinations.get_mut(at).into_iter().flat_map(|destination| destination.paths.as_mut_slice()) {
+        let Some(destination) = destinations.get_mut(at) else { return };
+        let (mut changed, mut first) = (false, None);
+        for (index, path) in destination.paths.as_mut_slice().iter_mut().enumerate() {
             let of = &paths_of[position(path.peer)];
             let scope = path.attrs.digest.scope;
             if of.long_lived && of.is_stale(path.generation) && !scope.llgr_stale && !scope.no_llgr {
-                path.attrs = interner.with_community(&path.attrs, Community::LLGR_STALE);
+                let marked = interner.with_community(&path.attrs, Community::LLGR_STALE);
+                let before = std::mem::replace(&mut path.attrs, marked);
+                first = first.or((index == 0).then_some((before, path.peer)));
                 changed = true;
             }
         }
         if changed {
+            if let Some((attrs, peer)) = first {
+                destinations.first_changed(at, &attrs, peer);
+            }
             self.mark(at);
         }
     }
@@ -198,16 +205,13 @@ impl<N: Routed> Table<N> {
     /// Drops what a destination holds for removed groups.
     fn clear_removed(&mut self, at: u32) {
         let Self { destinations, columns, .. } = self;
-        let Some(destination) = destinations.get_mut(at) else { return };
-        let kept = |told: &Told| {
-            let column = &columns[usize::from(told.slot.get()) - 1];
-            column.as_ref().is_some_and(|column| !column.removed)
-        };
-        if destination.told.as_slice().iter().all(kept) {
-            return;
-        }
-        destination.told.retain(kept);
-        if destination.is_vacant() && !destination.dirty {
+        let Some(before) = destinations.get(at).map(|destination| destination.told) else { return };
+        destinations.keep_told(at, |slot: Slot| {
+            let column = columns.get(usize::from(slot.get()) - 1);
+            column.is_some_and(|column| column.as_ref().is_some_and(|column| !column.removed))
+        });
+        let destination = destinations.at(at);
+        if destination.told != before && destination.is_vacant() && !destination.dirty {
             destinations.remove(at);
         }
     }

@@ -23,6 +23,8 @@ use super::query::{Cursor, RouteQuery, Slice};
 use super::reimport::{Received, Reimports};
 use super::slab::Slab;
 use super::sweep::Sweep;
+use super::told::{Exceptions, Place, Slot, Told};
+use crate::attr::AttrRef;
 use crate::export::ExportSpec;
 use crate::id::{GroupIndex, PeerIndex};
 use crate::stage::{Alarm, Member, PrefixBudget, Routed};
@@ -35,6 +37,7 @@ const SHRINK_FLOOR: usize = 1024;
 /// Destinations by position, and by key.
 pub(super) struct Destinations<K> {
     slab: Slab<Destination<K>>,
+    exceptions: Exceptions,
     index: HashTable<Entry>,
     /// The most that the index held since the last step towards giving memory back.
     most: usize,
@@ -134,6 +137,7 @@ impl<K: Copy + Eq + std::hash::Hash> Destinations<K> {
     fn new(seed: u64) -> Self {
         Self {
             slab: Slab::new(),
+            exceptions: Exceptions::default(),
             index: HashTable::new(),
             most: 0,
             hasher: SeedableRandomState::with_seed(seed, SharedSeed::global_fixed()),
@@ -168,6 +172,30 @@ impl<K: Copy + Eq + std::hash::Hash> Destinations<K> {
     /// As [`Destinations::get`].
     pub(super) fn get_mut(&mut self, position: u32) -> Option<&mut Destination<K>> {
         self.slab.get_mut(position)
+    }
+
+    /// As [`Destinations::get`], with what groups were told.
+    pub(super) fn place(&mut self, position: u32) -> Option<Place<'_, K>> {
+        let Self { slab, exceptions, .. } = self;
+        slab.get_mut(position).map(|destination| Place::new(position, destination, exceptions))
+    }
+
+    /// All that a group was told of a destination.
+    pub(super) fn told(&self, position: u32, slot: Slot) -> impl Iterator<Item = Told<'_>> {
+        self.exceptions.told(position, self.at(position), slot)
+    }
+
+    /// The first path of a destination is another one, or has other attributes: groups that were told it have been told
+    /// this.
+    pub(super) fn first_changed(&mut self, position: u32, attrs: &AttrRef, peer: PeerIndex) {
+        let Self { slab, exceptions, .. } = self;
+        exceptions.first_changed(position, slab.at_mut(position), attrs, peer);
+    }
+
+    /// Forgets what was told to groups for which `keep` is false.
+    pub(super) fn keep_told(&mut self, position: u32, keep: impl Fn(Slot) -> bool) {
+        let Self { slab, exceptions, .. } = self;
+        exceptions.keep(position, slab.at_mut(position), keep);
     }
 
     /// Position of a key.
@@ -238,6 +266,7 @@ impl<K: Copy + Eq + std::hash::Hash> Destinations<K> {
     /// A step towards giving memory back that was not needed since the step before.
     fn release(&mut self) {
         self.slab.release();
+        self.exceptions.release();
         if self.index.capacity() > SPARE * self.most + SHRINK_FLOOR {
             // What is left is moved: an eighth at most of what the index had to move when it grew.
             self.index.shrink_to(2 * self.most, |entry| Entry::wide(entry.hash));

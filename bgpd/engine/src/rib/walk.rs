@@ -136,11 +136,11 @@ impl<N: Routed> Table<N> {
         let count = visited.len();
         let mut repeated = Vec::new();
         for position in visited {
-            let Some(destination) = destinations.get_mut(position) else { continue };
+            let Some(mut place) = destinations.place(position) else { continue };
             // A change is told to all; what stayed as it was, only to those who walk.
-            if !column.update(position, destination, context.peers, context.decision, scratch) && !members.is_empty() {
-                let told = destination.told.of(column.slot);
-                repeated.extend(told.map(|told| repeat::<N>(destination.key, position, told, context.peers)));
+            if !column.update(&mut place, context.peers, context.decision, scratch) && !members.is_empty() {
+                let told = place.told(column.slot);
+                repeated.extend(told.map(|told| repeat::<N>(place.destination.key, position, told, context.peers)));
             }
         }
         column.emit_live(context);
