@@ -347,6 +347,9 @@ pub enum Cluster {
         /// Name, addresses and pod CIDRs of a node, such as w1,192.0.2.21,10.2.1.0/24; can be given several times
         #[arg(long = "node", value_name = "NODE")]
         nodes: Vec<String>,
+        /// Whose declaration it is; nobody else changes it until its owner declares none
+        #[arg(long, value_name = "NAME")]
+        owner: Option<String>,
     },
 }
 

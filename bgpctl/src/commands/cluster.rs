@@ -32,10 +32,12 @@ pub(super) async fn steer(context: &Context, command: Cluster) -> Result<(), Err
             client.delete(v1::DeleteClusterRequest { owner: String::new(), name: name.clone() }).await?;
             format!("cluster {name} deleted")
         }
-        Cluster::Nodes { name, nodes } => {
+        Cluster::Nodes { name, nodes, owner } => {
             let nodes: Vec<v1::ClusterNode> = nodes.iter().map(|text| node(text)).collect();
             let count = nodes.len();
-            client.set_nodes(v1::SetNodesRequest { cluster: name.clone(), nodes }).await?;
+            client
+                .set_nodes(v1::SetNodesRequest { cluster: name.clone(), nodes, owner: owner.unwrap_or_default() })
+                .await?;
             format!("cluster {name}: {count} nodes declared")
         }
     };

@@ -19,6 +19,7 @@ pub(crate) fn json(cluster: &v1::Cluster) -> Value {
         "owner": cluster.owner,
         "waits_for": cluster.waits_for,
         "refused_by_guard": cluster.refused_by_guard,
+        "nodes_owner": cluster.nodes_owner,
         "nodes": cluster.nodes.iter().map(node).collect::<Vec<_>>(),
     })
 }

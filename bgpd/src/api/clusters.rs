@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use bgp_engine::config::cluster::{Cluster, ClusterChange, ClusterNode, Nodes, share_addresses};
+use bgp_engine::config::cluster::{Cluster, ClusterChange, ClusterNode, DeclaredNodes, Nodes, share_addresses};
 use bgp_engine::config::owners::OwnerName;
 use bgpd_proto::v1;
 use ipnet::IpNet;
@@ -37,12 +37,13 @@ impl v1::cluster_service_server::ClusterService for Service {
         }
         let in_force = guard.clusters.values().map(|cluster| v1::Cluster {
             owner: guard.owner_of(&cluster.name).to_string(),
+            nodes_owner: guard.nodes.get(&cluster.name).map(|nodes| nodes.owner.to_string()).unwrap_or_default(),
             refused_by_guard: refused.get(cluster.name.as_str()).copied().unwrap_or_default(),
-            ..message(cluster, guard.nodes.get(&cluster.name))
+            ..message(cluster, guard.nodes_of(&cluster.name))
         });
         let waiting = guard.declared.values().filter_map(|declared| {
             let waits_for = declared.waits_for.clone()?;
-            Some(v1::Cluster { owner: declared.owner.to_string(), waits_for, ..message(&declared.cluster, None) })
+            Some(v1::Cluster { owner: declared.owner.to_string(), waits_for, ..message(&declared.cluster, []) })
         });
         let mut clusters: Vec<_> = in_force.chain(waiting).collect();
         clusters.sort_by(|one, other| one.name.cmp(&other.name));
@@ -81,20 +82,23 @@ impl v1::cluster_service_server::ClusterService for Service {
     }
 
     async fn set_nodes(&self, request: Request<v1::SetNodesRequest>) -> Result<Response<v1::SetNodesResponse>, Status> {
-        let v1::SetNodesRequest { cluster, nodes } = request.into_inner();
-        let nodes = read(nodes)?;
-        self.0.set_nodes(cluster, nodes).await.map_err(convert::status_of)?;
+        let v1::SetNodesRequest { cluster, nodes, owner } = request.into_inner();
+        let declared = DeclaredNodes { owner: named(&owner)?, nodes: read(nodes)? };
+        self.0.set_nodes(cluster, declared).await.map_err(convert::status_of)?;
         Ok(Response::new(v1::SetNodesResponse {}))
     }
 }
 
 impl Service {
     async fn change(&self, owner: &str, change: ClusterChange) -> Result<(), Status> {
-        let owner = match owner {
-            "" => OwnerName::bgpctl(),
-            text => text.parse().map_err(|error| convert::invalid("owner", error))?,
-        };
-        self.0.change_clusters(owner, change).await.map_err(convert::status_of)
+        self.0.change_clusters(named(owner)?, change).await.map_err(convert::status_of)
+    }
+}
+
+fn named(owner: &str) -> Result<OwnerName, Status> {
+    match owner {
+        "" => Ok(OwnerName::bgpctl()),
+        text => text.parse().map_err(|error| convert::invalid("owner", error)),
     }
 }
 
@@ -166,7 +170,7 @@ fn read(nodes: Vec<v1::ClusterNode>) -> Result<Nodes, Status> {
     Ok(all)
 }
 
-fn message(cluster: &Cluster, nodes: Option<&Nodes>) -> v1::Cluster {
+fn message<'a>(cluster: &Cluster, nodes: impl IntoIterator<Item = (&'a String, &'a ClusterNode)>) -> v1::Cluster {
     let texts = |nets: &[IpNet]| nets.iter().map(ToString::to_string).collect();
     v1::Cluster {
         name: cluster.name.clone(),
@@ -178,7 +182,6 @@ fn message(cluster: &Cluster, nodes: Option<&Nodes>) -> v1::Cluster {
         max_length_ipv6: cluster.max_length_v6.into(),
         nodes: nodes
             .into_iter()
-            .flatten()
             .map(|(name, node)| v1::ClusterNode {
                 name: name.clone(),
                 addresses: node.addresses.iter().map(ToString::to_string).collect(),

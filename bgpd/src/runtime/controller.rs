@@ -21,7 +21,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use bgp_engine::config::cluster::{DeclaredClusters, Nodes, SessionGuard};
+use bgp_engine::config::cluster::{DeclaredClusters, DeclaredNodes, SessionGuard};
 use bgp_engine::config::owners::{OwnerName, Owners};
 use bgp_engine::config::{Desired, Keys, Neighbor};
 use bgp_engine::id::PeerIndex;
@@ -100,7 +100,7 @@ pub(super) struct Controller {
     owners: Owners,
     signals: owners::Signals,
     /// Nodes that were declared, by cluster.
-    nodes: BTreeMap<String, Nodes>,
+    nodes: BTreeMap<String, DeclaredNodes>,
     /// Clusters that were defined through the API.
     clusters: DeclaredClusters,
     state: StateFile,

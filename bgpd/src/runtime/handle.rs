@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bgp_engine::attr::{AttrRef, Interner};
-use bgp_engine::config::cluster::{ClusterChange, Nodes};
+use bgp_engine::config::cluster::{ClusterChange, DeclaredNodes};
 use bgp_engine::config::owners::{OwnerName, OwnerView, Routes};
 use bgp_engine::config::{Desired, Originate};
 use bgp_engine::policy::{Library, Provenance, RpkiState};
@@ -237,7 +237,7 @@ pub(crate) enum Command {
     },
     OwnerState(OwnerName, u64, Reply<Applied>),
     CloseOwner(OwnerName, u64),
-    SetNodes(String, Nodes, Reply<()>),
+    SetNodes(String, DeclaredNodes, Reply<()>),
     ChangeClusters(OwnerName, ClusterChange, Reply<()>),
     Owners(oneshot::Sender<Vec<OwnerView>>),
     Plan(Box<Desired>, Reply<Changes>),
@@ -448,7 +448,7 @@ impl Handle {
     ///
     /// # Errors
     /// `NotFound` when there is no such cluster.
-    pub async fn set_nodes(&self, cluster: String, nodes: Nodes) -> Result<(), ControlError> {
+    pub async fn set_nodes(&self, cluster: String, nodes: DeclaredNodes) -> Result<(), ControlError> {
         self.ask(|reply| Command::SetNodes(cluster, nodes, reply)).await
     }
 

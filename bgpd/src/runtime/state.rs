@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use std::{fs, io};
 
 use bgp_engine::config::Originate;
-use bgp_engine::config::cluster::{Cluster, ClusterNode, DeclaredClusters, Nodes};
+use bgp_engine::config::cluster::{Cluster, ClusterNode, DeclaredClusters, DeclaredNodes, Nodes};
 use bgp_engine::config::owners::{OwnerName, OwnerView, Owners, Routes};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -59,6 +59,8 @@ struct StoredRoute {
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct StoredNode {
     cluster: String,
+    #[serde(default)]
+    owner: String,
     name: String,
     addresses: Vec<String>,
     pod_cidrs: Vec<String>,
@@ -88,7 +90,7 @@ struct StoredCluster {
 /// What is to survive.
 pub(super) struct Lasting<'a> {
     pub(super) owners: &'a Owners,
-    pub(super) nodes: &'a BTreeMap<String, Nodes>,
+    pub(super) nodes: &'a BTreeMap<String, DeclaredNodes>,
     pub(super) clusters: &'a DeclaredClusters,
     pub(super) neighbors: &'a Declarations,
 }
@@ -103,7 +105,7 @@ pub(super) struct StateFile {
 #[derive(Debug, Default)]
 pub(super) struct Restored {
     owners: Vec<StoredOwner>,
-    pub(super) nodes: BTreeMap<String, Nodes>,
+    pub(super) nodes: BTreeMap<String, DeclaredNodes>,
     pub(super) clusters: DeclaredClusters,
     pub(super) neighbors: Declarations,
 }
@@ -137,10 +139,12 @@ fn read(path: &Path) -> Result<Option<Stored>, String> {
 }
 
 fn restored(stored: Stored) -> Restored {
-    let mut nodes: BTreeMap<String, Nodes> = BTreeMap::new();
-    for StoredNode { cluster, name, addresses, pod_cidrs } in stored.nodes {
+    let mut nodes: BTreeMap<String, DeclaredNodes> = BTreeMap::new();
+    for StoredNode { cluster, owner, name, addresses, pod_cidrs } in stored.nodes {
+        let owner = owner_named(&owner).unwrap_or_else(OwnerName::bgpctl);
         let node = ClusterNode { addresses: parsed(&addresses), pod_cidrs: parsed(&pod_cidrs) };
-        nodes.entry(cluster).or_default().insert(name, node);
+        let declared = nodes.entry(cluster).or_insert_with(|| DeclaredNodes { owner, nodes: Nodes::new() });
+        declared.nodes.insert(name, node);
     }
     let mut neighbors = Declarations { drained: stored.drained, ..Declarations::default() };
     for StoredNeighbor { address, owner, added, keys } in stored.neighbors {
@@ -233,7 +237,7 @@ fn stored(lasting: &Lasting<'_>) -> Stored {
         routes: view.routes.into_iter().map(|(route, _)| of_route(&route)).collect(),
     };
     let views = owners.views().filter(|view| view.name != OwnerName::file() && !view.routes.is_empty());
-    let nodes = nodes.iter().flat_map(|(cluster, nodes)| nodes.iter().map(move |node| (cluster, node)));
+    let nodes = nodes.iter().flat_map(|(cluster, all)| all.nodes.iter().map(move |node| (cluster, &all.owner, node)));
     let of_neighbor = |added: bool| {
         move |(address, declared): (&IpAddr, &Declared)| StoredNeighbor {
             address: *address,
@@ -248,8 +252,9 @@ fn stored(lasting: &Lasting<'_>) -> Stored {
         neighbors: neighbors.added.iter().map(of_neighbor(true)).chain(changed).collect(),
         owners: views.map(of_owner).collect(),
         nodes: nodes
-            .map(|(cluster, (name, node))| StoredNode {
+            .map(|(cluster, owner, (name, node))| StoredNode {
                 cluster: cluster.clone(),
+                owner: owner.to_string(),
                 name: name.clone(),
                 addresses: node.addresses.iter().map(ToString::to_string).collect(),
                 pod_cidrs: node.pod_cidrs.iter().map(ToString::to_string).collect(),

@@ -74,7 +74,11 @@ async fn a_cluster_of_the_api_is_a_guard_that_survives_a_crash_and_ends_when_it_
         ..cluster("west", "10.2.0.0/16")
     };
     set(&daemon, "inventory", strict).await.expect("it is free");
-    let nodes = v1::SetNodesRequest { cluster: "west".to_owned(), nodes: vec![node("w1", 21, "10.2.1.0/24")] };
+    let nodes = v1::SetNodesRequest {
+        cluster: "west".to_owned(),
+        nodes: vec![node("w1", 21, "10.2.1.0/24")],
+        owner: "inventory".to_owned(),
+    };
     client(&daemon).await.set_nodes(nodes).await.expect("there is such a cluster");
     let why = "inside the pod CIDRs of another cluster: announced by 127.0.0.11 of cluster east, but it belongs to \
                node w1 of cluster west";

@@ -107,7 +107,7 @@ async fn rules_that_change_take_routes_out_and_in_also_of_a_peer_that_cannot_be_
     let mut clusters = ClusterServiceClient::new(daemon.connect().await);
     for _ in 0..3 {
         for (nodes, is_allowed) in [(vec![node("w1", 21, "10.2.1.0/24")], true), (Vec::new(), false)] {
-            let request = v1::SetNodesRequest { cluster: "west".to_owned(), nodes };
+            let request = v1::SetNodesRequest { cluster: "west".to_owned(), nodes, owner: String::new() };
             let heard = other.updates().len();
             clusters.set_nodes(request).await.expect("there is such a cluster");
             wait_until("it is judged", || async { why().await.is_empty() == is_allowed }).await;
@@ -135,8 +135,16 @@ async fn a_node_of_a_strict_cluster_announces_only_what_is_declared_for_it() {
     let refused = |routes: &[(String, String)]| routes.iter().filter(|(_, why)| !why.is_empty()).count();
     wait_until("nothing is declared", || async { refused(&received(&daemon, 21).await) == 2 }).await;
     let mut clusters = ClusterServiceClient::new(daemon.connect().await);
-    let nodes = vec![node("w1", 21, "10.2.1.0/24"), node("w2", 22, "10.2.2.0/24")];
-    clusters.set_nodes(v1::SetNodesRequest { cluster: "west".to_owned(), nodes: nodes.clone() }).await.expect("done");
+    let declaration = |owner: &str, cluster: &str, nodes: &[v1::ClusterNode]| v1::SetNodesRequest {
+        cluster: cluster.to_owned(),
+        nodes: nodes.to_vec(),
+        owner: owner.to_owned(),
+    };
+    let nodes = [node("w1", 21, "10.2.1.0/24"), node("w2", 22, "10.2.2.0/24")];
+    clusters.set_nodes(declaration("inventory", "west", &nodes)).await.expect("nobody has declared any");
+    let error = clusters.set_nodes(declaration("", "west", &nodes)).await.expect_err("they are another's");
+    let said = "cluster west: owner inventory has declared its nodes";
+    assert_eq!((error.code(), error.message()), (Code::AlreadyExists, said));
     wait_until("its own is accepted", || async { refused(&received(&daemon, 21).await) == 1 }).await;
     let why = received(&daemon, 21).await.remove(1).1;
     let expected = "not declared for this node (strict cluster): announced by node w1 (127.0.0.21) of cluster west, \
@@ -145,10 +153,14 @@ async fn a_node_of_a_strict_cluster_announces_only_what_is_declared_for_it() {
     let listed = clusters.list(v1::ListClustersRequest {}).await.expect("an answer").into_inner().clusters;
     let nodes_of: Vec<(&str, usize)> = listed.iter().map(|one| (one.name.as_str(), one.nodes.len())).collect();
     assert_eq!(nodes_of, [("east", 0), ("west", 2)]);
-    let wrong = v1::SetNodesRequest { cluster: "north".to_owned(), nodes };
-    assert_eq!(clusters.set_nodes(wrong).await.expect_err("no such cluster").code(), Code::NotFound);
-    let overlap = vec![node("w1", 21, "10.2.0.0/16"), node("w2", 22, "10.2.2.0/24")];
-    let error = clusters.set_nodes(v1::SetNodesRequest { cluster: "west".to_owned(), nodes: overlap }).await;
-    let error = error.expect_err("they overlap");
+    assert_eq!(listed[1].nodes_owner, "inventory");
+    let error = clusters.set_nodes(declaration("inventory", "north", &nodes)).await.expect_err("no such cluster");
+    assert_eq!(error.code(), Code::NotFound);
+    let overlap = [node("w1", 21, "10.2.0.0/16"), node("w2", 22, "10.2.2.0/24")];
+    let error = clusters.set_nodes(declaration("inventory", "west", &overlap)).await.expect_err("they overlap");
     assert!(error.message().contains("10.2.2.0/24 of node w2 overlaps a pod CIDR of node w1"), "{error}");
+    // Whoever declares none gives them up.
+    clusters.set_nodes(declaration("inventory", "west", &[])).await.expect("they are its own");
+    wait_until("nothing is declared any more", || async { refused(&received(&daemon, 21).await) == 2 }).await;
+    clusters.set_nodes(declaration("", "west", &nodes)).await.expect("nobody has declared any");
 }

@@ -18,6 +18,7 @@ pub use self::declared::{
     CLUSTERS_MAX, ClusterChange, Conflict, DeclaredCluster, DeclaredClusters, FileClusters, share_addresses,
 };
 use super::desired::Neighbor;
+use super::owners::OwnerName;
 
 /// A cluster whose nodes are clients.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,13 +51,22 @@ pub struct ClusterNode {
 /// Nodes by name.
 pub type Nodes = BTreeMap<String, ClusterNode>;
 
+/// The nodes of a cluster, and who declared them: nobody else changes them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeclaredNodes {
+    /// Who.
+    pub owner: OwnerName,
+    /// All of them.
+    pub nodes: Nodes,
+}
+
 /// All clusters and what is known of their nodes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Guard {
     /// Clusters by name.
     pub clusters: BTreeMap<String, Cluster>,
     /// Nodes by cluster.
-    pub nodes: BTreeMap<String, Nodes>,
+    pub nodes: BTreeMap<String, DeclaredNodes>,
     /// Which clusters were defined through the API, in force or not, by name.
     pub declared: BTreeMap<String, DeclaredCluster>,
 }
@@ -167,10 +177,14 @@ impl Guard {
         })
     }
 
+    /// What has been declared of a cluster's nodes.
+    pub fn nodes_of(&self, cluster: &str) -> impl Iterator<Item = (&String, &ClusterNode)> {
+        self.nodes.get(cluster).into_iter().flat_map(|declared| &declared.nodes)
+    }
+
     fn declared(&self, cluster: &Cluster, address: IpAddr) -> Vec<IpNet> {
-        let nodes = self.nodes.get(&cluster.name).into_iter().flat_map(BTreeMap::values);
-        let own = nodes.filter(|node| node.addresses.contains(&address));
-        own.flat_map(|node| node.pod_cidrs.iter().copied()).collect()
+        let own = self.nodes_of(&cluster.name).filter(|(_, node)| node.addresses.contains(&address));
+        own.flat_map(|(_, node)| node.pod_cidrs.iter().copied()).collect()
     }
 
     /// Why a prefix is refused, naming who announced it and whose it is.
@@ -189,16 +203,16 @@ impl Guard {
     }
 
     fn node_name(&self, cluster: &Cluster, address: IpAddr) -> String {
-        let nodes = self.nodes.get(&cluster.name).into_iter().flatten();
-        let own = nodes.filter(|(_, node)| node.addresses.contains(&address)).map(|(name, _)| name).next();
+        let mut nodes = self.nodes_of(&cluster.name);
+        let own = nodes.find(|(_, node)| node.addresses.contains(&address)).map(|(name, _)| name);
         own.map_or_else(|| address.to_string(), |name| format!("node {name} ({address})"))
     }
 
     /// Whose a prefix is: a node's if it is declared for one, else a cluster's.
     fn holder(&self, prefix: &IpNet) -> Option<String> {
-        for (cluster, nodes) in &self.nodes {
-            let declares = |node: &&ClusterNode| node.pod_cidrs.iter().any(|range| range.contains(prefix));
-            if let Some((name, _)) = nodes.iter().find(|(_, node)| declares(node)) {
+        for cluster in self.nodes.keys() {
+            let declares = |node: &ClusterNode| node.pod_cidrs.iter().any(|range| range.contains(prefix));
+            if let Some((name, _)) = self.nodes_of(cluster).find(|(_, node)| declares(node)) {
                 return Some(format!("node {name} of cluster {cluster}"));
             }
         }
@@ -240,7 +254,7 @@ mod tests {
         let west = [("w1".to_owned(), node(129, "10.2.1.0/24")), ("w2".to_owned(), node(130, "10.2.2.0/24"))];
         Guard {
             clusters: clusters.map(|cluster| (cluster.name.clone(), cluster)).into(),
-            nodes: [("west".to_owned(), west.into())].into(),
+            nodes: [("west".to_owned(), DeclaredNodes { owner: OwnerName::bgpctl(), nodes: west.into() })].into(),
             ..Guard::default()
         }
     }

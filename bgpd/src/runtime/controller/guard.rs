@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use bgp_engine::config::cluster::{ClusterChange, Conflict, FileClusters, Guard, Nodes};
+use bgp_engine::config::cluster::{ClusterChange, Conflict, DeclaredNodes, FileClusters, Guard};
 use bgp_engine::config::owners::OwnerName;
 use tracing::warn;
 
@@ -32,12 +32,23 @@ impl Controller {
         }
     }
 
-    /// Declares the nodes of a cluster.
-    pub(super) async fn set_nodes(&mut self, cluster: String, nodes: Nodes) -> Result<(), ControlError> {
+    /// Declares the nodes of a cluster. They are the owner's until it declares none.
+    pub(super) async fn set_nodes(&mut self, cluster: String, declared: DeclaredNodes) -> Result<(), ControlError> {
         if !self.desired.guard.clusters.contains_key(&cluster) {
             return Err(ControlError::NotFound { what: format!("cluster {cluster}") });
         }
-        self.nodes.insert(cluster, nodes);
+        let before = self.nodes.get(&cluster);
+        if let Some(other) = before.map(|before| &before.owner).filter(|owner| **owner != declared.owner) {
+            return Err(ControlError::Conflict(format!("cluster {cluster}: owner {other} has declared its nodes")));
+        }
+        let declared = Some(declared).filter(|declared| !declared.nodes.is_empty());
+        if before == declared.as_ref() {
+            return Ok(());
+        }
+        match declared {
+            Some(declared) => drop(self.nodes.insert(cluster, declared)),
+            None => drop(self.nodes.remove(&cluster)),
+        }
         self.guard_changed().await;
         Ok(())
     }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use ipnet::IpNet;
 
-use super::{Cluster, Guard, Nodes};
+use super::{Cluster, DeclaredNodes, Guard};
 use crate::config::owners::OwnerName;
 
 /// Most clusters that can be defined through the API.
@@ -185,7 +185,7 @@ fn overlap(one: &Cluster, other: &Cluster) -> Option<(IpNet, IpNet)> {
 impl Guard {
     /// The clusters of a file, those of the API that it leaves room for, and what is known of their nodes.
     #[must_use]
-    pub fn new(file: FileClusters, declarations: &DeclaredClusters, nodes: &BTreeMap<String, Nodes>) -> Self {
+    pub fn new(file: FileClusters, declarations: &DeclaredClusters, nodes: &BTreeMap<String, DeclaredNodes>) -> Self {
         let mut guard = Self { clusters: file, ..Self::default() };
         for (owner, cluster) in declarations.iter() {
             let name = &cluster.name;
