@@ -132,6 +132,10 @@ pub struct RunArguments {
     /// Seconds between asking peers to avoid a route (RFC 8326) and withdrawing it
     #[arg(long, value_name = "SECONDS", env = "BGP_SIDECAR_DRAIN_TIME", default_value_t = 5)]
     pub drain_time: u64,
+    /// Cluster mode: declare the Nodes to the guard of bgpd as those of its cluster of this name, whose nodes may announce
+    /// only their own pod CIDRs where it is strict
+    #[arg(long, value_name = "NAME", env = "BGP_SIDECAR_GUARD_CLUSTER")]
+    pub guard_cluster: Option<String>,
     /// Configure every other Node as a neighbor of bgpd, for a cluster without a reflector
     #[arg(long, env = "BGP_SIDECAR_FULL_MESH", requires = "node_name")]
     pub full_mesh: bool,
@@ -211,6 +215,18 @@ pub struct RunArguments {
 }
 
 impl RunArguments {
+    /// Whether the options go together.
+    ///
+    /// # Errors
+    /// Which do not.
+    pub fn check(&self) -> Result<(), &'static str> {
+        if self.guard_cluster.is_some() && self.mode == Mode::Node {
+            // A node that says what it may announce would guard nothing.
+            return Err("--guard-cluster needs --mode cluster: beside the reflector, where all Nodes are known");
+        }
+        Ok(())
+    }
+
     /// What to announce.
     #[must_use]
     pub fn announcement_rules(&self) -> AnnouncementRules {
@@ -342,6 +358,14 @@ mod tests {
         assert_eq!(node.run.placement().map(|placement| placement.protocol), Some(DEFAULT_PROTOCOL));
         let cluster = parsed(&["--mode", "cluster"]).expect("cluster mode");
         assert_eq!((cluster.run.scope(), cluster.run.placement()), (Scope::Cluster, None));
+    }
+
+    #[test]
+    fn a_node_does_not_declare_what_it_may_announce() {
+        let node = parsed(&["--node-name", "a", "--guard-cluster", "east"]).expect("options").run;
+        assert!(node.check().is_err_and(|reason| reason.contains("--mode cluster")));
+        let cluster = parsed(&["--mode", "cluster", "--guard-cluster", "east"]).expect("options").run;
+        assert_eq!((cluster.check(), cluster.guard_cluster.as_deref()), (Ok(()), Some("east")));
     }
 
     #[test]

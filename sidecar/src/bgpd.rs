@@ -1,11 +1,13 @@
 //! The edge to bgpd's API: announcements go there under an owner and a lease, its best routes come from there, and the
 //! neighbors that the cluster's state calls for are kept there.
 //!
-//! Three tasks, each with a stream of its own that is opened again, after a pause, whenever it ends. While bgpd is away
+//! The nodes of the cluster are declared to its guard. Each of these is a task that tries again, after a pause, whenever
+//! it fails. While bgpd is away
 //! nothing is taken back: kernel routes stay, and what is wanted is declared again when it is there.
 
 mod announce;
 mod follow;
+mod nodes;
 mod sessions;
 
 use std::time::Duration;
@@ -14,6 +16,7 @@ use tonic::transport::{Channel, Endpoint};
 
 pub use self::announce::{Applied, Ownership, announce, withdraw};
 pub use self::follow::{Followed, follow};
+pub use self::nodes::{NodesDeclared, declare_nodes};
 pub use self::sessions::{Session, Sessions, keep_neighbors};
 
 /// Longest time to wait for a connection.

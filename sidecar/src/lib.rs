@@ -1,7 +1,8 @@
 //! `bgp-sidecar`: between Kubernetes, bgpd and the kernel.
 //!
 //! Nodes of the Kubernetes API become announcements of bgpd; routes that bgpd learns become routes of the kernel. What
-//! decides is pure and synchronous ([`announcement`], [`retirement`], [`forwarding`], [`mesh`]); tokio and the network
+//! decides is pure and synchronous ([`announcement`], [`retirement`], [`membership`], [`forwarding`],
+//! [`mesh`]); tokio and the network
 //! stand at the edge ([`kubernetes`], [`bgpd`], [`kernel`], [`masquerade`], [`http`]), and [`runtime`] joins them.
 #![forbid(unsafe_code)]
 
@@ -18,6 +19,7 @@ pub mod kube_router;
 pub mod kubernetes;
 pub mod learned;
 pub mod masquerade;
+pub mod membership;
 pub mod mesh;
 pub mod metrics;
 mod prefix_map;

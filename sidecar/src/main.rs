@@ -7,11 +7,14 @@ use std::time::Duration;
 use bgp_sidecar::arguments::{Arguments, Command, Output};
 use bgp_sidecar::bgpd::Ownership;
 use bgp_sidecar::runtime;
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    if let (None, Err(reason)) = (&arguments.command, arguments.run.check()) {
+        Arguments::command().error(clap::error::ErrorKind::ArgumentConflict, reason).exit();
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = match runtime {
         Ok(runtime) => runtime,

@@ -33,6 +33,8 @@ pub enum Reason {
     SpeakerUnavailable,
     /// bgpd does not take an announcement.
     AnnouncementRefused,
+    /// bgpd's guard does not take the nodes of the cluster.
+    NodesRefused,
     /// bgpd does not take a neighbor.
     NeighborRefused,
     /// A session with a neighbor is down.

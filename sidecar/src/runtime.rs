@@ -22,6 +22,7 @@ use crate::cni::CniRules;
 use crate::guard::Protected;
 use crate::kernel::{Input, Installer, Report};
 use crate::kubernetes::{Cache, ConnectError, Known, Reporter, Standing, connect, observe};
+use crate::membership::{Members, Membership};
 use crate::mesh::{MeshRules, Neighbors};
 use crate::metrics::Metrics;
 use crate::problem::{Problem, Problems, Reason};
@@ -66,6 +67,9 @@ struct Runtime {
     /// What is protected besides the node's pod CIDRs.
     configured: Vec<(IpNet, Protected)>,
     retirement: Retirement,
+    /// The nodes that bgpd's guard is told, if it is.
+    membership: Option<Membership>,
+    members: watch::Sender<Option<Members>>,
     cache: Option<Cache>,
     cni: Option<CniRules>,
     cni_problem: Option<Problem>,
@@ -126,6 +130,13 @@ fn start(arguments: &RunArguments, server: Server, client: kube::Client, tasks: 
     let (sessions, sessions_view) = watch::channel(bgpd::Sessions::default());
     tasks.spawn(bgpd::keep_neighbors(server.clone(), to_keep, sessions));
 
+    let (members, to_guard) = watch::channel(None);
+    let (nodes, nodes_view) = watch::channel(bgpd::NodesDeclared::default());
+    if let Some(cluster) = &arguments.guard_cluster {
+        let whose = (arguments.owner.clone(), cluster.clone());
+        tasks.spawn(bgpd::declare_nodes(server.clone(), whose, to_guard, sessions_view.clone(), nodes));
+    }
+
     let (inputs, to_install) = mpsc::channel(INSTALLER_QUEUE);
     let (report, report_view) = watch::channel(Report::default());
     let (followed, followed_view) = watch::channel(bgpd::Followed::default());
@@ -152,6 +163,7 @@ fn start(arguments: &RunArguments, server: Server, client: kube::Client, tasks: 
         sessions: sessions_view,
         report: report_view,
         followed: followed_view,
+        nodes: nodes_view,
     };
     let service = arguments.service_cidr.iter().map(|prefix| (*prefix, Protected::ServiceCidr));
     let configured = service.chain(arguments.protect.iter().map(|prefix| (*prefix, Protected::Configured)));
@@ -164,6 +176,8 @@ fn start(arguments: &RunArguments, server: Server, client: kube::Client, tasks: 
         installs,
         configured: configured.collect(),
         retirement: Retirement::new(arguments.drain_time()),
+        membership: arguments.guard_cluster.as_ref().map(|_| Membership::new(arguments.drain_time())),
+        members,
         cache,
         cni: arguments.cni_rules(),
         cni_problem: None,
@@ -190,6 +204,7 @@ fn frame(arguments: &RunArguments) -> Status {
     let mut status = Status { mode: mode.to_owned(), node, ..Status::default() };
     status.bgpd.server.clone_from(&arguments.server);
     status.bgpd.owner.clone_from(&arguments.owner);
+    status.guard.cluster.clone_from(&arguments.guard_cluster);
     status.missing = vec!["it has just started".to_owned()];
     status
 }
@@ -219,6 +234,11 @@ impl Runtime {
             self.retirement.update(wanted.announcements, now);
             again = self.retirement.next_end().into_iter().chain([again]).min().unwrap_or(again);
             set(&self.declared, Some(self.retirement.announcements()));
+        }
+        if let Some(membership) = self.membership.as_mut().filter(|_| known.has_nodes) {
+            membership.update(&known.cluster, now);
+            again = membership.next_end().into_iter().chain([again]).min().unwrap_or(again);
+            set(&self.members, Some(membership.members()));
         }
         if self.mesh.apply() && known.has_nodes {
             set(&self.neighbors, self.mesh.neighbors(&known.cluster));
@@ -282,6 +302,7 @@ impl Runtime {
         let mut status = self.frame.clone();
         let announcements = self.declared.borrow().clone().unwrap_or_default();
         self.views.describe(&mut status, known, &announcements);
+        status.guard.nodes = self.members.borrow().as_ref().map_or(0, Members::len);
         status.kubernetes.known = known.is_complete(self.with_services);
         status.missing = self.missing(&status);
         status.ready = status.missing.is_empty();
@@ -310,6 +331,8 @@ impl Runtime {
         };
         lacks(!status.kubernetes.known, "the cluster's state is not known");
         lacks(self.announces && !self.views.applied().is_current, "announcements are not in bgpd");
+        let declares = self.membership.is_some();
+        lacks(declares && !self.views.nodes_are_declared(), "the cluster's nodes are not declared in bgpd");
         let announces_nothing = status.announcements.is_empty() && matches!(self.rules.scope, Scope::Node(_));
         lacks(self.announces && status.kubernetes.known && announces_nothing, "the node has nothing to announce");
         lacks(self.installs && !self.views.report().is_complete, "learned routes are not all in the kernel");

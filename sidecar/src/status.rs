@@ -24,6 +24,8 @@ pub struct Status {
     pub kubernetes: KubernetesStatus,
     /// bgpd.
     pub bgpd: BgpdStatus,
+    /// What the guard of bgpd is told.
+    pub guard: GuardStatus,
     /// What is announced, or will be.
     pub announcements: Vec<AnnouncementStatus>,
     /// Learned routes in numbers.
@@ -64,6 +66,15 @@ pub struct BgpdStatus {
     pub established: usize,
 }
 
+/// What the guard of bgpd is told of the cluster's nodes.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GuardStatus {
+    /// As which of its clusters; none: nothing is declared.
+    pub cluster: Option<String>,
+    /// How many nodes are declared, or will be.
+    pub nodes: usize,
+}
+
 /// A route that is announced.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AnnouncementStatus {
@@ -101,6 +112,9 @@ impl Status {
         line("kubernetes", format!("{}, {} nodes known", can(self.kubernetes.reachable), self.kubernetes.nodes));
         let BgpdStatus { server, reachable, owner, neighbors, established, .. } = &self.bgpd;
         line("bgpd", format!("{} at {server}, {established} of {neighbors} sessions Established", can(*reachable)));
+        if let Some(cluster) = &self.guard.cluster {
+            line("guard", format!("{} nodes declared as those of cluster {cluster}", self.guard.nodes));
+        }
         line("announced", format!("{} of {} as \"{owner}\"", self.bgpd.announced, self.announcements.len()));
         for one in &self.announcements {
             line(

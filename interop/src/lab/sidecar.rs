@@ -33,7 +33,9 @@ impl Sidecar {
             "users": [{"name": "lab", "user": {"token": "secret"}}],
             "contexts": [{"name": "lab", "context": {"cluster": "lab", "user": "lab"}}],
         });
-        let kubeconfig = node.write("kubeconfig", &kubeconfig.to_string()).display().to_string();
+        // Sidecars of several clusters can run on one node.
+        let file = format!("kubeconfig-{}", api_server.rsplit([':', '/']).next().unwrap_or_default());
+        let kubeconfig = node.write(&file, &kubeconfig.to_string()).display().to_string();
         let program = build_bgpd().join("bgp-sidecar").display().to_string();
         let mut all = environment.to_vec();
         all.extend(["setpriv", "--bounding-set", capabilities, &program, "--kubeconfig", &kubeconfig]);

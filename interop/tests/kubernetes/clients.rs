@@ -91,7 +91,7 @@ fn node_with_annotations_of_kube_router_moves_to_the_sidecar() {
     drop(watching);
     let config = page::bgpd_of_kube_router_node().replace("NODE_IP", &node.ipv4.to_string());
     let bgpd = Bgpd::confined(&node, &remembering(&config, &node), "-all,+net_bind_service");
-    let sidecar = sidecar_on(&node, "k1", &bgpd, &page::sidecar_options("--kube-router-peers"));
+    let sidecar = sidecar_on(&node, "k1", &bgpd, &page::sidecar_options(&["--kube-router-peers"]));
     let more = || bgpd.picture() + &sidecar.picture();
     let peers = ["172.16.0.1", "172.16.0.2", "2001:db8::1", "2001:db8::2"];
     let up = || peers.iter().all(|peer| bgpd.is_established(peer));

@@ -9,6 +9,7 @@ mod loss;
 mod modes;
 mod order;
 mod page;
+mod strict;
 mod world;
 
 use std::collections::BTreeSet;

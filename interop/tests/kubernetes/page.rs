@@ -31,12 +31,12 @@ fn resources(kind: &str) -> Vec<Value> {
     found
 }
 
-/// The words of the only command line with such a word.
-fn command(word: &str) -> Vec<&'static str> {
+/// The words of the only command line with these words.
+fn command(with: &[&str]) -> Vec<&'static str> {
     let lines = PAGE.lines().filter_map(|line| line.strip_prefix("    ")).map(str::split_whitespace);
     let mut found: Vec<Vec<&str>> =
-        lines.map(Iterator::collect).filter(|words: &Vec<&str>| words.contains(&word)).collect();
-    assert_eq!(found.len(), 1, "command lines with {word}");
+        lines.map(Iterator::collect).filter(|words: &Vec<&str>| with.iter().all(|word| words.contains(word))).collect();
+    assert_eq!(found.len(), 1, "command lines with {with:?}");
     found.remove(0)
 }
 
@@ -48,11 +48,12 @@ fn peer(address: &str, asn: u64) -> Peer {
     Peer { address: address.parse().expect("an address"), asn }
 }
 
-/// The options of a sidecar whose command line has a word, but for what is the lab's own.
-pub(crate) fn sidecar_options(word: &str) -> Vec<&'static str> {
-    let words = command(word);
+/// The options of a sidecar whose command line has these words, but for what is the lab's own.
+pub(crate) fn sidecar_options(with: &[&str]) -> Vec<&'static str> {
+    let words = command(with);
     assert_eq!(words[0], "bgp-sidecar");
-    let own = |one: &&&str| one.starts_with("--server=") || one.starts_with("--node-name=");
+    let names = ["--server=", "--node-name=", "--kubeconfig=", "--listen=", "--owner=", "--guard-cluster="];
+    let own = |one: &&&str| names.iter().any(|name| one.starts_with(name));
     words[1..].iter().filter(|one| !own(one)).copied().collect()
 }
 
@@ -86,7 +87,7 @@ pub(crate) fn calico_bird() -> String {
 
 /// GoBGP's configuration as kube-router makes it of its options on the page.
 pub(crate) fn kube_router_gobgp() -> String {
-    let words = command("--nodes-full-mesh=false");
+    let words = command(&["--nodes-full-mesh=false"]);
     let option = |name: &str| {
         let found = words.iter().find_map(|word| word.strip_prefix(name)?.strip_prefix('='));
         found.unwrap_or_else(|| panic!("no {name} on the page"))

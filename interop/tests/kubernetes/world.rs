@@ -334,7 +334,8 @@ pub(crate) fn start_gobgp(node: &Node, config: &str, fill: &dyn Fn(&str) -> Stri
 /// The sidecar of a node whose speaker announces by itself; its routes come from a reflector.
 pub(crate) fn watching_sidecar(node: &Node, name: &str, reflector: &Bgpd, api: &str) -> Sidecar {
     let own = [format!("--server=unix:{}", reflector.socket()), format!("--node-name={name}")];
-    let arguments: Vec<&str> = own.iter().map(String::as_str).chain(page::sidecar_options("--no-announce")).collect();
+    let arguments: Vec<&str> =
+        own.iter().map(String::as_str).chain(page::sidecar_options(&["--no-announce", "--node-name=NODE"])).collect();
     Sidecar::start(node, api, SIDECAR_CAPABILITIES, &arguments)
 }
 

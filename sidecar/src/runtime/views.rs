@@ -3,7 +3,7 @@
 use tokio::sync::watch;
 
 use crate::announcement::Announcements;
-use crate::bgpd::{Applied, Followed, Sessions};
+use crate::bgpd::{Applied, Followed, NodesDeclared, Sessions};
 use crate::kernel::Report;
 use crate::kubernetes::Known;
 use crate::problem::{Problem, Reason};
@@ -16,6 +16,7 @@ pub(super) struct Views {
     pub(super) sessions: watch::Receiver<Sessions>,
     pub(super) report: watch::Receiver<Report>,
     pub(super) followed: watch::Receiver<Followed>,
+    pub(super) nodes: watch::Receiver<NodesDeclared>,
 }
 
 impl Views {
@@ -27,6 +28,7 @@ impl Views {
             () = news(&mut self.sessions) => {}
             () = news(&mut self.report) => {}
             () = news(&mut self.followed) => {}
+            () = news(&mut self.nodes) => {}
         }
     }
 
@@ -42,17 +44,23 @@ impl Views {
         self.report.borrow().clone()
     }
 
+    /// Whether bgpd's guard has the nodes as they are now.
+    pub(super) fn nodes_are_declared(&self) -> bool {
+        self.nodes.borrow().is_current
+    }
+
     /// What is wrong at the edges.
     pub(super) fn problems(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
         for (kind, message) in &self.known.borrow().trouble {
             problems.push(Problem::new(format_args!("kubernetes/{kind}"), Reason::KubernetesUnavailable, message));
         }
-        let (applied, followed) = (self.applied.borrow(), self.followed.borrow());
-        if let Some(message) = applied.trouble.as_ref().or(followed.trouble.as_ref()) {
+        let (applied, followed, nodes) = (self.applied.borrow(), self.followed.borrow(), self.nodes.borrow());
+        let troubles = [&applied.trouble, &followed.trouble, &nodes.trouble];
+        if let Some(message) = troubles.into_iter().flatten().next() {
             problems.push(Problem::new("bgpd", Reason::SpeakerUnavailable, message));
         }
-        problems.extend(applied.problems.iter().cloned());
+        problems.extend(applied.problems.iter().chain(&nodes.problem).cloned());
         let sessions = self.sessions.borrow();
         problems.extend(sessions.problems.iter().cloned());
         for (address, session) in sessions.down() {
