@@ -192,3 +192,33 @@ fn rules_allow_what_the_sidecar_does_and_nothing_more() {
         .collect();
     assert_eq!(allowed, ["nodes list,watch", "nodes/status patch", "events create,patch"]);
 }
+
+/// The words behind each occurrence of one in a text.
+fn words_after<'a>(text: &'a str, word: &str) -> Vec<&'a str> {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    words.windows(2).filter(|pair| pair[0] == word).map(|pair| pair[1]).collect()
+}
+
+#[test]
+fn image_has_the_programs_that_the_manifests_start_and_a_compiler_that_is_new_enough() {
+    let root = directory().join("../..");
+    let read = |name: &str| std::fs::read_to_string(root.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
+    let container = read("config/container/Containerfile");
+    let packages = words_after(&container, "--package");
+    for (package, folder) in packages.iter().zip(["bgpd", "bgpctl", "sidecar"]) {
+        assert!(read(&format!("{folder}/Cargo.toml")).contains(&format!("name = \"{package}\"")), "{package}");
+    }
+    let copied = container.split("for program in ").nth(1).and_then(|rest| rest.split(';').next()).expect("a loop");
+    assert_eq!(copied.split_whitespace().collect::<Vec<_>>(), packages);
+    let daemon_set = read("config/kubernetes/base/daemonset.yaml");
+    let started = daemon_set.split("command: [").skip(1).filter_map(|rest| rest.split([',', ']']).next());
+    let started: Vec<&str> = started.filter(|program| *program != "sh").collect();
+    assert!(started.len() >= 3 && started.iter().all(|program| packages.contains(program)), "{started:?}");
+    // Fields are compared as numbers: 1.100 is newer than 1.95.
+    let version = |text: &str| text.split('.').filter_map(|part| part.parse().ok()).collect::<Vec<u32>>();
+    let workspace = read("Cargo.toml");
+    let needed =
+        workspace.split("rust-version = \"").nth(1).and_then(|rest| rest.split('"').next()).expect("a version");
+    let compiler = container.split("/rust:").nth(1).and_then(|rest| rest.split('-').next()).expect("a version");
+    assert!(version(compiler) >= version(needed), "the image builds with {compiler}, the workspace needs {needed}");
+}
