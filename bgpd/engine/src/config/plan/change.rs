@@ -21,7 +21,7 @@ pub enum Impact {
     NextSession,
     /// Routes are selected and announced again under the new rules.
     ExportAgain,
-    /// Routes are judged again by the new policy, where they are.
+    /// Routes are judged again by the new policy or guard, where they are.
     PolicyAgain,
     /// The peer is asked for its routes again (RFC 2918); the session is reset if it cannot be asked.
     RefreshIn,

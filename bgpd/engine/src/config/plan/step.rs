@@ -89,9 +89,8 @@ impl Step {
             Self::SetGlobal { impact, .. }
             | Self::UpdateNeighbor { impact, .. }
             | Self::UpdateDynamic { impact, .. } => *impact,
-            Self::SetGuard { .. } => Impact::RefreshIn,
+            Self::SetPolicies { .. } | Self::SetGuard { .. } => Impact::PolicyAgain,
             Self::RemoveNeighbor(_) | Self::RemoveDynamic(_) => Impact::SessionReset,
-            Self::SetPolicies { .. } => Impact::PolicyAgain,
             Self::SetPeerGroup { .. }
             | Self::RemovePeerGroup(_)
             | Self::AddNeighbor(_)
