@@ -37,6 +37,9 @@ pub fn build() -> &'static PathBuf {
         if release {
             cargo.arg("--release");
         }
+        if cfg!(feature = "roto") {
+            cargo.args(["--features", "bgpd/roto"]);
+        }
         cargo.current_dir(env!("CARGO_MANIFEST_DIR"));
         if let Some(target) = dir.parent() {
             cargo.env("CARGO_TARGET_DIR", target);
