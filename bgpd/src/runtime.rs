@@ -27,6 +27,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bgp_engine::attr::Interner;
 use bgp_engine::config::Desired;
+use bgp_engine::id::{GroupIndex, PeerIndex};
 use bgp_engine::policy::{Library, UnknownPolicy};
 use bgp_engine::rib::PartitionSettings;
 use bgp_engine::stage::Alarm;
@@ -138,7 +139,7 @@ pub fn start(document: Written, documents: Documents, settings: &RestartSettings
     let deferral = Deferral { until: deferral, recorder, returning, owners_until };
     let mut controller = Controller::new(desired, fabric, listeners, directory, deferral);
     controller.remember(state, restored, Running::new(document, documents));
-    tokio::spawn(controller.run(command_receiver, inputs.alarms));
+    tokio::spawn(controller.run(command_receiver, inputs.alarms, inputs.settled));
     Ok(Handle::new(commands, reads))
 }
 
@@ -156,6 +157,7 @@ struct Inputs {
     groups: Vec<Input<Timed, GroupControl>>,
     watch: mpsc::Receiver<watch::WatchMessage>,
     alarms: mpsc::UnboundedReceiver<Alarm>,
+    settled: mpsc::UnboundedReceiver<(PeerIndex, GroupIndex)>,
 }
 
 fn fabric(
@@ -168,8 +170,14 @@ fn fabric(
     let interner = Arc::new(Interner::new(seed));
     let (watch, watch_receiver) = mpsc::channel(GROUP_QUEUE);
     let (alarms, alarm_receiver) = mpsc::unbounded_channel();
-    let mut inputs =
-        Inputs { partitions: Vec::new(), groups: Vec::new(), watch: watch_receiver, alarms: alarm_receiver };
+    let (settled, settled_receiver) = mpsc::unbounded_channel();
+    let mut inputs = Inputs {
+        partitions: Vec::new(),
+        groups: Vec::new(),
+        watch: watch_receiver,
+        alarms: alarm_receiver,
+        settled: settled_receiver,
+    };
     let (mut partitions, mut groups) = (Vec::new(), Vec::new());
     for index in 0..workers {
         let (router_id, decision) = (desired.global.router_id, rib_worker::decision_options(&desired.global));
@@ -189,6 +197,7 @@ fn fabric(
         partitions,
         groups,
         alarms,
+        settled,
         watch,
         interner,
         latencies,

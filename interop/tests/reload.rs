@@ -129,6 +129,62 @@ fn draining_and_a_cluster_and_its_policy_change_together_without_a_reset() {
     assert_eq!(four.flaps(), [0; 4], "{}", four.picture());
 }
 
+/// Announcements and withdrawals that BIRD has received in all.
+fn received(bird: &Bird) -> (u64, u64) {
+    let shown = bird.birdc("show protocols all rr4");
+    let count = |what: &str| {
+        let line = shown.lines().find_map(|line| line.trim().strip_prefix(what));
+        line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or_else(|| panic!("{what}: {shown}"))
+    };
+    (count("Import updates:"), count("Import withdraws:"))
+}
+
+#[test]
+fn a_neighbor_that_leaves_its_update_group_stays_up_and_hears_only_what_differs() {
+    let config = |of: &dyn Fn(u8) -> &'static str| {
+        let clients = [11, 12, 13, 14].map(|host| client(host, of(host))).concat();
+        format!("{GLOBAL}{}{clients}", POLICIES.replace("[[policy.statement]]\nset.med = 77\n", ""))
+    };
+    let filtered = "export-policy = [\"without-some\", \"accept-all\"]\n";
+    let four = Four::start("live-group", &config(&|_| ""));
+    for prefix in ["10.98.0.0/24", "10.99.0.0/24"] {
+        let _ = four.bgpd.ctl(&["announce", prefix]);
+    }
+    let holds = |some_have: [bool; 4]| {
+        move |routes: &[Vec<SeenRoute>; 4]| {
+            let has = |(seen, (host, some)): (&Vec<SeenRoute>, (usize, bool))| {
+                let others = (11..15).filter(|other| *other != host + 11).map(|other| format!("10.1.{other}.0/24"));
+                to(seen, "10.99.0.0/24").is_some() == some
+                    && others.chain(["10.98.0.0/24".to_owned()]).all(|prefix| to(seen, &prefix).is_some())
+            };
+            routes.iter().zip(some_have.into_iter().enumerate()).all(has)
+        }
+    };
+    four.wait("all have all", holds([true; 4]));
+    let sessions = |frr: &Frr| frr.neighbor("192.0.2.1")["connectionsEstablished"].clone();
+    let (up, before) = (four.frrs.each_ref().map(sessions), four.birds.each_ref().map(received));
+    let told = |bird: usize| {
+        let (now, before) = (received(&four.birds[bird]), before[bird]);
+        (now.0 - before.0, now.1 - before.1)
+    };
+    four.apply_live(&config(&|host| if host % 2 == 0 { filtered } else { "" }));
+    four.wait("one of each kind founds a group", holds([true, false, true, false]));
+    assert_eq!((told(0), told(1)), ((0, 0), (0, 1)), "{}", four.picture());
+    four.apply_live(&config(&|host| if host < 13 || host == 14 { filtered } else { "" }));
+    four.apply_live(&config(&|_| filtered));
+    four.wait("the others come as well", holds([false; 4]));
+    assert_eq!((told(0), told(1)), ((0, 1), (0, 1)), "{}", four.picture());
+    four.apply_live(&config(&|host| if host == 14 { filtered } else { "" }));
+    four.wait("three go back", holds([true, true, true, false]));
+    assert_eq!((told(0), told(1)), ((1, 1), (0, 1)), "{}", four.picture());
+    four.apply_live(&config(&|host| if host == 13 { "next-hop-self = true\n" } else { "" }));
+    four.wait("what looks otherwise is told again", |routes| holds([true; 4])(routes) && told(0).0 > 1);
+    assert_eq!((told(0).1, told(1)), (1, (1, 1)), "{}", four.picture());
+    let _ = four.bgpd.ctl(&["announce", "10.97.0.0/24"]);
+    four.wait("a new route reaches all", |routes| routes.iter().all(|seen| to(seen, "10.97.0.0/24").is_some()));
+    assert_eq!((four.flaps(), four.frrs.each_ref().map(sessions)), (vec![0; 4], up), "{}", four.picture());
+}
+
 /// Numbers that look random and are the same each time.
 struct Random(u64);
 

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use bgp_engine::attr::{AttrRef, Digest, Interner, edit};
 use bgp_engine::export::{ExportKey, ExportSpec, LocalAddresses};
-use bgp_engine::group::{Chunk, Group, Outlet, Push};
+use bgp_engine::group::{Chunk, Group, Handover, Outlet, Push};
 use bgp_engine::id::{GroupIndex, PeerIndex, Source, SourceKind};
 use bgp_engine::policy::Policy;
 use bgp_engine::rib::decision::{Candidate, Options, select};
@@ -117,6 +117,10 @@ impl Outlet for Sink {
     fn end_walk(&mut self, _: GroupIndex, _: Member) {}
 
     fn walk_credit(&mut self, _: usize, _: GroupIndex) {}
+
+    fn pass(&mut self, _: GroupIndex, _: GroupIndex, _: Member, _: bool) {}
+
+    fn hand_over(&mut self, _: GroupIndex, _: Member, _: Handover) {}
 }
 
 fn spec() -> ExportSpec {

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use bgp_engine::attr::{Interner, edit};
 use bgp_engine::export::{ExportKey, ExportSpec, LocalAddresses};
-use bgp_engine::group::{AnyGroup, Chunk, Outlet, Push};
+use bgp_engine::group::{AnyGroup, Chunk, Handover, Outlet, Push};
 use bgp_engine::id::{GroupIndex, PeerIndex, Source, SourceKind};
 use bgp_engine::intake::{Intake, IntakeSettings};
 use bgp_engine::policy::Policy;
@@ -54,6 +54,10 @@ impl Outlet for Sink {
     fn end_walk(&mut self, _: GroupIndex, _: Member) {}
 
     fn walk_credit(&mut self, _: usize, _: GroupIndex) {}
+
+    fn pass(&mut self, _: GroupIndex, _: GroupIndex, _: Member, _: bool) {}
+
+    fn hand_over(&mut self, _: GroupIndex, _: Member, _: Handover) {}
 }
 
 /// The UPDATEs of the load, whole messages one after the other.

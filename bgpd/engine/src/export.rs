@@ -116,6 +116,12 @@ impl ExportSpec {
         &self.key
     }
 
+    /// Whether a route that goes to both groups looks the same in both.
+    #[must_use]
+    pub fn looks_like(&self, other: &Self) -> bool {
+        self.view == other.view && self.shutting_down == other.shutting_down && self.key.looks_like(&other.key)
+    }
+
     /// Whether this is a pseudo-group of watchers.
     #[must_use]
     pub fn is_loc_rib(&self) -> bool {

@@ -17,6 +17,7 @@ mod member;
 mod missed;
 mod pack;
 mod pair;
+mod passage;
 
 use std::collections::BTreeMap;
 
@@ -31,10 +32,12 @@ use crate::stage::{AnyEmission, AnyMissed, Cause, Emission, Member, Routed, Targ
 
 pub use chunk::{Chunk, Skip};
 pub use pair::Pair;
+pub use passage::{Handover, PASSAGES};
 
 use chunk::{Closed, OpenChunk};
 use member::MemberState;
 use pack::Packer;
+use passage::Departure;
 
 /// What became of a chunk that was offered to a member's queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,6 +63,12 @@ pub trait Outlet {
     fn end_walk(&mut self, group: GroupIndex, member: Member);
     /// Allows a partition the next slice of its walk ([`crate::rib::Partition::walk_credit`]).
     fn walk_credit(&mut self, partition: usize, group: GroupIndex);
+    /// Tells all partitions that a member goes to another group ([`crate::rib::Partition::pass`]).
+    fn pass(&mut self, from: GroupIndex, to: GroupIndex, member: Member, anew: bool);
+    /// Gives a member that goes, and its queue, to its new group ([`AnyGroup::take_over`]).
+    fn hand_over(&mut self, to: GroupIndex, member: Member, handover: Handover);
+    /// A member that came from another group is one like all others now.
+    fn settled(&mut self, _group: GroupIndex, _member: PeerIndex) {}
 }
 
 /// What a group has done.
@@ -101,6 +110,10 @@ pub struct Group<N: Routed> {
     encoder: UpdateEncoder,
     partitions: usize,
     members: BTreeMap<PeerIndex, MemberState<N>>,
+    /// Those that go to other groups.
+    departing: Vec<Departure<N>>,
+    /// Some members may not have come from their other groups yet.
+    has_arrivals: bool,
     incarnations: u32,
     open: OpenChunk<PathKey<N::Key>>,
     packer: Packer<N::Key>,
@@ -123,6 +136,8 @@ impl<N: Routed> Group<N> {
             encoder,
             partitions: partitions.max(1),
             members: BTreeMap::new(),
+            departing: Vec::new(),
+            has_arrivals: false,
             incarnations: 0,
             open: OpenChunk::new(),
             packer: Packer::new(),
@@ -146,10 +161,10 @@ impl<N: Routed> Group<N> {
         self.members.len()
     }
 
-    /// Whether nobody is a member.
+    /// Whether nobody is a member, or was one and is still to be handed over.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.members.is_empty()
+        self.members.is_empty() && self.departing.is_empty()
     }
 
     /// What the group has done so far.
@@ -169,7 +184,7 @@ impl<N: Routed> Group<N> {
         let mut marker = Vec::new();
         self.encoder.end_of_rib(N::FAMILY, &mut marker);
         let member = self.next_member(peer);
-        let state = MemberState::new(member.incarnation, self.partitions, marker.into());
+        let state = MemberState::new(member.incarnation, self.partitions, Some(marker.into()));
         self.members.insert(peer, state);
         outlet.walk(self.index, member);
         self.pay(outlet);
@@ -192,9 +207,13 @@ impl<N: Routed> Group<N> {
     /// A session is no member any more.
     pub fn leave(&mut self, peer: PeerIndex, outlet: &mut impl Outlet) {
         self.flush(outlet);
+        self.departing.retain(|departure| departure.peer != peer);
         let Some(state) = self.members.remove(&peer) else { return };
         if state.walks_left > 0 {
             outlet.end_walk(self.index, Member { peer, incarnation: state.incarnation });
+        }
+        if let Some(arrival) = state.arrival {
+            outlet.end_walk(self.index, Member { peer, incarnation: arrival.passage });
         }
         self.pay(outlet);
     }
@@ -226,6 +245,7 @@ impl<N: Routed> Group<N> {
         self.flush(outlet);
         let member = self.next_member(peer);
         state.renew(member.incarnation, self.partitions, None);
+        self.has_arrivals |= state.arrival.is_some();
         self.members.insert(peer, state);
         outlet.walk(self.index, member);
         self.pay(outlet);
@@ -255,6 +275,9 @@ impl<N: Routed> Group<N> {
 
     fn note_progress(&mut self, emission: &Emission<N>, to: &[Member], outlet: &mut impl Outlet) {
         for member in &emission.end_of_rib {
+            if self.brought_over(*member, outlet) {
+                continue;
+            }
             if let Some(state) = current(&mut self.members, *member) {
                 state.walks_left = state.walks_left.saturating_sub(1);
                 self.pump(member.peer, outlet);
@@ -271,6 +294,8 @@ impl<N: Routed> Group<N> {
                 }
             }
             Cause::WalkSlice => self.answer_slice(emission.partition, to, outlet),
+            Cause::Departed => to.iter().for_each(|member| self.departed(emission.partition, *member, outlet)),
+            Cause::Arrived => to.iter().for_each(|member| self.arrived(emission.partition, *member, outlet)),
         }
     }
 
@@ -278,7 +303,7 @@ impl<N: Routed> Group<N> {
     fn answer_slice(&mut self, partition: usize, to: &[Member], outlet: &mut impl Outlet) {
         let mut states = to.iter().filter_map(|member| {
             let state = self.members.get(&member.peer)?;
-            (state.incarnation == member.incarnation).then_some(state.slow)
+            state.is(member.incarnation).then_some(state.is_blocked())
         });
         let all_slow = states.next().is_some_and(|slow| slow) && states.all(|slow| slow);
         if all_slow {
@@ -302,7 +327,7 @@ impl<N: Routed> Group<N> {
         for (partition, missed) in state.ask(self.partitions) {
             outlet.refill(partition, self.index, member, N::missed(missed));
         }
-        if state.held || state.walks_left > 0 || state.slow || !state.is_caught_up() {
+        if state.held || state.walks_left > 0 || state.arrival.is_some() || state.slow || !state.is_caught_up() {
             return;
         }
         self.push_ends(peer, outlet);
@@ -369,7 +394,7 @@ macro_rules! any_group {
             /// [`Group::is_empty`].
             #[must_use]
             pub fn is_empty(&self) -> bool {
-                self.len() == 0
+                match self { $(Self::$family(group) => group.is_empty(),)* }
             }
 
             /// [`Group::statistics`].
@@ -402,6 +427,21 @@ macro_rules! any_group {
             /// [`Pair::shut_down`].
             pub fn shut_down(&mut self, peer: PeerIndex, on: bool, outlet: &mut impl Outlet) {
                 match self { $(Self::$family(group) => group.shut_down(peer, on, outlet),)* }
+            }
+
+            /// [`Pair::arrive`].
+            pub fn arrive(&mut self, member: Member, shut_down: bool, outlet: &mut impl Outlet) {
+                match self { $(Self::$family(group) => group.arrive(member, shut_down, outlet),)* }
+            }
+
+            /// [`Pair::depart`].
+            pub fn depart(&mut self, member: Member, to: GroupIndex, outlet: &mut impl Outlet) {
+                match self { $(Self::$family(group) => group.depart(member, to, outlet),)* }
+            }
+
+            /// [`Pair::take_over`].
+            pub fn take_over(&mut self, member: Member, handover: Handover, outlet: &mut impl Outlet) {
+                match self { $(Self::$family(group) => group.take_over(member, handover, outlet),)* }
             }
 
             /// [`Group::hold_end`].

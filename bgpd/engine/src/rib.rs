@@ -14,6 +14,7 @@ pub mod decision;
 mod deferral;
 mod destination;
 mod explain;
+mod passage;
 mod peers;
 mod query;
 mod reimport;
@@ -296,6 +297,13 @@ impl Partition {
     /// Ends a member's walk.
     pub fn leave(&mut self, group: GroupIndex, member: Member) {
         self.tables.each(|table| table.leave(group, member));
+    }
+
+    /// A member goes from one group to another, in `out` from here on. `member` has the number of its passage, `anew`
+    /// says that it has not been told all of the old column.
+    pub fn pass(&mut self, from: GroupIndex, to: GroupIndex, member: Member, anew: bool, out: &mut Vec<AnyEmission>) {
+        let (tables, mut context) = self.split(out);
+        tables.each(|table| table.pass((from, to), member, anew, &mut context));
     }
 
     /// Allows the group's walk one more slice.

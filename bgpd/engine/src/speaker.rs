@@ -127,6 +127,8 @@ struct Fabric {
     partitions: Vec<PartitionWorker>,
     groups: Vec<GroupWorker>,
     queues: BTreeMap<Socket, OutQueue>,
+    /// Members that have come from other groups, and the controller has not heard of.
+    settled: Vec<(GroupIndex, PeerIndex)>,
     started: Instant,
     /// Until when route selection may be put off after a restart (RFC 4724 §4.1, Selection_Deferral_Timer).
     deferral_until: Option<Instant>,
@@ -331,7 +333,10 @@ impl Speaker {
             Stage::Peer(peer) => self.advance(peer, now),
             Stage::Controller => self.control(),
             Stage::Partition(at) => self.fabric.step_partition(at, now),
-            Stage::Group(at) => self.fabric.step_group(at),
+            Stage::Group(at) => {
+                self.fabric.step_group(at);
+                self.note_settled();
+            }
         }
     }
 
@@ -374,6 +379,7 @@ impl Fabric {
             partitions: (0..workers).map(|index| PartitionWorker::new(partition(index), interner)).collect(),
             groups: (0..workers).map(|_| GroupWorker::default()).collect(),
             queues: BTreeMap::new(),
+            settled: Vec::new(),
             started: now,
             deferral_until: None,
             #[cfg(feature = "sabotage")]

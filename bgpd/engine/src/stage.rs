@@ -329,6 +329,10 @@ pub enum Cause {
     WalkSlice,
     /// The whole answer to one refill request.
     Refill,
+    /// A member goes to another group: what comes behind this is not for it any more.
+    Departed,
+    /// A member comes from another group: what comes behind this is for it.
+    Arrived,
 }
 
 /// Changes of one decision round for one group. A key occurs at most once.
@@ -371,6 +375,8 @@ pub trait Routed: Nlri {
     fn emission(emission: Emission<Self>) -> AnyEmission;
     /// Wraps what was missed.
     fn missed(missed: Arc<Missed<Self>>) -> AnyMissed;
+    /// What was missed, if it is of this family.
+    fn missed_of(missed: &AnyMissed) -> Option<&Missed<Self>>;
 }
 
 /// Calls `$callback!` with every family as `Type field`: a new family is a new line here.
@@ -473,6 +479,13 @@ macro_rules! any_messages {
 
             fn missed(missed: Arc<Missed<Self>>) -> AnyMissed {
                 AnyMissed::$family(missed)
+            }
+
+            fn missed_of(missed: &AnyMissed) -> Option<&Missed<Self>> {
+                match missed {
+                    AnyMissed::$family(missed) => Some(missed),
+                    _ => None,
+                }
             }
         })*
     };

@@ -1,13 +1,15 @@
-//! Intake, partitions and a group together, under interleavings that a machine chooses: in the end every member has
+//! Intake, partitions and groups together, under interleavings that a machine chooses: in the end every member has
 //! what a naive model says, whoever came, went or was slow in between.
 
 mod routing {
+    pub(crate) mod groups;
     pub(crate) mod router;
 }
 
 use bgp_engine::config::{LimitAction, PrefixLimits};
 use bgp_engine::stage::AlarmKind;
 use proptest::prelude::*;
+use routing::groups::KINDS;
 use routing::router::{PEERS, Router, limits};
 
 /// One thing that happens.
@@ -35,10 +37,14 @@ enum Event {
     Refresh(u32),
     Block(u32),
     Unblock(u32),
-    /// One emission of a partition reaches the group.
+    /// One emission of a partition reaches its group.
     Deliver(usize),
-    /// One request of the group reaches its partition.
-    Control,
+    /// One request of a group reaches its partition.
+    Control(usize),
+    /// A member is to be in a group of another kind.
+    Change(u32, usize),
+    /// A group hands a member over to another one.
+    HandOver(usize),
     Work(usize),
     Flush,
 }
@@ -61,8 +67,10 @@ fn event() -> impl Strategy<Value = Event> {
         1 => peer().prop_map(Event::Refresh),
         1 => peer().prop_map(Event::Block),
         1 => peer().prop_map(Event::Unblock),
-        6 => (0..4usize).prop_map(Event::Deliver),
-        4 => Just(Event::Control),
+        8 => (0..8usize).prop_map(Event::Deliver),
+        6 => (0..8usize).prop_map(Event::Control),
+        3 => (peer(), 0..KINDS).prop_map(|(peer, kind)| Event::Change(peer, kind)),
+        2 => (0..4usize).prop_map(Event::HandOver),
         3 => (0..4usize).prop_map(Event::Work),
         2 => Just(Event::Flush),
     ]
@@ -91,8 +99,10 @@ fn run(partitions: usize, add_path: bool, awaited: &[u32], events: &[Event]) -> 
             Event::Refresh(peer) => router.refresh(*peer),
             Event::Block(peer) => router.block(*peer),
             Event::Unblock(peer) => router.unblock(*peer),
-            Event::Deliver(partition) => router.deliver(*partition),
-            Event::Control => router.control(),
+            Event::Deliver(which) => drop(router.deliver(*which)),
+            Event::Control(which) => drop(router.control(*which)),
+            Event::Change(peer, kind) => router.change(*peer, *kind),
+            Event::HandOver(which) => drop(router.hand_over(*which)),
             Event::Work(partition) => drop(router.work(*partition, 3)),
             Event::Flush => router.flush(),
         }
@@ -115,6 +125,8 @@ proptest! {
         let router = run(partitions, add_path, &awaited, &events);
         for peer in 0..PEERS {
             prop_assert_eq!(router.told(peer), router.expected(peer), "peer {}", peer);
+            let told = router.told(peer).values().map(Vec::len).sum();
+            prop_assert_eq!(router.advertised(peer).unwrap_or(0), told, "what partitions say of peer {}", peer);
             if router.is_up(peer) {
                 prop_assert_eq!(router.ends(peer), 1, "End-of-RIB markers to peer {}", peer);
             }
@@ -125,6 +137,52 @@ proptest! {
             if router.is_up(peer) {
                 prop_assert_eq!(router.used(peer).0, held - stale, "places taken and paths of the session");
             }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    #[test]
+    fn a_member_that_goes_to_another_group_hears_only_what_differs(
+        partitions in 1..=3usize,
+        add_path: bool,
+        routes in proptest::collection::vec((0..PEERS, 0..24u8, 0..3u32), 0..40),
+        before in proptest::collection::vec(0..KINDS, PEERS as usize),
+        kinds in proptest::collection::vec(0..KINDS, 1..4),
+        order in proptest::collection::vec((0..5usize, 0..8usize), 0..200),
+    ) {
+        let mut router = Router::new(partitions, add_path);
+        (0..PEERS).zip(&before).for_each(|(peer, kind)| router.change(peer, *kind));
+        (0..PEERS).for_each(|peer| router.up(peer));
+        routes.iter().for_each(|(peer, key, pref)| router.announce(*peer, &[*key], *pref));
+        router.settle();
+        let told: Vec<_> = (0..PEERS).map(|peer| router.told(peer)).collect();
+        (0..PEERS).for_each(|peer| drop(router.take_news(peer)));
+        for (at, kind) in kinds.iter().enumerate() {
+            router.change(at as u32, *kind);
+        }
+        for (what, which) in order {
+            match what {
+                0 | 1 => drop(router.control(which)),
+                2 => drop(router.deliver(which)),
+                3 => drop(router.hand_over(which)),
+                _ => drop(router.work(which, 3)),
+            }
+        }
+        router.settle();
+        for peer in 0..PEERS {
+            let (was, is) = (&told[peer as usize], router.expected(peer));
+            prop_assert_eq!(&router.told(peer), &is, "peer {}", peer);
+            let (announced, withdrawn) = router.take_news(peer);
+            for key in withdrawn.iter().filter(|_| !add_path) {
+                prop_assert!(!is.contains_key(key), "peer {} had {} withdrawn", peer, key);
+            }
+            for key in announced {
+                prop_assert!(was.get(&key) != is.get(&key), "peer {} was told {} again", peer, key);
+            }
+            prop_assert_eq!(router.ends(peer), 1, "End-of-RIB markers");
         }
     }
 }

@@ -24,7 +24,7 @@ use std::time::{Duration, Instant, SystemTime};
 use bgp_engine::config::cluster::{DeclaredClusters, DeclaredNodes, SessionGuard};
 use bgp_engine::config::owners::{OwnerName, Owners};
 use bgp_engine::config::{Desired, Keys, Neighbor};
-use bgp_engine::id::PeerIndex;
+use bgp_engine::id::{GroupIndex, PeerIndex};
 use bgp_engine::session::State;
 use bgp_engine::stage::Alarm;
 use ipnet::IpNet;
@@ -185,6 +185,7 @@ impl Controller {
         mut self,
         mut commands: mpsc::Receiver<Command>,
         mut alarms: mpsc::UnboundedReceiver<Alarm>,
+        mut settled: mpsc::UnboundedReceiver<(PeerIndex, GroupIndex)>,
     ) {
         self.start().await;
         let mut validation = self.fabric.rpki.validation();
@@ -193,6 +194,7 @@ impl Controller {
             tokio::select! {
                 Some(event) = self.event_receiver.recv() => self.event(event),
                 Some(alarm) = alarms.recv() => self.alarm(alarm),
+                Some((member, group)) = settled.recv() => self.settled(member, group),
                 () = sleep_to(deferral) => self.end_deferral(),
                 () = sleep_to(owners_until) => self.give_owners_up().await,
                 command = commands.recv() => match command {

@@ -9,7 +9,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
 
 use bgp_engine::attr::Interner;
-use bgp_engine::id::GroupIndex;
+use bgp_engine::id::{GroupIndex, PeerIndex};
 use bgp_engine::policy::Library;
 use bgp_engine::session::RestartState;
 use bgp_engine::stage::{Alarm, AnyBatch, AnyEmission, Fence};
@@ -55,6 +55,8 @@ pub(crate) struct Fabric {
     pub(crate) groups: Vec<GroupPort>,
     /// What budgets of peers have come to, for the controller.
     pub(crate) alarms: mpsc::UnboundedSender<Alarm>,
+    /// Members that have come to a group from another one, for the controller.
+    pub(crate) settled: mpsc::UnboundedSender<(PeerIndex, GroupIndex)>,
     /// Changes of watched Loc-RIBs.
     pub(crate) watch: mpsc::Sender<WatchMessage>,
     pub(crate) interner: Arc<Interner>,

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Instant;
 
 use bgp_engine::export::ExportSpec;
-use bgp_engine::group::{AnyGroup, Chunk, Outlet, Push};
+use bgp_engine::group::{AnyGroup, Chunk, Handover, Outlet, Push};
 use bgp_engine::id::{GroupIndex, PeerIndex};
 use bgp_engine::stage::{AnyMissed, Member};
 use bytes::Bytes;
@@ -62,6 +62,25 @@ pub(crate) enum GroupControl {
         group: GroupIndex,
         member: PeerIndex,
     },
+    /// A member comes from another group.
+    Arrive {
+        group: GroupIndex,
+        member: Member,
+        shut_down: bool,
+    },
+    /// A member goes to another group.
+    Depart {
+        group: GroupIndex,
+        member: Member,
+        to: GroupIndex,
+    },
+    /// From the group that a member leaves to the one that it comes to.
+    TakeOver {
+        group: GroupIndex,
+        member: Member,
+        handover: Handover,
+        queue: Option<Arc<OutQueue>>,
+    },
 }
 
 /// A group and the queues of its members.
@@ -72,6 +91,8 @@ struct Owned {
     joined: HashMap<PeerIndex, Instant>,
     /// When the octets were read that caused the oldest change that may be in an open chunk.
     unsent: Option<Instant>,
+    /// It ends when the last of those that leave it has been handed over.
+    ending: bool,
 }
 
 /// The groups of one worker.
@@ -85,7 +106,7 @@ pub(crate) struct Groups {
 /// Where a group's output goes.
 struct Queues<'a> {
     fabric: &'a Fabric,
-    queues: &'a HashMap<PeerIndex, Arc<OutQueue>>,
+    queues: &'a mut HashMap<PeerIndex, Arc<OutQueue>>,
     joined: &'a mut HashMap<PeerIndex, Instant>,
     /// A chunk was handed out.
     pushed: bool,
@@ -123,6 +144,22 @@ impl Outlet for Queues<'_> {
 
     fn walk_credit(&mut self, partition: usize, group: GroupIndex) {
         self.tell(partition, RibControl::Credit { group });
+    }
+
+    fn pass(&mut self, from: GroupIndex, to: GroupIndex, member: Member, anew: bool) {
+        self.fabric.control_all(|| RibControl::Pass { from, to, member, anew });
+    }
+
+    fn hand_over(&mut self, to: GroupIndex, member: Member, handover: Handover) {
+        self.joined.remove(&member.peer);
+        let queue = self.queues.remove(&member.peer);
+        let message = GroupControl::TakeOver { group: to, member, handover, queue };
+        self.fabric.group(to).tell(message);
+    }
+
+    fn settled(&mut self, group: GroupIndex, member: PeerIndex) {
+        // Without a controller the daemon is stopping.
+        let _ = self.fabric.settled.send((member, group));
     }
 }
 
@@ -199,7 +236,7 @@ pub(super) fn take_at_once(port: &GroupPort, timed: Timed, fabric: &Fabric) -> R
 impl Owned {
     /// Has the group do something; says whether a chunk was handed out.
     fn with(&mut self, fabric: &Fabric, act: impl FnOnce(&mut AnyGroup, &mut Queues<'_>)) -> bool {
-        let (queues, joined) = (&self.queues, &mut self.joined);
+        let (queues, joined) = (&mut self.queues, &mut self.joined);
         let mut outlet = Queues { fabric, queues, joined, pushed: false, at_once: AT_ONCE };
         act(&mut self.group, &mut outlet);
         outlet.pushed
@@ -224,6 +261,9 @@ impl Groups {
             owned.sent(fabric);
         }
         owned.unsent = owned.unsent.or(*read);
+        if owned.ending {
+            return self.end(index, fabric);
+        }
         if !self.unflushed.contains(&index) {
             self.unflushed.push(index);
         }
@@ -242,7 +282,12 @@ impl Groups {
     fn control(&mut self, message: GroupControl, fabric: &Fabric) {
         match message {
             GroupControl::Add { group: index, spec } => self.add(index, spec, fabric),
-            GroupControl::Remove { group } => drop(self.groups.remove(&group)),
+            GroupControl::Remove { group } => {
+                if let Some(owned) = self.groups.get_mut(&group) {
+                    owned.ending = true;
+                }
+                self.end(group, fabric);
+            }
             GroupControl::Join { group, member, queue, hold_end } => {
                 if let Some(owned) = self.groups.get_mut(&group) {
                     owned.queues.insert(member, queue);
@@ -272,20 +317,56 @@ impl Groups {
             GroupControl::Drained { group, member } => {
                 self.with(group, fabric, |group, outlet| group.drained(member, outlet));
             }
+            GroupControl::Arrive { group, member, shut_down } => {
+                self.with(group, fabric, |group, outlet| group.arrive(member, shut_down, outlet));
+            }
+            GroupControl::Depart { group, member, to } => {
+                self.with(group, fabric, |group, outlet| group.depart(member, to, outlet));
+            }
+            GroupControl::TakeOver { group, member, handover, queue } => {
+                self.take_over(group, member, handover, queue, fabric);
+            }
+        }
+    }
+
+    /// What a group gets from the one that a member came from.
+    fn take_over(
+        &mut self,
+        group: GroupIndex,
+        member: Member,
+        handover: Handover,
+        queue: Option<Arc<OutQueue>>,
+        fabric: &Fabric,
+    ) {
+        if let (Some(owned), Some(queue)) = (self.groups.get_mut(&group), queue) {
+            // Another queue is that of a later session, which this member is not.
+            owned.queues.entry(member.peer).or_insert(queue);
+        }
+        self.with(group, fabric, |group, outlet| group.take_over(member, handover, outlet));
+    }
+
+    /// Ends a group that nobody joins any more, if nobody is to be handed over either. Partitions hear it from here,
+    /// because they hear of members that leave from here.
+    fn end(&mut self, index: GroupIndex, fabric: &Fabric) {
+        if self.groups.get(&index).is_some_and(|owned| owned.group.is_empty()) {
+            self.groups.remove(&index);
+            fabric.control_all(|| RibControl::RemoveGroup { group: index });
         }
     }
 
     fn add(&mut self, index: GroupIndex, spec: ExportSpec, fabric: &Fabric) {
         // The controller makes groups of negotiated families only, and those can all be routed.
         if let Some(group) = AnyGroup::new(index, spec, fabric.partitions.len()) {
-            let owned = Owned { group, queues: HashMap::new(), joined: HashMap::new(), unsent: None };
+            let owned = Owned { group, queues: HashMap::new(), joined: HashMap::new(), unsent: None, ending: false };
             self.groups.insert(index, owned);
         }
     }
 
     fn with(&mut self, index: GroupIndex, fabric: &Fabric, act: impl FnOnce(&mut AnyGroup, &mut Queues<'_>)) {
-        if let Some(owned) = self.groups.get_mut(&index) {
-            owned.with(fabric, act);
+        let Some(owned) = self.groups.get_mut(&index) else { return };
+        owned.with(fabric, act);
+        if owned.ending {
+            self.end(index, fabric);
         }
     }
 }

@@ -56,6 +56,13 @@ pub(crate) enum RibControl {
     Credit {
         group: GroupIndex,
     },
+    /// A member goes from one group to another.
+    Pass {
+        from: GroupIndex,
+        to: GroupIndex,
+        member: Member,
+        anew: bool,
+    },
     Refill {
         group: GroupIndex,
         member: Member,
@@ -232,6 +239,9 @@ impl Rib {
             RibControl::Join { group, member } => partition.join(group, member),
             RibControl::Leave { group, member } => partition.leave(group, member),
             RibControl::Credit { group } => partition.walk_credit(group),
+            RibControl::Pass { from, to, member, anew } => {
+                partition.pass(from, to, member, anew, &mut self.emissions);
+            }
             RibControl::Refill { group, member, missed } => {
                 partition.refill(group, member, &missed, &mut self.emissions);
             }

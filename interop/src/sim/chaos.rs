@@ -87,6 +87,7 @@ pub fn disturb(world: &mut World, prefixes: &[IpNet], faults: Faults, random: &m
         10 if faults.operators => remove_or_add(world, host, random),
         11 if faults.partitions => split(world, random),
         12 if faults.restarts => crash_many(world, random),
+        13 if faults.operators => regroup(world, host, random),
         _ => change_routes(world, host, prefixes, random),
     }
 }
@@ -129,6 +130,19 @@ fn stop_or_start(world: &mut World, host: usize, random: &mut Random) {
         if let Some(neighbor) = desired.neighbors.get_mut(&address) {
             let shutdown = &mut neighbor.settings.shutdown;
             *shutdown = if shutdown.is_some() { None } else { Some("for a while".to_owned()) };
+        }
+    });
+}
+
+/// Has a neighbor told routes by other rules, which are in force while its session goes on.
+fn regroup(world: &mut World, host: usize, random: &mut Random) {
+    let Some(address) = some_neighbor(world, host, random) else { return };
+    let policy = random.pick(&[None, Some("accept-all"), Some("reject-all")]);
+    let next_hop_self = random.once_in(4);
+    world.reconfigure(host, |desired| {
+        if let Some(neighbor) = desired.neighbors.get_mut(&address) {
+            neighbor.settings.export_policy = policy.map(|name| vec![name.to_owned()]);
+            neighbor.settings.next_hop_self = next_hop_self;
         }
     });
 }

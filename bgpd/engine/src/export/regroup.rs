@@ -1,12 +1,12 @@
-//! Update groups when export policies change.
+//! Update groups when what their keys are made of changes.
 //!
-//! A group whose members all go to the same policies stays together and is given new rules. The members of a group that
-//! go different ways part.
+//! A group whose members all go the same way stays together and is given new rules, if these only decide which routes go
+//! out. Otherwise members go to other groups, one by one, and their sessions stay up.
 
 use std::collections::BTreeMap;
 
 use super::ExportKey;
-use crate::config::Step;
+use crate::config::{Global, NeighborSettings, Step};
 use crate::id::{GroupIndex, PeerIndex};
 
 /// What happens to a group or to a member.
@@ -19,18 +19,41 @@ pub enum Regrouping {
         /// Its key from now on.
         key: ExportKey,
     },
-    /// A member goes another way than the rest of its group.
-    Leave {
+    /// A member goes to another group, which may be new.
+    Pass {
         /// Which member.
         member: PeerIndex,
+        /// From where.
+        from: GroupIndex,
+        /// The key of the group that it goes to.
+        key: ExportKey,
     },
 }
 
-/// The members of each group, with the names of the export policies that each has now.
-pub type Memberships = BTreeMap<GroupIndex, Vec<(PeerIndex, Option<Vec<String>>)>>;
+/// The members of each group, with the key that each is to have.
+pub type Memberships = BTreeMap<GroupIndex, Vec<(PeerIndex, ExportKey)>>;
 
-/// What is to be done about the groups with these `keys`, given the policies that their `members` have now, and the
-/// steps that were taken. The order is that of the groups.
+impl ExportKey {
+    /// The key of a session that has this one, under other settings: of those that change it while the session goes on.
+    #[must_use]
+    pub fn under(&self, global: &Global, settings: &NeighborSettings) -> Self {
+        Self {
+            client_to_client: global.client_to_client,
+            next_hop_self: settings.next_hop_self,
+            policy: settings.export_policy.clone(),
+            ..self.clone()
+        }
+    }
+
+    /// Whether routes that go to groups with both keys look the same in both.
+    pub(super) fn looks_like(&self, other: &Self) -> bool {
+        let decides = |key: &Self| Self { policy: None, client_to_client: true, ..key.clone() };
+        decides(self) == decides(other)
+    }
+}
+
+/// What is to be done about the groups with these `keys`, given the keys that their `members` are to have, and the
+/// steps that were taken. Groups come before members.
 pub fn regroup<'a>(
     keys: impl Iterator<Item = (GroupIndex, &'a ExportKey)>,
     members: &Memberships,
@@ -40,25 +63,25 @@ pub fn regroup<'a>(
     let changed = |name: &String| {
         steps.iter().any(|step| matches!(step, Step::SetPolicies { changed, .. } if changed.contains(name)))
     };
-    let mut out = Vec::new();
+    let mut groups = Vec::new();
+    let mut passing = Vec::new();
     for (&group, members) in members {
         let Some(old) = keys.get(&group).cloned() else { continue };
         let Some((_, first)) = members.first() else { continue };
-        let together = members.iter().all(|(_, policy)| policy == first);
-        let key = ExportKey { policy: first.clone(), ..old.clone() };
-        let is_free = key == old || keys.values().all(|other| *other != key);
-        if together && is_free {
-            if key != old || key.policy.iter().flatten().any(changed) {
-                keys.insert(group, key.clone());
-                out.push(Regrouping::Replace { group, key });
-            }
-            continue;
+        let together = members.iter().all(|(_, key)| key == first);
+        let is_free = *first == old || keys.values().all(|other| other != first);
+        let key = if together && is_free && first.looks_like(&old) { first } else { &old };
+        if *key != old || key.policy.iter().flatten().any(changed) {
+            keys.insert(group, key.clone());
+            groups.push(Regrouping::Replace { group, key: key.clone() });
         }
-        let leaving = members.iter().filter(|(_, policy)| *policy != old.policy);
-        out.extend(leaving.map(|(member, _)| Regrouping::Leave { member: *member }));
-        if old.policy.iter().flatten().any(changed) {
-            out.push(Regrouping::Replace { group, key: old });
-        }
+        let leaving = members.iter().filter(|(_, wanted)| wanted != key);
+        passing.extend(leaving.map(|(member, wanted)| Regrouping::Pass {
+            member: *member,
+            from: group,
+            key: wanted.clone(),
+        }));
     }
-    out
+    groups.extend(passing);
+    groups
 }

@@ -5,9 +5,12 @@ use std::collections::BTreeMap;
 use bgp_wire::update::PathKey;
 
 use super::chunk::{Noted, Place};
-use super::{Chunk, Closed, Group, Outlet, Push, current};
+use super::{Chunk, Closed, Group, Outlet, Push};
 use crate::id::PeerIndex;
 use crate::stage::{Change, Emission, Member, Routed};
+
+/// What members lose because their own routes are the best now.
+type Private<N> = BTreeMap<PeerIndex, Vec<PathKey<<N as bgp_wire::Nlri>::Key>>>;
 
 impl<N: Routed> Group<N> {
     /// Sends what is encoded and waits for more to share its chunk.
@@ -26,8 +29,12 @@ impl<N: Routed> Group<N> {
     /// Changes for all members. What a member loses because its own path is the best now, it is
     /// told by itself, behind everything before.
     pub(super) fn deliver_to_all(&mut self, emission: &Emission<N>, outlet: &mut impl Outlet) {
+        if !self.is_whole(emission.partition) {
+            let recipients = self.recipients(emission.partition);
+            return self.deliver_to(&recipients, emission, outlet);
+        }
         let changes = &emission.changes[..];
-        let mut live = self.members.iter().filter(|(_, state)| !state.slow);
+        let mut live = self.members.iter().filter(|(_, state)| !state.is_blocked());
         let (first, second) = (live.next(), live.next());
         let only = first.filter(|_| second.is_none()).map(|(peer, _)| *peer);
         if first.is_none() {
@@ -43,21 +50,24 @@ impl<N: Routed> Group<N> {
         let private = self.private_withdrawals(changes);
         if !private.is_empty() {
             self.flush(outlet);
-            self.withdraw_privately(private, outlet);
+            self.withdraw_privately(private, None, outlet);
         }
     }
 
     /// Nobody can be sent anything.
     fn note_for_slow(&mut self, emission: &Emission<N>) {
-        for state in self.members.values_mut() {
+        for (peer, state) in &mut self.members {
             state.missed.note(emission.changes.iter().map(|change| match change.new {
-                Some(_) => Noted::At(Place { partition: emission.partition, position: change.position }),
-                None => Noted::Key(change.key),
+                // A member's own route takes away what it was told before.
+                Some((_, source)) if source.peer != *peer => {
+                    Noted::At(Place { partition: emission.partition, position: change.position })
+                }
+                _ => Noted::Key(change.key),
             }));
         }
     }
 
-    fn private_withdrawals(&self, changes: &[Change<N>]) -> BTreeMap<PeerIndex, Vec<PathKey<N::Key>>> {
+    fn private_withdrawals(&self, changes: &[Change<N>]) -> Private<N> {
         let mut private = BTreeMap::<_, Vec<_>>::new();
         #[cfg(feature = "sabotage")]
         if self.no_private_withdrawals {
@@ -65,35 +75,46 @@ impl<N: Routed> Group<N> {
         }
         for change in changes {
             let (Some(old), Some((_, source))) = (change.old_source, &change.new) else { continue };
-            if old != source.peer && self.members.contains_key(&source.peer) {
+            if old != source.peer && self.serves(source.peer) {
                 private.entry(source.peer).or_default().push(change.key);
             }
         }
         private
     }
 
-    fn withdraw_privately(&mut self, private: BTreeMap<PeerIndex, Vec<PathKey<N::Key>>>, outlet: &mut impl Outlet) {
+    /// Of some members only, or of all.
+    fn withdraw_privately(&mut self, private: Private<N>, to: Option<&[Member]>, outlet: &mut impl Outlet) {
         for (peer, keys) in private {
-            self.statistics.private_withdrawals += keys.len() as u64;
             let bytes = self.withdrawal(&keys);
             let closed = Closed::private(bytes, keys);
-            if let Some(state) = self.members.get_mut(&peer) {
-                self.statistics.chunks += 1;
-                self.statistics.slow += u64::from(offer(peer, state, &closed, outlet));
+            let whole = self.members.get(&peer).map(|state| Member { peer, incarnation: state.incarnation });
+            let whole = whole.as_slice();
+            for &member in to.unwrap_or(whole).iter().filter(|member| member.peer == peer) {
+                self.statistics.private_withdrawals += closed.noted.len() as u64;
+                self.offer_to(member, &closed, outlet);
             }
+        }
+    }
+
+    fn offer_to(&mut self, member: Member, closed: &Closed<PathKey<N::Key>>, outlet: &mut impl Outlet) {
+        if let Some(state) = self.state_of(member) {
+            let found = offer(member.peer, state, closed, outlet);
+            self.statistics.chunks += 1;
+            self.statistics.slow += u64::from(found);
         }
     }
 
     /// Changes for some members, where they are still the same membership.
     pub(super) fn deliver_to(&mut self, targets: &[Member], emission: &Emission<N>, outlet: &mut impl Outlet) {
         self.flush(outlet);
-        let there = targets.iter().filter(|member| current(&mut self.members, **member).is_some());
-        let there: Vec<Member> = there.copied().collect();
+        let there: Vec<Member> = targets.iter().copied().filter(|member| self.state_of(*member).is_some()).collect();
         if there.is_empty() || emission.changes.is_empty() {
             return;
         }
         self.encode(emission, None, |group| group.flush_to(&there, outlet));
         self.flush_to(&there, outlet);
+        let private = self.private_withdrawals(&emission.changes);
+        self.withdraw_privately(private, Some(&there), outlet);
     }
 
     fn flush_to(&mut self, targets: &[Member], outlet: &mut impl Outlet) {
@@ -102,10 +123,7 @@ impl<N: Routed> Group<N> {
         }
         let closed = self.open.close();
         for member in targets {
-            if let Some(state) = self.members.get_mut(&member.peer) {
-                self.statistics.chunks += 1;
-                self.statistics.slow += u64::from(offer(member.peer, state, &closed, outlet));
-            }
+            self.offer_to(*member, &closed, outlet);
         }
         self.open.reuse(closed);
     }
@@ -139,11 +157,11 @@ fn offer<N: Routed>(
     if closed.chunk.len_for(peer) == 0 {
         return false;
     }
-    if !state.slow && outlet.push(peer, closed.chunk.clone()) == Push::Taken {
+    if !state.is_blocked() && outlet.push(peer, closed.chunk.clone()) == Push::Taken {
         return false;
     }
-    let found = !state.slow;
-    state.slow = true;
+    let found = !state.is_blocked();
+    state.slow |= found;
     state.missed.note(closed.noted_for(peer));
     found
 }

@@ -48,7 +48,7 @@ impl<N: Routed> Group<N> {
             self.encoder.unreach::<N>(self.spec.add_path(), run.keys, &mut self.open.bytes);
         }
         self.statistics.bytes += (self.open.bytes.len() - bytes) as u64;
-        if let Some(source) = run.source.filter(|source| self.members.contains_key(source)) {
+        if let Some(source) = run.source.filter(|source| self.serves(*source)) {
             self.open.skip(source, bytes, noted);
         }
     }

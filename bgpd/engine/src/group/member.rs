@@ -7,6 +7,7 @@ use bgp_wire::Nlri;
 use bytes::Bytes;
 
 use super::missed::Backlog;
+use super::passage::Arrival;
 use crate::stage::Missed;
 
 /// Destinations that a member asks for at a time.
@@ -32,21 +33,34 @@ pub(super) struct MemberState<N: Nlri> {
     /// What changed and was not sent.
     pub(super) missed: Backlog<N>,
     asked: BTreeMap<usize, Arc<Missed<N>>>,
+    /// It comes from another group and is not whole yet.
+    pub(super) arrival: Option<Arrival>,
 }
 
 impl<N: Nlri> MemberState<N> {
-    pub(super) fn new(incarnation: u32, walks: usize, end_of_rib: Bytes) -> Self {
+    pub(super) fn new(incarnation: u32, walks: usize, end_of_rib: Option<Bytes>) -> Self {
         Self {
             incarnation,
             slow: false,
             walks_left: walks,
-            end_of_rib: Some(end_of_rib),
+            end_of_rib,
             held: false,
             end_of_refresh: None,
             refills: 0,
             missed: Backlog::new(),
             asked: BTreeMap::new(),
+            arrival: None,
         }
+    }
+
+    /// Nothing can be sent to it now: what changes is noted.
+    pub(super) fn is_blocked(&self) -> bool {
+        self.slow || self.arrival.as_ref().is_some_and(|arrival| arrival.awaited)
+    }
+
+    /// Whether an emission to this membership is for it.
+    pub(super) fn is(&self, incarnation: u32) -> bool {
+        self.incarnation == incarnation || self.arrival.as_ref().is_some_and(|arrival| arrival.passage == incarnation)
     }
 
     /// Everything that was sent is complete: nothing is missed or asked for.
@@ -56,7 +70,7 @@ impl<N: Nlri> MemberState<N> {
 
     /// What to ask for next, by partition. Nothing while the last refills are under way.
     pub(super) fn ask(&mut self, partitions: usize) -> BTreeMap<usize, Arc<Missed<N>>> {
-        if self.slow || self.refills > 0 || self.missed.is_empty() {
+        if self.is_blocked() || self.refills > 0 || self.missed.is_empty() {
             return BTreeMap::new();
         }
         self.asked = self.missed.take(REFILL, partitions);
@@ -78,6 +92,11 @@ impl<N: Nlri> MemberState<N> {
         self.incarnation = incarnation;
         self.walks_left = walks;
         self.end_of_refresh = end.or(self.end_of_refresh.take());
+        self.forget_asked();
+    }
+
+    /// What was asked for is missed again.
+    pub(super) fn forget_asked(&mut self) {
         self.refills = 0;
         for (partition, missed) in std::mem::take(&mut self.asked) {
             self.missed.put_back(partition, &missed);

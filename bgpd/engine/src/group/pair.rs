@@ -6,10 +6,10 @@
 
 use bytes::Bytes;
 
-use super::{Group, GroupStatistics, Outlet};
+use super::{Group, GroupStatistics, Handover, Outlet};
 use crate::export::ExportSpec;
 use crate::id::{GroupIndex, PeerIndex};
-use crate::stage::{Emission, Routed};
+use crate::stage::{Emission, Member, Routed};
 
 /// Memberships of the second group are numbered from here, so that no emission to a member is taken for another's.
 const INCARNATIONS: u32 = 1 << 31;
@@ -48,17 +48,39 @@ impl<N: Routed> Pair<N> {
             return;
         }
         let state = self.of(peer).release(peer, outlet);
+        let to = self.place(on);
+        state.into_iter().for_each(|state| to.admit(peer, state, outlet));
+        self.tidy(outlet);
+    }
+
+    /// The group of those that are being shut down, or of those that are not.
+    fn place(&mut self, shut_down: bool) -> &mut Group<N> {
         let Self { group, shutting_down } = self;
-        let to = match on {
+        match shut_down {
             false => group,
             true => shutting_down.get_or_insert_with(|| {
                 let mut beside = Group::new(group.index, group.spec.shutting_down(), group.partitions);
                 beside.incarnations = INCARNATIONS;
                 Box::new(beside)
             }),
-        };
-        state.into_iter().for_each(|state| to.admit(peer, state, outlet));
-        self.tidy(outlet);
+        }
+    }
+
+    /// A member comes from another group, which hands it over later; `member` has the number of its passage, which is
+    /// no membership's in any group. Nothing is sent to it until then.
+    pub fn arrive(&mut self, member: Member, shut_down: bool, outlet: &mut impl Outlet) {
+        self.leave(member.peer, outlet);
+        self.place(shut_down).arrive(member, outlet);
+    }
+
+    /// A settled member goes to another group.
+    pub fn depart(&mut self, member: Member, to: GroupIndex, outlet: &mut impl Outlet) {
+        self.of(member.peer).depart(member, to, outlet);
+    }
+
+    /// A member that came has been sent all that its old group had for it.
+    pub fn take_over(&mut self, member: Member, handover: Handover, outlet: &mut impl Outlet) {
+        self.of(member.peer).take_over(member, handover, outlet);
     }
 
     /// Drops the second group when nobody is in it.
@@ -72,6 +94,7 @@ impl<N: Routed> Pair<N> {
     /// As [`Group::handle`].
     pub fn handle(&mut self, emission: &Emission<N>, outlet: &mut impl Outlet) {
         self.both().for_each(|group| group.handle(emission, outlet));
+        self.tidy(outlet);
     }
 
     /// As [`Group::flush`].
@@ -92,7 +115,7 @@ impl<N: Routed> Pair<N> {
 
     /// As [`Group::leave`].
     pub fn leave(&mut self, peer: PeerIndex, outlet: &mut impl Outlet) {
-        self.of(peer).leave(peer, outlet);
+        self.both().for_each(|group| group.leave(peer, outlet));
         self.tidy(outlet);
     }
 
@@ -112,10 +135,10 @@ impl<N: Routed> Pair<N> {
         self.group.len() + self.shutting_down.as_ref().map_or(0, |group| group.len())
     }
 
-    /// Whether nobody is a member.
+    /// Whether nobody is a member or about to be handed over.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.group.is_empty() && self.shutting_down.as_ref().is_none_or(|group| group.is_empty())
     }
 
     /// What has been done so far.

@@ -221,15 +221,22 @@ impl<N: Routed> Table<N> {
     pub(super) fn emit_all(&mut self, context: &mut Context<'_>) {
         for column in self.columns.iter_mut().flatten() {
             column.emit_live(context);
+            column.emit_brought(context);
         }
     }
 
     pub(super) fn decide(&mut self, position: u32, context: &Context<'_>) {
+        let held = if self.passing { self.held(position) } else { None };
         let Some(mut place) = self.destinations.place(position) else { return };
         place.destination.dirty = false;
         elect(&mut place, context.peers, context.decision, &mut self.scratch);
         for column in self.columns.iter_mut().flatten() {
-            column.update(&mut place, context.peers, context.decision, &mut self.scratch);
+            column.follow(&mut place, context.peers, context.decision, &mut self.scratch);
+        }
+        if let Some(held) = held {
+            for column in self.columns.iter_mut().flatten() {
+                column.bring_over_early(&place, &held, context.peers);
+            }
         }
         if place.destination.is_vacant() {
             self.destinations.remove(position);

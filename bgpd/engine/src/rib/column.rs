@@ -28,9 +28,9 @@ pub(super) struct Column<N: Routed> {
     pub(super) spec: ExportSpec,
     /// The group was removed; what destinations hold for it is swept.
     pub(super) removed: bool,
-    pub(super) walk: Walk,
+    pub(super) walk: Walk<N>,
     /// Changes of the present decision round.
-    changes: Vec<Change<N>>,
+    pub(super) changes: Vec<Change<N>>,
     /// How many routes the group was told, in all and by source.
     told: usize,
     told_from: Vec<u32>,
@@ -45,7 +45,7 @@ impl<N: Routed> Column<N> {
             slot,
             spec,
             removed: false,
-            walk: Walk::default(),
+            walk: Walk::new(),
             changes: Vec::new(),
             told: 0,
             told_from: Vec::new(),
@@ -54,29 +54,24 @@ impl<N: Routed> Column<N> {
     }
 
     /// Compares what the group was told of a destination with what it should be told now.
-    /// Says whether anything changed.
     pub(super) fn update(
         &mut self,
         place: &mut Place<'_, N::Key>,
         peers: &Peers,
         options: Options,
         scratch: &mut Scratch,
-    ) -> bool {
-        let before = self.changes.len();
+    ) {
         if self.removed {
-            return false;
+            return;
         }
         if self.spec.is_loc_rib() {
             self.update_equals(place, peers, options, scratch);
-            return self.changes.len() > before;
-        }
-        if self.spec.add_path() {
+        } else if self.spec.add_path() {
             self.update_all(place, peers);
         } else {
             let new = self.exported_best(place, peers);
             self.tell(place, 0, new);
         }
-        self.changes.len() > before
     }
 
     /// The Loc-RIB: the best path has identifier 0, those as good as it have their local ones. When one changes, all of
@@ -268,13 +263,9 @@ impl<N: Routed> Table<N> {
     pub(super) fn remove_column(&mut self, group: GroupIndex) {
         let Some(column) = self.column_mut(group) else { return };
         column.removed = true;
-        column.walk = Walk::default();
-        match self.destinations.positions() {
-            0 => self.columns.iter_mut().for_each(|column| {
-                column.take_if(|column| column.removed);
-            }),
-            positions => self.sweep.start(positions),
-        }
+        column.walk = Walk::new();
+        self.note_passages();
+        self.sweep_columns();
     }
 
     /// Whether some group is told every path and not only the best (RFC 7911).
@@ -290,6 +281,11 @@ impl<N: Routed> Table<N> {
     pub(super) fn refill(&mut self, group: GroupIndex, to: Member, missed: &Missed<N>, context: &mut Context<'_>) {
         let mut located = std::mem::take(&mut self.scratch.located);
         self.destinations.locate(missed.keys.iter().map(|key| &key.key), &mut located);
+        if self.passing {
+            let keys = missed.keys.iter().zip(&located);
+            let keys: Vec<u32> = keys.filter_map(|(key, at)| self.destinations.located(&key.key, *at)).collect();
+            self.bring_over_at(missed.positions.iter().copied().chain(keys), context);
+        }
         if let Some(column) = self.column(group) {
             let mut changes = Vec::with_capacity(missed.positions.len() + missed.keys.len());
             self.refill_keys(column.slot, to, (missed, &located), context, &mut changes);

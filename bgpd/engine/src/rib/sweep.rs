@@ -8,6 +8,7 @@ use bgp_wire::attribute::Community;
 
 use super::Context;
 use super::destination::Path;
+use super::passage::is_source;
 use super::peers::{Journal, PeerPaths, position};
 use super::table::Table;
 use super::told::Slot;
@@ -151,9 +152,7 @@ impl<N: Routed> Table<N> {
         }
         self.settle(context);
         if complete {
-            self.columns.iter_mut().for_each(|column| {
-                column.take_if(|column| column.removed);
-            });
+            self.drop_columns();
         }
         if !self.sweep.has_work() {
             self.paths_of.iter_mut().for_each(PeerPaths::swept);
@@ -205,10 +204,11 @@ impl<N: Routed> Table<N> {
     /// Drops what a destination holds for removed groups.
     fn clear_removed(&mut self, at: u32) {
         let Self { destinations, columns, .. } = self;
+        let columns = &columns[..];
         let Some(before) = destinations.get(at).map(|destination| destination.told) else { return };
         destinations.keep_told(at, |slot: Slot| {
-            let column = columns.get(usize::from(slot.get()) - 1);
-            column.is_some_and(|column| column.as_ref().is_some_and(|column| !column.removed))
+            let column = columns.get(usize::from(slot.get()) - 1).and_then(Option::as_ref);
+            column.is_some_and(|column| !column.removed || is_source(columns, slot))
         });
         let destination = destinations.at(at);
         if destination.told != before && destination.is_vacant() && !destination.dirty {

@@ -76,6 +76,8 @@ pub(super) struct Table<N: Routed> {
     pub(super) paths_of: Vec<PeerPaths>,
     /// Columns by slot, the first slot being 1.
     pub(super) columns: Vec<Option<Column<N>>>,
+    /// Members are on their way from one column to another.
+    pub(super) passing: bool,
     pub(super) sweep: Sweep,
     pub(super) deferral: Deferral,
     /// What budgets have come to and nobody has been told yet.
@@ -122,6 +124,7 @@ pub(super) trait FamilyTable {
     fn replace_export(&mut self, group: GroupIndex, spec: &ExportSpec);
     fn join(&mut self, group: GroupIndex, member: Member);
     fn leave(&mut self, group: GroupIndex, member: Member);
+    fn pass(&mut self, groups: (GroupIndex, GroupIndex), member: Member, anew: bool, context: &mut Context<'_>);
     fn walk_credit(&mut self, group: GroupIndex);
     fn query(&self, query: &RouteQuery, cursor: Cursor, limit: usize, peers: &Peers, options: Options) -> Slice;
     fn explain(&self, prefix: IpNet, peers: &Peers, options: Options) -> Option<Explanation>;
@@ -286,6 +289,7 @@ impl<N: Routed> Table<N> {
             dirty: Vec::new(),
             paths_of: Vec::new(),
             columns: Vec::new(),
+            passing: false,
             sweep: Sweep::default(),
             deferral: Deferral::default(),
             alarms: Vec::new(),
@@ -413,6 +417,10 @@ impl<N: Routed> FamilyTable for Table<N> {
 
     fn leave(&mut self, group: GroupIndex, member: Member) {
         self.remove_walker(group, member);
+    }
+
+    fn pass(&mut self, groups: (GroupIndex, GroupIndex), member: Member, anew: bool, context: &mut Context<'_>) {
+        Self::pass(self, groups, member, anew, context);
     }
 
     fn walk_credit(&mut self, group: GroupIndex) {

@@ -20,12 +20,13 @@ use super::{Fabric, Socket, Speaker};
 use crate::attr::AttrRef;
 use crate::config::{self, Desired, Global, Impact, Neighbor, Originate, Step};
 use crate::export::{ExportKey, LocalAddresses, SessionFacts};
+use crate::group::PASSAGES;
 use crate::id::{GroupIndex, PeerIndex};
 use crate::intake;
 use crate::policy::Library;
 use crate::rib::decision;
 use crate::session::Negotiated;
-use crate::stage::{AnyBatch, Batch, Routed, partition_of};
+use crate::stage::{AnyBatch, Batch, Member, Routed, partition_of};
 
 /// From a driver to the controller.
 pub(super) enum PeerEvent {
@@ -37,6 +38,8 @@ pub(super) enum PeerEvent {
     RefreshOut { refresh: RouteRefresh, end: Option<Bytes> },
     /// A connection's queue has drained after it had been full.
     Drained,
+    /// It is a member of its new group like all others.
+    Settled { group: GroupIndex },
     /// The driver has ended.
     Ended,
 }
@@ -55,6 +58,9 @@ pub(super) struct Controller {
     /// Update groups. Indices are never used twice.
     pub(super) groups: BTreeMap<GroupIndex, Registered>,
     next_group: u32,
+    /// Members that are on their way to a group, and from which.
+    pub(super) passages: BTreeMap<(PeerIndex, GroupIndex), GroupIndex>,
+    next_passage: u32,
 }
 
 impl Controller {
@@ -74,16 +80,40 @@ impl Controller {
         fabric: &mut Fabric,
         library: &Library,
     ) -> Option<GroupIndex> {
-        let found = self.groups.iter_mut().find(|(_, registered)| registered.key == key);
-        let index = match found {
-            Some((index, registered)) => {
-                registered.members += 1;
-                *index
-            }
-            None => self.add(key, fabric, library)?,
-        };
+        let index = self.enter(key, fabric, library)?;
         fabric.tell_group(index, GroupControl::Join { group: index, member, socket });
         Some(index)
+    }
+
+    /// Counts one more member of the group of a key, which may be new.
+    fn enter(&mut self, key: ExportKey, fabric: &mut Fabric, library: &Library) -> Option<GroupIndex> {
+        let found = self.groups.iter_mut().find(|(_, registered)| registered.key == key);
+        match found {
+            Some((index, registered)) => {
+                registered.members += 1;
+                Some(*index)
+            }
+            None => self.add(key, fabric, library),
+        }
+    }
+
+    /// Has a member go to the group of another key; its session does not notice.
+    pub(super) fn pass(
+        &mut self,
+        (peer, shut_down): (PeerIndex, bool),
+        from: GroupIndex,
+        key: ExportKey,
+        fabric: &mut Fabric,
+        library: &Library,
+    ) -> Option<GroupIndex> {
+        let to = self.enter(key, fabric, library)?;
+        let member = Member { peer, incarnation: PASSAGES + self.next_passage };
+        self.next_passage = (self.next_passage + 1) % PASSAGES;
+        fabric.tell_group(to, GroupControl::Arrive { group: to, member, shut_down });
+        fabric.tell_group(from, GroupControl::Depart { group: from, member, to });
+        self.passages.insert((peer, to), from);
+        self.count_out(from, fabric);
+        Some(to)
     }
 
     fn add(&mut self, key: ExportKey, fabric: &mut Fabric, library: &Library) -> Option<GroupIndex> {
@@ -101,13 +131,19 @@ impl Controller {
     fn leave(&mut self, member: PeerIndex, memberships: Vec<GroupIndex>, fabric: &mut Fabric) {
         for index in memberships {
             fabric.tell_group(index, GroupControl::Leave { group: index, member });
-            let Some(group) = self.groups.get_mut(&index) else { continue };
-            group.members -= 1;
-            if group.members == 0 {
-                fabric.control_all(&RibControl::RemoveGroup { group: index });
-                fabric.tell_group(index, GroupControl::Remove { group: index });
-                self.groups.remove(&index);
+            if let Some(from) = self.passages.remove(&(member, index)) {
+                fabric.tell_group(from, GroupControl::Leave { group: from, member });
             }
+            self.count_out(index, fabric);
+        }
+    }
+
+    fn count_out(&mut self, index: GroupIndex, fabric: &mut Fabric) {
+        let Some(group) = self.groups.get_mut(&index) else { return };
+        group.members -= 1;
+        if group.members == 0 {
+            fabric.tell_group(index, GroupControl::Remove { group: index });
+            self.groups.remove(&index);
         }
     }
 }
@@ -132,7 +168,7 @@ impl Speaker {
             self.take(step, now);
             config::apply(&mut self.desired, step);
         }
-        self.regroup(&steps, now);
+        self.regroup(&steps);
     }
 
     /// Ends a neighbor's session and starts it again.
@@ -267,12 +303,23 @@ impl Speaker {
                     self.fabric.tell_group(group, GroupControl::Refresh { group, member: index, end: end.clone() });
                 }
             }
+            PeerEvent::Settled { group } => {
+                self.controller.passages.remove(&(index, group));
+                // It may have been told to go on meanwhile.
+                self.regroup(&[]);
+            }
             PeerEvent::Drained => {
                 for (_, group) in self.memberships(index) {
                     self.fabric.tell_group(group, GroupControl::Drained { group, member: index });
                 }
             }
         }
+    }
+
+    /// Takes note of members that have come from other groups.
+    pub(super) fn note_settled(&mut self) {
+        let settled = self.fabric.settled.drain(..);
+        self.controller.events.extend(settled.map(|(group, peer)| (peer, PeerEvent::Settled { group })));
     }
 
     fn memberships(&self, index: PeerIndex) -> Vec<(bgp_wire::Family, GroupIndex)> {

@@ -4,15 +4,12 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use bgp_wire::Notification;
-use bgp_wire::notification::CeaseSubcode;
-
 use super::Speaker;
 use super::partitions::RibControl;
 use super::peer::Arrival;
 use crate::config::Step;
 use crate::export::{ExportKey, Memberships, Regrouping, regroup};
-use crate::id::GroupIndex;
+use crate::id::{GroupIndex, PeerIndex};
 use crate::policy::{Definitions, Library};
 
 impl Speaker {
@@ -27,25 +24,37 @@ impl Speaker {
     }
 
     /// Has update groups follow the export policies that steps have changed.
-    pub(super) fn regroup(&mut self, steps: &[Step], now: Instant) {
+    pub(super) fn regroup(&mut self, steps: &[Step]) {
         let mut members = Memberships::new();
         for (index, peer) in &self.peers {
             // A driver that waits for room has not taken its new settings in yet.
             let Some(neighbor) = self.desired.neighbors.get(&peer.address) else { continue };
             for (_, group) in &peer.memberships {
-                members.entry(*group).or_default().push((*index, neighbor.settings.export_policy.clone()));
+                let Some(registered) = self.controller.groups.get(group) else { continue };
+                let key = registered.key.under(&self.desired.global, &neighbor.settings);
+                members.entry(*group).or_default().push((*index, key));
             }
         }
         let keys = self.controller.groups.iter().map(|(index, registered)| (*index, &registered.key));
         for change in regroup(keys, &members, steps) {
             match change {
                 Regrouping::Replace { group, key } => self.replace_export(group, key),
-                Regrouping::Leave { member } => self.arrive(
-                    member,
-                    Arrival::Reset(Notification::cease(CeaseSubcode::OtherConfigurationChange)),
-                    now,
-                ),
+                Regrouping::Pass { member, from, key } => self.pass(member, from, key),
             }
+        }
+    }
+
+    /// Has a member go to another group. One that is still on its way goes on when it has come.
+    fn pass(&mut self, index: PeerIndex, from: GroupIndex, key: ExportKey) {
+        let Self { controller, fabric, library, desired, peers, .. } = self;
+        let Some(peer) = peers.get_mut(&index).filter(|_| !controller.passages.contains_key(&(index, from))) else {
+            return;
+        };
+        let neighbor = desired.neighbors.get(&peer.address).unwrap_or(&peer.neighbor);
+        let shut_down = neighbor.settings.is_shutting_down(&desired.global);
+        let Some(to) = controller.pass((index, shut_down), from, key, fabric, library) else { return };
+        for membership in peer.memberships.iter_mut().filter(|(_, group)| *group == from) {
+            membership.1 = to;
         }
     }
 

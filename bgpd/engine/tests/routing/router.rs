@@ -1,4 +1,4 @@
-//! A router of partitions and one group whose every step is the test's choice.
+//! A router of partitions and groups whose every step is the test's choice.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr};
@@ -6,121 +6,29 @@ use std::sync::Arc;
 
 use bgp_engine::attr::{AttrRef, Interner, edit};
 use bgp_engine::config::{LimitAction, PrefixLimits};
-use bgp_engine::export::{ExportKey, ExportSpec, LocalAddresses};
-use bgp_engine::group::{Chunk, Outlet, Pair, Push};
 use bgp_engine::id::{GroupIndex, PeerIndex, Source, SourceKind};
-use bgp_engine::policy::Policy;
 use bgp_engine::rib::{Partition, PartitionSettings, decision};
-use bgp_engine::stage::{
-    AlarmKind, AnyEmission, AnyMissed, Batch, Fence, Import, Member, PrefixBudget, Routed, partition_of,
-};
+use bgp_engine::stage::{AlarmKind, AnyEmission, Batch, Fence, Import, PrefixBudget, Routed, partition_of};
 use bgp_wire::attribute::{AsPath, Attribute, AttributeBlock, Origin};
-use bgp_wire::frame::MessageType;
 use bgp_wire::nlri::{Ipv4Unicast, Prefix};
 use bgp_wire::route_refresh::{RefreshSubtype, RouteRefresh};
-use bgp_wire::update::{DecodeContext, Decoder, NextHop, PathKey, Update};
+use bgp_wire::update::{NextHop, PathKey};
 use bgp_wire::{Family, Nlri};
 
+use super::groups::{Control, Groups, OTHER, Outside, exported};
+
 pub(crate) const PEERS: u32 = 4;
-const GROUP: GroupIndex = GroupIndex(7);
-const FAMILY: Family = Family::IPV4_UNICAST;
+pub(crate) const FAMILY: Family = Family::IPV4_UNICAST;
 
-type Key = Prefix<4>;
+pub(crate) type Key = Prefix<4>;
 /// What a member holds: by prefix, the LOCAL_PREF of each path it was told, in no order.
-type Told = BTreeMap<Key, Vec<u32>>;
-
-enum Control {
-    Join(Member),
-    Leave(Member),
-    Refill(usize, Member, AnyMissed),
-    Credit(usize),
-}
-
-/// The members' ends of the sessions, and what the group asks of the partitions.
-#[derive(Default)]
-struct Outside {
-    blocked: BTreeSet<PeerIndex>,
-    tables: BTreeMap<PeerIndex, BTreeMap<PathKey<Key>, u32>>,
-    ends: BTreeMap<PeerIndex, usize>,
-    refreshed: BTreeMap<PeerIndex, usize>,
-    add_path: bool,
-    control: VecDeque<Control>,
-}
-
-impl Outlet for Outside {
-    fn push(&mut self, member: PeerIndex, chunk: Chunk) -> Push {
-        if self.blocked.contains(&member) {
-            return Push::Full;
-        }
-        for part in chunk.parts(member) {
-            let mut rest = &part[..];
-            while rest.len() >= 19 {
-                let len = usize::from(u16::from_be_bytes([rest[16], rest[17]]));
-                match MessageType::from_code(rest[18]) {
-                    Some(MessageType::Update) => self.receive(member, &rest[19..len]),
-                    _ => *self.refreshed.entry(member).or_default() += 1,
-                }
-                rest = &rest[len..];
-            }
-        }
-        Push::Taken
-    }
-
-    fn refill(&mut self, partition: usize, _: GroupIndex, member: Member, missed: AnyMissed) {
-        self.control.push_back(Control::Refill(partition, member, missed));
-    }
-
-    fn walk(&mut self, _: GroupIndex, member: Member) {
-        self.control.push_back(Control::Join(member));
-    }
-
-    fn end_walk(&mut self, _: GroupIndex, member: Member) {
-        self.control.push_back(Control::Leave(member));
-    }
-
-    fn walk_credit(&mut self, partition: usize, _: GroupIndex) {
-        self.control.push_back(Control::Credit(partition));
-    }
-}
-
-impl Outside {
-    fn receive(&mut self, member: PeerIndex, body: &[u8]) {
-        let context = DecodeContext {
-            external: false,
-            four_octet_as: true,
-            families: vec![FAMILY],
-            add_path: if self.add_path { vec![FAMILY] } else { vec![] },
-            extended_next_hop: vec![],
-            reject_as_sets: false,
-        };
-        let mut decoder = Decoder::new();
-        let update = decoder.decode(body, &context).expect("the group writes what can be read");
-        assert!(update.faults.is_empty(), "{:?}", update.faults);
-        if update.end_of_rib().is_some() {
-            *self.ends.entry(member).or_default() += 1;
-        }
-        self.apply(member, &update);
-    }
-
-    fn apply(&mut self, member: PeerIndex, update: &Update<'_>) {
-        let table = self.tables.entry(member).or_default();
-        for key in update.withdrawn.iter::<Ipv4Unicast>() {
-            table.remove(&key);
-        }
-        let block = update.attributes;
-        let pref = block.get(bgp_wire::attribute::code::LOCAL_PREF);
-        for key in update.nlri.iter::<Ipv4Unicast>() {
-            let pref = pref.and_then(|value| value.try_into().ok()).map(u32::from_be_bytes);
-            table.insert(key, pref.expect("LOCAL_PREF is in every UPDATE to an iBGP peer"));
-            assert!(block.get(bgp_wire::attribute::code::CLUSTER_LIST).is_some(), "reflected");
-        }
-    }
-}
+pub(crate) type Told = BTreeMap<Key, Vec<u32>>;
 
 pub(crate) struct Router {
     partitions: Vec<Partition>,
-    emitted: Vec<VecDeque<AnyEmission>>,
-    group: Pair<Ipv4Unicast>,
+    /// What waits for groups, by partition.
+    emitted: Vec<BTreeMap<GroupIndex, VecDeque<AnyEmission>>>,
+    groups: Groups,
     outside: Outside,
     interner: Arc<Interner>,
     up: BTreeSet<u32>,
@@ -136,7 +44,6 @@ pub(crate) struct Router {
 
 impl Router {
     pub(crate) fn new(partitions: usize, add_path: bool) -> Self {
-        let spec = spec(add_path);
         let partition = |index| {
             let settings = PartitionSettings {
                 index,
@@ -144,16 +51,15 @@ impl Router {
                 router_id: Ipv4Addr::new(10, 0, 0, 100),
                 decision: decision::Options::default(),
             };
-            let mut partition = Partition::new(settings, Arc::new(Interner::new(7)));
-            partition.add_group(GROUP, spec.clone());
-            partition
+            Partition::new(settings, Arc::new(Interner::new(7)))
         };
+        let interner = Arc::new(Interner::new(1));
         Self {
             partitions: (0..partitions).map(partition).collect(),
-            emitted: (0..partitions).map(|_| VecDeque::new()).collect(),
-            group: Pair::new(GROUP, spec.clone(), partitions),
-            outside: Outside { add_path, ..Outside::default() },
-            interner: Arc::new(Interner::new(1)),
+            emitted: (0..partitions).map(|_| BTreeMap::new()).collect(),
+            groups: Groups::new(&interner, add_path),
+            outside: Outside::new(partitions, add_path),
+            interner,
             up: BTreeSet::new(),
             announced: BTreeMap::new(),
             stale: BTreeMap::new(),
@@ -164,7 +70,9 @@ impl Router {
 
     /// Tells a member that this speaker is about to go, or that it stays (RFC 8326).
     pub(crate) fn shut_down(&mut self, peer: u32, on: bool) {
-        self.group.shut_down(PeerIndex(peer), on, &mut self.outside);
+        self.groups.with(PeerIndex(peer), &mut self.outside, |pair, outside| {
+            pair.shut_down(PeerIndex(peer), on, outside);
+        });
         if on && self.up.contains(&peer) {
             self.shut_down.insert(peer);
         } else {
@@ -180,7 +88,9 @@ impl Router {
 
     /// Holds a member's End-of-RIB back, or lets it go.
     pub(crate) fn hold_end(&mut self, peer: u32, hold: bool) {
-        self.group.hold_end(PeerIndex(peer), hold, &mut self.outside);
+        self.groups.with(PeerIndex(peer), &mut self.outside, |pair, outside| {
+            pair.hold_end(PeerIndex(peer), hold, outside);
+        });
     }
 
     pub(crate) fn end_deferral(&mut self) {
@@ -195,7 +105,7 @@ impl Router {
     pub(crate) fn restart(&mut self, peer: u32) {
         if self.up.remove(&peer) {
             self.fence(&Fence::PeerDown { peer: PeerIndex(peer), retained: vec![FAMILY] });
-            self.group.leave(PeerIndex(peer), &mut self.outside);
+            self.groups.leave(PeerIndex(peer), &mut self.outside);
             self.forget(peer);
             self.drop_stale(peer);
             let kept = self.announced.keys().filter(|(source, _)| *source == peer);
@@ -234,7 +144,7 @@ impl Router {
             let (address, import) = (IpAddr::V4(router_id(peer)), Import::ACCEPT_ALL);
             self.fence(&Fence::PeerUp { source, address, asn: 65_000, import, awaited: vec![FAMILY] });
             self.limit(peer, &PrefixLimits { action: LimitAction::Warn, ..limits(5) });
-            self.group.join(PeerIndex(peer), &mut self.outside);
+            self.join(peer);
         }
     }
 
@@ -259,7 +169,7 @@ impl Router {
     pub(crate) fn down(&mut self, peer: u32) {
         if self.up.remove(&peer) {
             self.fence(&Fence::PeerDown { peer: PeerIndex(peer), retained: Vec::new() });
-            self.group.leave(PeerIndex(peer), &mut self.outside);
+            self.groups.leave(PeerIndex(peer), &mut self.outside);
             self.forget(peer);
             self.announced.retain(|(source, _), _| *source != peer);
             self.stale.retain(|(source, _), _| *source != peer);
@@ -269,21 +179,25 @@ impl Router {
     /// The session of a member begins anew for the group only.
     pub(crate) fn rejoin(&mut self, peer: u32) {
         if self.up.contains(&peer) {
-            self.group.leave(PeerIndex(peer), &mut self.outside);
+            self.groups.leave(PeerIndex(peer), &mut self.outside);
             self.forget(peer);
-            self.group.join(PeerIndex(peer), &mut self.outside);
+            self.join(peer);
         }
     }
 
     pub(crate) fn refresh(&mut self, peer: u32) {
-        self.group.refresh(PeerIndex(peer), None, &mut self.outside);
+        self.groups.with(PeerIndex(peer), &mut self.outside, |pair, outside| {
+            pair.refresh(PeerIndex(peer), None, outside);
+        });
     }
 
     /// As [`Router::refresh`], with a marker behind the routes (RFC 7313 §4).
     pub(crate) fn refresh_with_end(&mut self, peer: u32) {
         let mut end = Vec::new();
         RouteRefresh { family: FAMILY, subtype: RefreshSubtype::End }.encode(&mut end);
-        self.group.refresh(PeerIndex(peer), Some(end.into()), &mut self.outside);
+        self.groups.with(PeerIndex(peer), &mut self.outside, |pair, outside| {
+            pair.refresh(PeerIndex(peer), Some(end.into()), outside);
+        });
     }
 
     pub(crate) fn block(&mut self, peer: u32) {
@@ -292,7 +206,9 @@ impl Router {
 
     pub(crate) fn unblock(&mut self, peer: u32) {
         if self.outside.blocked.remove(&PeerIndex(peer)) {
-            self.group.drained(PeerIndex(peer), &mut self.outside);
+            self.groups.with(PeerIndex(peer), &mut self.outside, |pair, outside| {
+                pair.drained(PeerIndex(peer), outside);
+            });
         }
     }
 
@@ -318,26 +234,69 @@ impl Router {
         });
     }
 
-    pub(crate) fn deliver(&mut self, partition: usize) {
-        let count = self.emitted.len();
-        if let Some(AnyEmission::Ipv4Unicast(emission)) = self.emitted[partition % count].pop_front() {
-            let keys: BTreeSet<_> = emission.changes.iter().map(|change| change.key).collect();
-            assert_eq!(keys.len(), emission.changes.len(), "a key at most once in an emission");
-            self.group.handle(&emission, &mut self.outside);
+    fn join(&mut self, peer: u32) {
+        self.groups.join(PeerIndex(peer), &mut self.outside);
+        self.add_groups();
+    }
+
+    /// The controller tells partitions of groups before anybody else does.
+    fn add_groups(&mut self) {
+        for (group, spec) in std::mem::take(&mut self.groups.added) {
+            self.partitions.iter_mut().for_each(|partition| partition.add_group(group, spec.clone()));
         }
     }
 
-    pub(crate) fn control(&mut self) {
-        let Some(control) = self.outside.control.pop_front() else { return };
+    /// A peer is to be in a group of another kind.
+    pub(crate) fn change(&mut self, peer: u32, kind: usize) {
+        let shut_down = self.shut_down.contains(&peer);
+        self.groups.change(PeerIndex(peer), kind, shut_down, &mut self.outside);
+        self.add_groups();
+    }
+
+    fn note_settled(&mut self) {
+        self.groups.note_settled(&self.shut_down, &mut self.outside);
+        self.add_groups();
+    }
+
+    /// One emission reaches its group: those of one partition to one group are in order.
+    pub(crate) fn deliver(&mut self, which: usize) -> bool {
+        let waiting = self.emitted.iter_mut().flat_map(|queues| queues.values_mut().filter(|queue| !queue.is_empty()));
+        let mut waiting: Vec<_> = waiting.collect();
+        let count = waiting.len();
+        let emission = waiting.get_mut(which % count.max(1)).and_then(|queue| queue.pop_front());
+        if let Some(emission) = &emission {
+            self.groups.handle(emission, &mut self.outside);
+            self.note_settled();
+        }
+        emission.is_some()
+    }
+
+    /// A group hands a member over.
+    pub(crate) fn hand_over(&mut self, which: usize) -> bool {
+        let done = self.groups.hand_over(which, &mut self.outside);
+        self.note_settled();
+        done
+    }
+
+    /// One request of a group reaches its partition.
+    pub(crate) fn control(&mut self, which: usize) -> bool {
+        let Some((at, control)) = self.outside.next_control(which) else { return false };
+        let (partition, mut out) = (&mut self.partitions[at], Vec::new());
         match control {
-            Control::Join(member) => self.partitions.iter_mut().for_each(|one| one.join(GROUP, member)),
-            Control::Leave(member) => self.partitions.iter_mut().for_each(|one| one.leave(GROUP, member)),
-            Control::Credit(partition) => self.partitions[partition].walk_credit(GROUP),
-            Control::Refill(partition, member, missed) => {
-                let mut out = Vec::new();
-                self.partitions[partition].refill(GROUP, member, &missed, &mut out);
-                self.emitted[partition].extend(out);
-            }
+            Control::Join(group, member) => partition.join(group, member),
+            Control::Leave(group, member) => partition.leave(group, member),
+            Control::Credit(group) => partition.walk_credit(group),
+            Control::Refill(group, member, missed) => partition.refill(group, member, &missed, &mut out),
+            Control::Pass { from, to, member, anew } => partition.pass(from, to, member, anew, &mut out),
+            Control::Remove(group) => partition.remove_group(group),
+        }
+        self.emit(at, out);
+        true
+    }
+
+    fn emit(&mut self, partition: usize, out: Vec<AnyEmission>) {
+        for emission in out {
+            self.emitted[partition].entry(emission.group()).or_default().push_back(emission);
         }
     }
 
@@ -345,24 +304,21 @@ impl Router {
         let partition = partition % self.partitions.len();
         let mut out = Vec::new();
         let more = self.partitions[partition].work(budget, &mut out);
-        self.emitted[partition].extend(out);
+        self.emit(partition, out);
         more
     }
 
     pub(crate) fn flush(&mut self) {
-        self.group.flush(&mut self.outside);
+        self.groups.flush(&mut self.outside);
     }
 
     /// Everybody reads, and everything that can happen happens.
     pub(crate) fn settle(&mut self) {
         (0..PEERS).for_each(|peer| self.unblock(peer));
         for _ in 0..10_000 {
-            let mut more = !self.outside.control.is_empty();
-            self.control();
+            let mut more = self.control(0) | self.hand_over(0);
             for partition in 0..self.partitions.len() {
-                more |= self.work(partition, 100);
-                more |= !self.emitted[partition].is_empty();
-                self.deliver(partition);
+                more |= self.work(partition, 100) | self.deliver(partition);
             }
             self.flush();
             if !more {
@@ -395,9 +351,13 @@ impl Router {
             paths.sort_by_key(|(source, pref)| (is_last(*source, &key), u32::MAX - pref, *source));
             paths.truncate(if self.outside.add_path { usize::MAX } else { 1 });
             let others = paths.iter().filter(|(source, _)| *source != peer);
-            let mut prefs: Vec<u32> = others.map(|(_, pref)| *pref).collect();
+            let kind = self.groups.kind(PeerIndex(peer));
+            let mut prefs: Vec<u32> = others.filter_map(|(_, pref)| exported(kind, &key, *pref)).collect();
             if self.shut_down.contains(&peer) {
                 prefs.fill(0);
+            }
+            if kind == 3 {
+                prefs.iter_mut().for_each(|pref| *pref += OTHER);
             }
             prefs.sort_unstable();
             if !prefs.is_empty() && self.up.contains(&peer) {
@@ -405,6 +365,21 @@ impl Router {
             }
         }
         expected
+    }
+
+    /// Routes announced to and withdrawn from a peer since this was asked last.
+    pub(crate) fn take_news(&mut self, peer: u32) -> (Vec<Key>, Vec<Key>) {
+        let mut of = |news: fn(&mut Outside) -> &mut Vec<(PeerIndex, Key)>| {
+            let news = std::mem::take(news(&mut self.outside)).into_iter();
+            news.filter(|(member, _)| member.0 == peer).map(|(_, key)| key).collect()
+        };
+        (of(|outside| &mut outside.announced), of(|outside| &mut outside.withdrawn))
+    }
+
+    /// Routes that partitions say that they have told a peer.
+    pub(crate) fn advertised(&self, peer: u32) -> Option<usize> {
+        let group = self.groups.home(PeerIndex(peer))?;
+        Some(self.partitions.iter().map(|one| one.advertised(FAMILY, group, PeerIndex(peer))).sum())
     }
 
     pub(crate) fn is_up(&self, peer: u32) -> bool {
@@ -452,10 +427,10 @@ impl Router {
     }
 
     fn fence(&mut self, fence: &Fence) {
-        for (partition, emitted) in self.partitions.iter_mut().zip(&mut self.emitted) {
+        for at in 0..self.partitions.len() {
             let mut out = Vec::new();
-            partition.fence(fence, &mut out);
-            emitted.extend(out);
+            self.partitions[at].fence(fence, &mut out);
+            self.emit(at, out);
         }
     }
 
@@ -470,7 +445,7 @@ impl Router {
         for (at, batch) in batches.into_iter().enumerate() {
             let mut out = Vec::new();
             self.partitions[at].batch(Ipv4Unicast::batch(batch), 0, &mut out);
-            self.emitted[at].extend(out);
+            self.emit(at, out);
         }
     }
 
@@ -497,24 +472,4 @@ fn router_id(peer: u32) -> Ipv4Addr {
 /// At most so many prefixes.
 pub(crate) fn limits(most: u32) -> PrefixLimits {
     PrefixLimits { most: BTreeMap::from([(FAMILY, most)]), ..PrefixLimits::default() }
-}
-
-fn spec(add_path: bool) -> ExportSpec {
-    let key = ExportKey {
-        family: FAMILY,
-        external_as: None,
-        client: true,
-        client_to_client: true,
-        cluster_id: Ipv4Addr::new(10, 0, 0, 100),
-        next_hop_self: false,
-        local: LocalAddresses::default(),
-        four_octet_as: true,
-        max_message_len: 4096,
-        add_path,
-        extended_next_hop: false,
-        long_lived: true,
-        role: None,
-        policy: None,
-    };
-    ExportSpec::new(key, Policy::AcceptAll)
 }

@@ -145,7 +145,7 @@ impl Controller {
     pub(super) fn plan(&self, document: &Desired) -> Result<Changes, ControlError> {
         let composed = accepted(self.compose(document))?;
         let steps = config::plan(&self.desired, &composed.wanted);
-        let resets = self.resets(&composed.wanted, &steps);
+        let resets = self.resets(&steps);
         Ok(Changes { steps, resets, notes: composed.laid.notes })
     }
 
@@ -157,7 +157,7 @@ impl Controller {
     async fn take_over(&mut self, document: Written, composed: Composed) -> Result<Changes, ControlError> {
         let Composed { wanted, owners, declared, declarations, laid } = composed;
         let steps = config::plan(&self.desired, &wanted);
-        let resets = self.resets(&wanted, &steps);
+        let resets = self.resets(&steps);
         self.take_all(&steps, &wanted).await?;
         self.owners = owners;
         self.note_owners(declared.changes.keys());

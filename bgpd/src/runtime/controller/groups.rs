@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use bgp_engine::config::{Global, Step};
 use bgp_engine::export::{ExportKey, LocalAddresses, Memberships, Regrouping, SessionFacts, regroup};
+use bgp_engine::group::PASSAGES;
 use bgp_engine::id::{GroupIndex, PeerIndex};
 use bgp_engine::policy::UnknownPolicy;
 use bgp_engine::session::Negotiated;
+use bgp_engine::stage::Member;
 use bgp_wire::Family;
 use bytes::Bytes;
 use tracing::debug;
@@ -29,11 +31,21 @@ pub(super) struct Groups {
     by_key: HashMap<ExportKey, GroupIndex>,
     registered: HashMap<GroupIndex, Registered>,
     next: u32,
+    /// Members that are on their way to a group, and from which.
+    passages: HashMap<(PeerIndex, GroupIndex), GroupIndex>,
+    next_passage: u32,
 }
 
 impl Groups {
     pub(super) fn new(fabric: Arc<Fabric>) -> Self {
-        Self { fabric, by_key: HashMap::new(), registered: HashMap::new(), next: 0 }
+        Self {
+            fabric,
+            by_key: HashMap::new(),
+            registered: HashMap::new(),
+            next: 0,
+            passages: HashMap::new(),
+            next_passage: 0,
+        }
     }
 
     /// Puts an Established neighbor into the group of each of its families.
@@ -75,16 +87,47 @@ impl Groups {
     pub(super) fn leave(&mut self, member: PeerIndex, memberships: &[(Family, GroupIndex)]) {
         for &(_, index) in memberships {
             self.control(index, GroupControl::Leave { group: index, member });
-            let Some(group) = self.registered.get_mut(&index) else { continue };
-            group.members -= 1;
-            if group.members == 0 {
-                self.fabric.control_all(|| RibControl::RemoveGroup { group: index });
-                self.control(index, GroupControl::Remove { group: index });
-                if let Some(group) = self.registered.remove(&index) {
-                    self.by_key.remove(&group.key);
-                }
+            if let Some(from) = self.passages.remove(&(member, index)) {
+                self.control(from, GroupControl::Leave { group: from, member });
+            }
+            self.count_out(index);
+        }
+    }
+
+    fn count_out(&mut self, index: GroupIndex) {
+        let Some(group) = self.registered.get_mut(&index) else { return };
+        group.members -= 1;
+        if group.members == 0 {
+            self.control(index, GroupControl::Remove { group: index });
+            if let Some(group) = self.registered.remove(&index) {
+                self.by_key.remove(&group.key);
             }
         }
+    }
+
+    /// Has a member go to the group of another key; its session does not notice. One that is still on its way goes on
+    /// when it has come ([`Groups::settled`]).
+    pub(super) fn pass(&mut self, entry: &Entry, from: GroupIndex, key: ExportKey, shut_down: bool) {
+        let peer = entry.cell.index;
+        if self.passages.contains_key(&(peer, from)) {
+            return;
+        }
+        // Policies that do not exist were refused before the first step.
+        let Ok(to) = self.index_of(key) else { return };
+        let member = Member { peer, incarnation: PASSAGES + self.next_passage };
+        self.next_passage = (self.next_passage + 1) % PASSAGES;
+        self.control(to, GroupControl::Arrive { group: to, member, shut_down });
+        self.control(from, GroupControl::Depart { group: from, member, to });
+        self.passages.insert((peer, to), from);
+        self.count_out(from);
+        let mut memberships = entry.cell.memberships();
+        memberships.iter_mut().filter(|(_, group)| *group == from).for_each(|(_, group)| *group = to);
+        entry.cell.replace_memberships(memberships);
+    }
+
+    /// A member that came from another group is one like all others now.
+    pub(super) fn settled(&mut self, member: PeerIndex, group: GroupIndex) {
+        self.passages.remove(&(member, group));
     }
 
     /// Sends a member its whole Adj-RIB-Out again (of one family, or all).
@@ -140,11 +183,16 @@ impl Groups {
         Ok(index)
     }
 
-    /// What becomes of groups when steps are taken. `policies` are those that each member has then.
-    pub(super) fn regrouping(&self, policies: &Memberships, steps: &[Step]) -> Vec<Regrouping> {
+    /// The key of a group.
+    pub(super) fn key(&self, group: GroupIndex) -> Option<&ExportKey> {
+        self.registered.get(&group).map(|registered| &registered.key)
+    }
+
+    /// What becomes of groups when steps are taken. `members` are those of each, with the keys that they have then.
+    pub(super) fn regrouping(&self, members: &Memberships, steps: &[Step]) -> Vec<Regrouping> {
         // The others have lost, or are about to lose, their last member.
-        let registered = self.registered.iter().filter(|(index, _)| policies.contains_key(index));
-        regroup(registered.map(|(index, registered)| (*index, &registered.key)), policies, steps)
+        let registered = self.registered.iter().filter(|(index, _)| members.contains_key(index));
+        regroup(registered.map(|(index, registered)| (*index, &registered.key)), members, steps)
     }
 
     pub(super) fn replace_export(&mut self, group: GroupIndex, key: ExportKey) {

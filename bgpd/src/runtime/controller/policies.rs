@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bgp_engine::config::{Desired, Step};
 use bgp_engine::export::{Memberships, Regrouping};
+use bgp_engine::id::{GroupIndex, PeerIndex};
 use bgp_engine::policy::{Definitions, Direction, Library};
 
 use super::super::fabric::Fabric;
@@ -11,7 +12,6 @@ use super::super::handle::ControlError;
 use super::Controller;
 use super::commands::tell;
 use super::resets::in_wanted;
-use super::steps::reset;
 use crate::peer::PeerCommand;
 
 /// The compiled form of policies.
@@ -71,28 +71,34 @@ impl Controller {
         for change in self.regrouping(&self.desired, steps) {
             match change {
                 Regrouping::Replace { group, key } => self.groups.replace_export(group, key),
-                // It finds another group with its next session.
-                Regrouping::Leave { member } => {
-                    if let Some(entry) = self.entry_of(member) {
-                        reset(entry);
+                Regrouping::Pass { member, from, key } => {
+                    let entry = self.neighbors.values().find(|entry| entry.cell.index == member);
+                    if let Some(entry) = entry {
+                        let shut_down = entry.neighbor.settings.is_shutting_down(&self.desired.global);
+                        self.groups.pass(entry, from, key, shut_down);
                     }
                 }
             }
         }
     }
 
+    /// A member that went to another group has come there. It may have been told to go on meanwhile.
+    pub(super) fn settled(&mut self, member: PeerIndex, group: GroupIndex) {
+        self.groups.settled(member, group);
+        self.regroup(&[]);
+    }
+
     /// What becomes of update groups when `steps` lead to `wanted`.
-    pub(super) fn regrouping(&self, wanted: &Desired, steps: &[Step]) -> Vec<Regrouping> {
-        if steps.is_empty() {
-            return Vec::new();
-        }
-        let mut policies = Memberships::new();
+    fn regrouping(&self, wanted: &Desired, steps: &[Step]) -> Vec<Regrouping> {
+        let mut members = Memberships::new();
         for entry in self.neighbors.values() {
             let Some(neighbor) = in_wanted(entry, wanted) else { continue };
             for (_, group) in entry.cell.memberships() {
-                policies.entry(group).or_default().push((entry.cell.index, neighbor.settings.export_policy.clone()));
+                let Some(key) = self.groups.key(group) else { continue };
+                let key = key.under(&wanted.global, &neighbor.settings);
+                members.entry(group).or_default().push((entry.cell.index, key));
             }
         }
-        self.groups.regrouping(&policies, steps)
+        self.groups.regrouping(&members, steps)
     }
 }

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use bgp_engine::config::{Change, Desired, Impact, Neighbor, Step};
-use bgp_engine::export::Regrouping;
 
 use super::neighbors::dynamic_neighbor;
 use super::{Controller, Entry};
@@ -14,22 +13,11 @@ use super::{Controller, Entry};
 type Resets = BTreeMap<IpAddr, String>;
 
 impl Controller {
-    /// The Established sessions that end when `steps` lead to `wanted`.
-    pub(super) fn resets(&self, wanted: &Desired, steps: &[Step]) -> Resets {
-        let mut resets = Resets::new();
-        for (address, entry) in self.neighbors.iter().filter(|(_, entry)| entry.is_established()) {
-            if let Some(reason) = steps.iter().find_map(|step| of_step(entry, step)) {
-                resets.insert(*address, reason);
-            }
-        }
-        for change in self.regrouping(wanted, steps) {
-            let Regrouping::Leave { member } = change else { continue };
-            if let Some(entry) = self.entry_of(member) {
-                let reason = "export-policy: not that of the others in its update group";
-                resets.entry(entry.cell.address).or_insert_with(|| reason.to_owned());
-            }
-        }
-        resets
+    /// The Established sessions that end when `steps` are taken.
+    pub(super) fn resets(&self, steps: &[Step]) -> Resets {
+        let established = self.neighbors.iter().filter(|(_, entry)| entry.is_established());
+        let reason = |entry: &Entry| steps.iter().find_map(|step| of_step(entry, step));
+        established.filter_map(|(address, entry)| Some((*address, reason(entry)?))).collect()
     }
 }
 

@@ -97,8 +97,7 @@ pub(super) fn of_global(old: &Global, new: &Global) -> Vec<Change> {
     // Loop detection and CLUSTER_LIST both read it (RFC 4456 §8): routes of both directions would be half old, half new.
     changes.field("cluster-id", Impact::SessionReset, cluster_id, &new.cluster_id);
     changes.field("listen", Impact::None, listen, &new.listen);
-    // What a session announces is settled when it joins its update groups.
-    changes.field("client-to-client-reflection", Impact::SessionReset, client_to_client, &new.client_to_client);
+    changes.field("client-to-client-reflection", Impact::ExportAgain, client_to_client, &new.client_to_client);
     changes.field("graceful-shutdown", Impact::ExportAgain, graceful_shutdown, &new.graceful_shutdown);
     changes.field("always-compare-med", Impact::ExportAgain, always_compare_med, &new.always_compare_med);
     // What follows for a neighbor stands in its own settings.
@@ -176,7 +175,7 @@ fn compare_settings(changes: &mut Comparison, old: &NeighborSettings, new: &Neig
     changes.field("ao-key", Impact::SessionReset, ao_keys, &new.ao_keys);
     changes.field("ttl-security", Impact::SessionReset, ttl_security, &new.ttl_security);
     changes.field("ebgp-multihop", Impact::SessionReset, ebgp_multihop, &new.ebgp_multihop);
-    changes.field("next-hop-self", Impact::SessionReset, next_hop_self, &new.next_hop_self);
+    changes.field("next-hop-self", Impact::ExportAgain, next_hop_self, &new.next_hop_self);
     changes.field("add-path", Impact::SessionReset, add_path, &new.add_path);
     changes.field("extended-messages", Impact::SessionReset, extended_messages, &new.extended_messages);
     changes.field("extended-next-hop", Impact::SessionReset, extended_next_hop, &new.extended_next_hop);
