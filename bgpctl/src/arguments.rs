@@ -402,6 +402,8 @@ pub enum Config {
         #[arg(long, value_name = "TIME", value_parser = seconds)]
         confirm: Option<u32>,
     },
+    /// Show the document that runs and, apart from it, what came through the API, without secrets
+    Show,
     /// Keep what was applied with --confirm
     Confirm,
     /// Go back to what ran before what was applied with --confirm

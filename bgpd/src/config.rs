@@ -12,6 +12,7 @@ mod diagnosis;
 mod filter;
 mod global;
 mod graceful;
+mod hidden;
 mod metrics;
 mod neighbor;
 mod originate;
@@ -40,6 +41,7 @@ pub use self::declared::{Declarations, Declared, Keys, Laid, Source, neighbor as
 use self::diagnosis::Problems;
 pub use self::diagnosis::{Diagnosis, Warning};
 pub use self::graceful::{ForwardingState, OnTerminate, RestartSettings};
+pub use self::hidden::hidden;
 pub use self::metrics::MetricsSettings;
 use self::neighbor::Groups;
 pub use self::neighbor::{base_settings, default_settings};

@@ -91,6 +91,38 @@ fn a_session_above_the_limit_ends_with_the_reason_and_comes_back_after_a_time() 
     assert_eq!(bgpd.neighbor("192.0.2.11")["flaps"], 0, "{}", picture());
 }
 
+#[test]
+fn a_diff_names_the_session_that_a_lower_limit_ends_and_what_runs_is_shown_without_secrets() {
+    let lab = Lab::new("lower", &FRR);
+    let (us, frr_node) = (lab.node("us", 1), lab.node("frr", 11));
+    let config = |more: &str| GLOBAL.to_owned() + &neighbor(11, more) + &neighbor(99, "md5-password = \"hush\"");
+    let bgpd = Bgpd::start(&us, &config(""));
+    let frr = Frr::start(&frr_node, &frr(5));
+    let picture = || bgpd.picture() + &frr.picture();
+    wait_until("all routes are there", || bgpd.routes().len() == 5, picture);
+    let file = |more: &str| us.write("new.toml", &config(more)).display().to_string();
+    let resets = |more: &str| {
+        let steps = bgpd.json(&["config", "diff", &file(more)]);
+        let steps = steps.as_array().expect("a list of steps").clone();
+        steps.into_iter().filter(|step| !step["neighbor"].is_null()).collect::<Vec<_>>()
+    };
+    assert!(resets("max-prefixes = 5").is_empty());
+    assert!(resets("max-prefixes = 4\nmax-prefixes-action = \"warn\"").is_empty());
+    let named = resets("max-prefixes = 4");
+    assert_eq!(named.len(), 1, "{named:?}");
+    assert_eq!(named[0]["neighbor"], "192.0.2.11", "{named:?}");
+    assert!(named[0]["step"].as_str().is_some_and(|step| step.contains("max-prefixes: 5 ")), "{named:?}");
+    let _ = bgpd.ctl(&["config", "apply", &file("max-prefixes = 4")]);
+    wait_until("the session has ended", || bgpd.neighbor("192.0.2.11")["flaps"] == 1, picture);
+
+    let _ = bgpd.ctl(&["neighbor", "add", "192.0.2.77", "--remote-asn", "65000"]);
+    let shown = bgpd.ctl(&["config", "show"]);
+    let (document, declared) = shown.split_once("# declared through the API").expect("two parts");
+    assert!(document.contains("max-prefixes = 4") && document.contains("(hidden)"), "{shown}");
+    assert!(!document.contains("192.0.2.77") && declared.contains("192.0.2.77"), "{shown}");
+    assert!(!shown.contains("hush"), "{shown}");
+}
+
 /// A connection to the speaker from an address of a node, which need not be its own.
 fn connect(node: &Node, from: Ipv4Addr) -> TcpStream {
     node.namespace.inside(|| {

@@ -46,6 +46,15 @@ pub(super) async fn run(context: &Context, command: Config) -> Result<(), Error>
             let answer = client.rollback(v1::RollbackConfigRequest {}).await?.into_inner();
             print(context, (&answer.steps, &[], &[]), "nothing has changed")
         }
+        Config::Show => {
+            let answer = client.show(v1::ShowConfigRequest {}).await?.into_inner();
+            let v1::ShowConfigResponse { name, file, declared, revision } = answer;
+            let json =
+                serde_json::json!({ "document": name, "revision": revision, "file": file, "declared": declared });
+            context.print(&json, || {
+                format!("# {name}, revision {revision}\n\n{file}\n# declared through the API\n\n{declared}")
+            })
+        }
     }
 }
 

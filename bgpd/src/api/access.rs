@@ -21,8 +21,9 @@ use crate::config::{Credentials, Role};
 
 /// Methods that change nothing. `Check` and `Diff` of a configuration are not among them: they read the files that the
 /// document names.
-const READS: [&str; 14] = [
+const READS: [&str; 15] = [
     "/bgpd.v1.ClusterService/List",
+    "/bgpd.v1.ConfigService/Show",
     "/bgpd.v1.LogService/Get",
     "/bgpd.v1.NeighborService/List",
     "/bgpd.v1.NeighborService/Get",

@@ -9,7 +9,7 @@ use tonic::{Request, Response, Status};
 use super::convert;
 use super::streams::Streams;
 use crate::config::{self, Document};
-use crate::runtime::handle::{Changes, Handle, Terms};
+use crate::runtime::handle::{Changes, Handle, Shown, Terms};
 use crate::runtime::kernel;
 
 pub(super) struct StatusOf(pub(super) Handle, pub(super) Streams);
@@ -66,6 +66,11 @@ impl v1::config_service_server::ConfigService for ConfigOf {
         let Changes { steps, resets, notes } = self.0.plan(document.desired).await.map_err(convert::status_of)?;
         let (steps, resets) = (steps.iter().map(convert::step).collect(), convert::resets(resets));
         Ok(Response::new(v1::DiffConfigResponse { steps, warnings, resets, notes }))
+    }
+
+    async fn show(&self, _: Request<v1::ShowConfigRequest>) -> Result<Response<v1::ShowConfigResponse>, Status> {
+        let Shown { name, file, declared, revision } = self.0.show().await.map_err(convert::status_of)?;
+        Ok(Response::new(v1::ShowConfigResponse { name, file, declared, revision }))
     }
 
     async fn apply(

@@ -107,16 +107,19 @@ pub(super) fn secret_in(line: &str) -> bool {
     secret_at(line).is_some()
 }
 
+/// Whether a key has a value that must not be shown.
+pub(super) fn is_secret(key: &str) -> bool {
+    let key = key.to_ascii_lowercase();
+    let names_one = ["md5", "passw", "secret"].iter().any(|word| key.contains(word)) && !key.contains("file");
+    names_one || key == "key"
+}
+
 /// Where the value of a secret begins.
 fn secret_at(line: &str) -> Option<usize> {
-    let is_secret = |key: &str| {
-        let names_one = ["md5", "passw", "secret"].iter().any(|word| key.contains(word)) && !key.contains("file");
-        names_one || key == "key"
-    };
     let mut keys = line.match_indices('=').filter(|(at, _)| {
         let before = line.get(..*at).unwrap_or_default().trim_end();
         let key = before.rsplit([' ', '\t', '{', ',', '=']).next().unwrap_or_default();
-        is_secret(&key.to_ascii_lowercase())
+        is_secret(key)
     });
     keys.next().map(|(at, sign)| at + sign.len())
 }

@@ -9,6 +9,7 @@ mod documents;
 mod drain;
 mod groups;
 mod guard;
+mod limits;
 mod neighbors;
 mod originate;
 mod owners;

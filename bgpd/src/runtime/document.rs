@@ -66,6 +66,19 @@ pub struct Changes {
     pub notes: Vec<String>,
 }
 
+/// What runs, for people.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Shown {
+    /// What the document is called.
+    pub name: String,
+    /// The document, without comments and secrets.
+    pub file: String,
+    /// What came through the API, as it is kept, without secrets.
+    pub declared: String,
+    /// The revision of both together.
+    pub revision: String,
+}
+
 /// A document as it is kept.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -23,7 +23,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 pub use self::watched::{NeighborEvent, RouteEvent, RouteWatch, WatchedNeighbors, WatchedRoutes};
 pub use super::change_log::{NotARevision, Revision};
 use super::document::Written;
-pub use super::document::{Changes, Terms};
+pub use super::document::{Changes, Shown, Terms};
 use super::reads::Reads;
 pub use super::reads::{OriginCounts, Place};
 use super::status::{NeighborStatus, Status};
@@ -241,6 +241,7 @@ pub(crate) enum Command {
     ChangeClusters(OwnerName, ClusterChange, Reply<()>),
     Owners(oneshot::Sender<Vec<OwnerView>>),
     Plan(Box<Desired>, Reply<Changes>),
+    Show(Reply<Shown>),
     Shutdown(OnTerminate, oneshot::Sender<()>),
 }
 
@@ -400,6 +401,14 @@ impl Handle {
     /// When it could not be applied.
     pub async fn plan(&self, document: Desired) -> Result<Changes, ControlError> {
         self.ask(|reply| Command::Plan(Box::new(document), reply)).await
+    }
+
+    /// The document that runs, and what was declared besides.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub async fn show(&self) -> Result<Shown, ControlError> {
+        self.ask(Command::Show).await
     }
 
     /// A stream begins to speak for an owner of routes; the signal says what it must know. Its number is for

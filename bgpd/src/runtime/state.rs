@@ -229,6 +229,11 @@ impl StateFile {
     }
 }
 
+/// What is written down.
+pub(super) fn text(lasting: &Lasting<'_>) -> Result<String, toml::ser::Error> {
+    toml::to_string(&stored(lasting))
+}
+
 fn stored(lasting: &Lasting<'_>) -> Stored {
     let Lasting { owners, nodes, clusters, neighbors } = lasting;
     let of_owner = |view: OwnerView| StoredOwner {

@@ -7,9 +7,10 @@ use bgp_engine::config::{self, Desired};
 use tracing::{error, info, warn};
 
 use super::super::document::{Documents, Written};
-use super::super::handle::{Changes, ControlError, Terms};
+use super::super::handle::{Changes, ControlError, Shown, Terms};
+use super::super::state;
 use super::Controller;
-use crate::config::{Declarations, Laid};
+use crate::config::{Declarations, Laid, hidden};
 
 /// What runs, before anything that was declared.
 pub(in super::super) struct Running {
@@ -142,11 +143,22 @@ impl Controller {
     }
 
     /// What applying a document would do.
-    pub(super) fn plan(&self, document: &Desired) -> Result<Changes, ControlError> {
+    pub(super) async fn plan(&self, document: &Desired) -> Result<Changes, ControlError> {
         let composed = accepted(self.compose(document))?;
         let steps = config::plan(&self.desired, &composed.wanted);
-        let resets = self.resets(&steps);
+        let mut resets = self.resets(&steps);
+        resets.extend(self.over_limit(&composed.wanted).await);
         Ok(Changes { steps, resets, notes: composed.laid.notes })
+    }
+
+    /// The document that runs, and what was declared besides; secrets are hidden.
+    pub(super) fn shown(&self) -> Result<Shown, ControlError> {
+        let Written { text, name, .. } = &self.base.document;
+        let not_shown = |error: String| ControlError::Unavailable(format!("cannot be shown: {error}"));
+        let file = hidden(text).map_err(not_shown)?;
+        let declared = state::text(&self.lasting()).map_err(|error| not_shown(error.to_string()))?;
+        let declared = hidden(&declared).map_err(not_shown)?;
+        Ok(Shown { name: name.clone(), file, declared, revision: self.revision() })
     }
 
     async fn make_run(&mut self, document: Written) -> Result<Changes, ControlError> {
@@ -157,7 +169,8 @@ impl Controller {
     async fn take_over(&mut self, document: Written, composed: Composed) -> Result<Changes, ControlError> {
         let Composed { wanted, owners, declared, declarations, laid } = composed;
         let steps = config::plan(&self.desired, &wanted);
-        let resets = self.resets(&steps);
+        let mut resets = self.resets(&steps);
+        resets.extend(self.over_limit(&wanted).await);
         self.take_all(&steps, &wanted).await?;
         self.owners = owners;
         self.note_owners(declared.changes.keys());

@@ -145,9 +145,12 @@ impl Controller {
 
     /// Writes down what is to survive a restart.
     pub(super) async fn save(&self) {
+        self.state.save(self.lasting()).await;
+    }
+
+    pub(super) fn lasting(&self) -> Lasting<'_> {
         let Self { owners, nodes, clusters, declarations, .. } = self;
-        let lasting = Lasting { owners, nodes, clusters, neighbors: declarations };
-        self.state.save(lasting).await;
+        Lasting { owners, nodes, clusters, neighbors: declarations }
     }
 
     /// Lets the API know who originates prefixes now.

@@ -10,7 +10,7 @@ use super::neighbors::dynamic_neighbor;
 use super::{Controller, Entry};
 
 /// Sessions and what ends them.
-type Resets = BTreeMap<IpAddr, String>;
+pub(super) type Resets = BTreeMap<IpAddr, String>;
 
 impl Controller {
     /// The Established sessions that end when `steps` are taken.
