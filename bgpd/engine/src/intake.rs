@@ -113,7 +113,7 @@ impl Intake {
     #[must_use]
     pub fn new(peer: PeerIndex, settings: IntakeSettings, interner: Arc<Interner>) -> Self {
         Self {
-            batches: Batches::new(peer, settings.partitions, settings.import.guard.clone()),
+            batches: Batches::new(peer, settings.partitions),
             settings,
             interner,
             decoder: Decoder::new(),
@@ -160,7 +160,6 @@ impl Intake {
     /// Replaces the import policy, whether AS_SETs are refused (RFC 9774), whether the session is about to be shut down
     /// (RFC 8326), and what the peer may announce: all hold for what comes from now on.
     pub fn replace_import(&mut self, import: Import, reject_as_sets: bool) {
-        self.batches.replace_guard(import.guard.clone());
         self.settings.import = import;
         self.settings.decode.reject_as_sets = reject_as_sets;
         self.last = None;
@@ -169,8 +168,7 @@ impl Intake {
 
     /// Replaces what the peer may announce, for what comes from now on.
     pub fn replace_guard(&mut self, guard: Option<PrefixGuard>) {
-        self.settings.import.guard.clone_from(&guard);
-        self.batches.replace_guard(guard);
+        self.settings.import.guard = guard;
     }
 
     /// Ignores a family from now on (RFC 7606 §2, "AFI/SAFI disable").
@@ -204,7 +202,7 @@ struct Work<'a> {
 impl Work<'_> {
     fn withdraw(&mut self, block: &NlriBlock<'_>) {
         if !block.is_empty() {
-            self.statistics.withdrawn += self.batches.push(block, None, None, None);
+            self.statistics.withdrawn += self.batches.push(block, None, None, None, None);
         }
     }
 
@@ -214,7 +212,7 @@ impl Work<'_> {
         }
         // The decoder withdraws what has no next hop (RFC 7606 §3(d)).
         let (Some(next_hop), false) = (hop, update.treat_as_withdraw) else {
-            self.statistics.treated_as_withdraw += self.batches.push(block, None, None, None);
+            self.statistics.treated_as_withdraw += self.batches.push(block, None, None, None, None);
             return;
         };
         self.judge(next_hop, update.attributes);
@@ -241,7 +239,8 @@ impl Work<'_> {
         received: &AttrRef,
     ) {
         let received = (attrs != received).then_some(received);
-        let count = self.batches.push(block, Some(attrs), received, rejection);
+        let guard = self.settings.import.guard.as_ref();
+        let count = self.batches.push(block, Some(attrs), received, rejection, guard);
         self.statistics.announced += count;
         match rejection {
             None => {}
@@ -269,7 +268,7 @@ impl Work<'_> {
             return;
         }
         let (import, interner, mut rejected) = (&self.settings.import, self.interner, 0);
-        self.statistics.announced += self.batches.push_each(block, received, |prefix| {
+        self.statistics.announced += self.batches.push_each(block, received, import.guard.as_ref(), |prefix| {
             let verdict = tree.judge(rules, &prefix);
             rejected += u64::from(!matches!(verdict, Verdict::Accept(_)));
             import.outcome(verdict, received, interner)

@@ -91,13 +91,12 @@ macro_rules! batches {
         /// The batches of all families.
         pub(super) struct Batches {
             pending: u64,
-            guard: Option<PrefixGuard>,
             $($field: Sorted<$family>,)*
         }
 
         impl Batches {
-            pub(super) fn new(peer: PeerIndex, partitions: usize, guard: Option<PrefixGuard>) -> Self {
-                Self { pending: 0, guard, $($field: Sorted::new(peer, partitions),)* }
+            pub(super) fn new(peer: PeerIndex, partitions: usize) -> Self {
+                Self { pending: 0, $($field: Sorted::new(peer, partitions),)* }
             }
 
             /// Appends a block of NLRI; returns how many there were.
@@ -107,11 +106,12 @@ macro_rules! batches {
                 attrs: Option<&AttrRef>,
                 received: Option<&AttrRef>,
                 rejection: Option<Rejection>,
+                guard: Option<&PrefixGuard>,
             ) -> u64 {
                 let family: Family = block.family();
                 let mut pushed = 0;
                 $(if family == <$family as Nlri>::FAMILY {
-                    pushed = self.$field.push(block, attrs, received, rejection, self.guard.as_ref());
+                    pushed = self.$field.push(block, attrs, received, rejection, guard);
                 })*
                 self.pending += pushed;
                 pushed
@@ -122,12 +122,13 @@ macro_rules! batches {
                 &mut self,
                 block: &NlriBlock<'_>,
                 received: &AttrRef,
+                guard: Option<&PrefixGuard>,
                 mut judge: impl FnMut(IpNet) -> (AttrRef, Option<Rejection>),
             ) -> u64 {
                 let family: Family = block.family();
                 let mut pushed = 0;
                 $(if family == <$family as Nlri>::FAMILY {
-                    pushed = self.$field.push_each(block, received, self.guard.as_ref(), &mut judge);
+                    pushed = self.$field.push_each(block, received, guard, &mut judge);
                 })*
                 self.pending += pushed;
                 pushed
@@ -148,11 +149,6 @@ macro_rules! batches {
 for_each_family!(batches);
 
 impl Batches {
-    /// Replaces the guard, for what comes from now on.
-    pub(super) fn replace_guard(&mut self, guard: Option<PrefixGuard>) {
-        self.guard = guard;
-    }
-
     /// Keys that wait to be drained.
     pub(super) fn pending(&self) -> usize {
         self.pending as usize
