@@ -248,7 +248,7 @@ impl Partition {
                 budget = budget.saturating_sub(table.work(budget, &mut context));
             }
         });
-        tables.any(|table| table.has_work())
+        self.has_work()
     }
 
     /// Whether [`Partition::work`] has something to do.

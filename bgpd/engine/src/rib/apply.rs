@@ -226,7 +226,7 @@ impl<N: Routed> Table<N> {
     }
 
     pub(super) fn decide(&mut self, position: u32, context: &Context<'_>) {
-        let held = if self.passing { self.held(position) } else { None };
+        let held = self.held(position);
         let Some(mut place) = self.destinations.place(position) else { return };
         place.destination.dirty = false;
         elect(&mut place, context.peers, context.decision, &mut self.scratch);
