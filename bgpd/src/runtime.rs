@@ -154,7 +154,7 @@ fn listen(addresses: &[SocketAddr]) -> Result<Vec<(SocketAddr, Arc<TcpListener>)
 /// The receiving ends of the fabric.
 struct Inputs {
     partitions: Vec<Input<RibMessage, RibControl>>,
-    groups: Vec<Input<Timed, GroupControl>>,
+    groups: Vec<Input<Timed, (GroupIndex, GroupControl)>>,
     watch: mpsc::Receiver<watch::WatchMessage>,
     alarms: mpsc::UnboundedReceiver<Alarm>,
     settled: mpsc::UnboundedReceiver<(PeerIndex, GroupIndex)>,

@@ -11,6 +11,7 @@
 //! or the state of a key at a later point of it.
 
 mod chunk;
+mod control;
 mod deliver;
 mod encode;
 mod member;
@@ -31,6 +32,7 @@ use crate::id::{GroupIndex, PeerIndex};
 use crate::stage::{AnyEmission, AnyMissed, Cause, Emission, Member, Routed, Target, for_each_family};
 
 pub use chunk::{Chunk, Skip};
+pub use control::GroupControl;
 pub use pair::Pair;
 pub use passage::{Handover, PASSAGES};
 

@@ -47,7 +47,7 @@ pub(crate) struct Timed {
 pub(crate) type PartitionPort = Port<Rib, RibMessage, RibControl>;
 
 /// The way into one group worker.
-pub(crate) type GroupPort = Port<Groups, Timed, GroupControl>;
+pub(crate) type GroupPort = Port<Groups, Timed, (GroupIndex, GroupControl)>;
 
 /// All ways in, and what everybody shares.
 pub(crate) struct Fabric {

@@ -8,10 +8,9 @@ use std::thread;
 use std::time::Instant;
 
 use bgp_engine::export::ExportSpec;
-use bgp_engine::group::{AnyGroup, Chunk, Handover, Outlet, Push};
+use bgp_engine::group::{self, AnyGroup, Chunk, Handover, Outlet, Push};
 use bgp_engine::id::{GroupIndex, PeerIndex};
 use bgp_engine::stage::{AnyMissed, Member};
-use bytes::Bytes;
 
 use super::fabric::{Fabric, GroupPort, Timed};
 use super::port::{Input, LITTLE};
@@ -22,66 +21,8 @@ use crate::peer::queue::OutQueue;
 /// woken, so that the system calls are made by all cores.
 const AT_ONCE: usize = 32;
 
-/// What a group's owner is told besides changes. None of it waits for room anywhere.
-pub(crate) enum GroupControl {
-    Add {
-        group: GroupIndex,
-        spec: ExportSpec,
-    },
-    Remove {
-        group: GroupIndex,
-    },
-    Join {
-        group: GroupIndex,
-        member: PeerIndex,
-        queue: Arc<OutQueue>,
-        /// Its End-of-RIB is to wait for `ReleaseEnd`.
-        hold_end: bool,
-    },
-    ReleaseEnd {
-        group: GroupIndex,
-        member: PeerIndex,
-    },
-    Leave {
-        group: GroupIndex,
-        member: PeerIndex,
-    },
-    /// Send everything again, as what is about to go or as what stays (RFC 8326).
-    ShutDown {
-        group: GroupIndex,
-        member: PeerIndex,
-        on: bool,
-    },
-    /// Send everything again, then `end` (EoRR, RFC 7313 §4).
-    Refresh {
-        group: GroupIndex,
-        member: PeerIndex,
-        end: Option<Bytes>,
-    },
-    Drained {
-        group: GroupIndex,
-        member: PeerIndex,
-    },
-    /// A member comes from another group.
-    Arrive {
-        group: GroupIndex,
-        member: Member,
-        shut_down: bool,
-    },
-    /// A member goes to another group.
-    Depart {
-        group: GroupIndex,
-        member: Member,
-        to: GroupIndex,
-    },
-    /// From the group that a member leaves to the one that it comes to.
-    TakeOver {
-        group: GroupIndex,
-        member: Member,
-        handover: Handover,
-        queue: Option<Arc<OutQueue>>,
-    },
-}
+/// What a group's owner is told besides changes.
+pub(crate) type GroupControl = group::GroupControl<Arc<OutQueue>>;
 
 /// A group and the queues of its members.
 struct Owned {
@@ -153,8 +94,7 @@ impl Outlet for Queues<'_> {
     fn hand_over(&mut self, to: GroupIndex, member: Member, handover: Handover) {
         self.joined.remove(&member.peer);
         let queue = self.queues.remove(&member.peer);
-        let message = GroupControl::TakeOver { group: to, member, handover, queue };
-        self.fabric.group(to).tell(message);
+        self.fabric.group(to).tell((to, GroupControl::TakeOver { member, handover, queue }));
     }
 
     fn settled(&mut self, group: GroupIndex, member: PeerIndex) {
@@ -170,7 +110,11 @@ impl Queues<'_> {
 }
 
 /// Starts the thread of group worker `index`.
-pub(super) fn spawn(index: usize, input: Input<Timed, GroupControl>, fabric: Arc<Fabric>) -> io::Result<()> {
+pub(super) fn spawn(
+    index: usize,
+    input: Input<Timed, (GroupIndex, GroupControl)>,
+    fabric: Arc<Fabric>,
+) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
     thread::Builder::new()
         .name(format!("group-{index}"))
@@ -178,7 +122,7 @@ pub(super) fn spawn(index: usize, input: Input<Timed, GroupControl>, fabric: Arc
     Ok(())
 }
 
-async fn run(port: &GroupPort, input: Input<Timed, GroupControl>, fabric: &Fabric) {
+async fn run(port: &GroupPort, input: Input<Timed, (GroupIndex, GroupControl)>, fabric: &Fabric) {
     let Input { mut data, mut control } = input;
     loop {
         let message = tokio::select! {
@@ -215,7 +159,7 @@ async fn run(port: &GroupPort, input: Input<Timed, GroupControl>, fabric: &Fabri
 
 /// What the thread of a group worker takes from its channels.
 enum Message {
-    Control(GroupControl),
+    Control((GroupIndex, GroupControl)),
     Data(Timed),
 }
 
@@ -240,6 +184,22 @@ impl Owned {
         let mut outlet = Queues { fabric, queues, joined, pushed: false, at_once: AT_ONCE };
         act(&mut self.group, &mut outlet);
         outlet.pushed
+    }
+
+    /// Takes in what a message says of the group as a whole, and of where members' queues are.
+    fn note(&mut self, message: &GroupControl) {
+        match message {
+            GroupControl::Remove => self.ending = true,
+            GroupControl::Join { member, queue, .. } => {
+                self.queues.insert(*member, Arc::clone(queue));
+                self.joined.insert(*member, Instant::now());
+            }
+            GroupControl::TakeOver { member, queue: Some(queue), .. } => {
+                // Another queue is that of a later session, which this member is not.
+                self.queues.entry(member.peer).or_insert_with(|| Arc::clone(queue));
+            }
+            _ => {}
+        }
     }
 
     /// All that waited is in the members' queues.
@@ -279,70 +239,21 @@ impl Groups {
         }
     }
 
-    fn control(&mut self, message: GroupControl, fabric: &Fabric) {
-        match message {
-            GroupControl::Add { group: index, spec } => self.add(index, spec, fabric),
-            GroupControl::Remove { group } => {
-                if let Some(owned) = self.groups.get_mut(&group) {
-                    owned.ending = true;
-                }
-                self.end(group, fabric);
-            }
-            GroupControl::Join { group, member, queue, hold_end } => {
-                if let Some(owned) = self.groups.get_mut(&group) {
-                    owned.queues.insert(member, queue);
-                    owned.joined.insert(member, Instant::now());
-                }
-                self.with(group, fabric, |group, outlet| {
-                    group.join(member, outlet);
-                    group.hold_end(member, hold_end, outlet);
-                });
-            }
-            GroupControl::ReleaseEnd { group, member } => {
-                self.with(group, fabric, |group, outlet| group.hold_end(member, false, outlet));
-            }
-            GroupControl::Leave { group: index, member } => {
-                self.with(index, fabric, |group, outlet| group.leave(member, outlet));
-                if let Some(owned) = self.groups.get_mut(&index) {
-                    owned.queues.remove(&member);
-                    owned.joined.remove(&member);
-                }
-            }
-            GroupControl::ShutDown { group, member, on } => {
-                self.with(group, fabric, |group, outlet| group.shut_down(member, on, outlet));
-            }
-            GroupControl::Refresh { group, member, end } => {
-                self.with(group, fabric, |group, outlet| group.refresh(member, end, outlet));
-            }
-            GroupControl::Drained { group, member } => {
-                self.with(group, fabric, |group, outlet| group.drained(member, outlet));
-            }
-            GroupControl::Arrive { group, member, shut_down } => {
-                self.with(group, fabric, |group, outlet| group.arrive(member, shut_down, outlet));
-            }
-            GroupControl::Depart { group, member, to } => {
-                self.with(group, fabric, |group, outlet| group.depart(member, to, outlet));
-            }
-            GroupControl::TakeOver { group, member, handover, queue } => {
-                self.take_over(group, member, handover, queue, fabric);
-            }
+    fn control(&mut self, (index, message): (GroupIndex, GroupControl), fabric: &Fabric) {
+        if let GroupControl::Add { spec } = message {
+            return self.add(index, spec, fabric);
         }
-    }
-
-    /// What a group gets from the one that a member came from.
-    fn take_over(
-        &mut self,
-        group: GroupIndex,
-        member: Member,
-        handover: Handover,
-        queue: Option<Arc<OutQueue>>,
-        fabric: &Fabric,
-    ) {
-        if let (Some(owned), Some(queue)) = (self.groups.get_mut(&group), queue) {
-            // Another queue is that of a later session, which this member is not.
-            owned.queues.entry(member.peer).or_insert(queue);
+        let Some(owned) = self.groups.get_mut(&index) else { return };
+        owned.note(&message);
+        let left = if let GroupControl::Leave { member } = message { Some(member) } else { None };
+        owned.with(fabric, |group, outlet| group.control(message, outlet));
+        if let Some(member) = left {
+            owned.queues.remove(&member);
+            owned.joined.remove(&member);
         }
-        self.with(group, fabric, |group, outlet| group.take_over(member, handover, outlet));
+        if owned.ending {
+            self.end(index, fabric);
+        }
     }
 
     /// Ends a group that nobody joins any more, if nobody is to be handed over either. Partitions hear it from here,
@@ -359,14 +270,6 @@ impl Groups {
         if let Some(group) = AnyGroup::new(index, spec, fabric.partitions.len()) {
             let owned = Owned { group, queues: HashMap::new(), joined: HashMap::new(), unsent: None, ending: false };
             self.groups.insert(index, owned);
-        }
-    }
-
-    fn with(&mut self, index: GroupIndex, fabric: &Fabric, act: impl FnOnce(&mut AnyGroup, &mut Queues<'_>)) {
-        let Some(owned) = self.groups.get_mut(&index) else { return };
-        owned.with(fabric, act);
-        if owned.ending {
-            self.end(index, fabric);
         }
     }
 }

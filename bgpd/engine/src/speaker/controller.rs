@@ -81,7 +81,7 @@ impl Controller {
         library: &Library,
     ) -> Option<GroupIndex> {
         let index = self.enter(key, fabric, library)?;
-        fabric.tell_group(index, GroupControl::Join { group: index, member, socket });
+        fabric.tell_group(index, GroupControl::Join { member, queue: socket, hold_end: false });
         Some(index)
     }
 
@@ -109,8 +109,8 @@ impl Controller {
         let to = self.enter(key, fabric, library)?;
         let member = Member { peer, incarnation: PASSAGES + self.next_passage };
         self.next_passage = (self.next_passage + 1) % PASSAGES;
-        fabric.tell_group(to, GroupControl::Arrive { group: to, member, shut_down });
-        fabric.tell_group(from, GroupControl::Depart { group: from, member, to });
+        fabric.tell_group(to, GroupControl::Arrive { member, shut_down });
+        fabric.tell_group(from, GroupControl::Depart { member, to });
         self.passages.insert((peer, to), from);
         self.count_out(from, fabric);
         Some(to)
@@ -121,7 +121,7 @@ impl Controller {
         let spec = key.clone().resolve(library).ok()?;
         let index = GroupIndex(self.next_group);
         self.next_group += 1;
-        fabric.tell_group(index, GroupControl::Add { group: index, spec: spec.clone() });
+        fabric.tell_group(index, GroupControl::Add { spec: spec.clone() });
         fabric.control_all(&RibControl::AddGroup { group: index, spec });
         self.groups.insert(index, Registered { key, members: 1 });
         Some(index)
@@ -130,9 +130,9 @@ impl Controller {
     /// Takes a member out of its groups; a group without members ends.
     fn leave(&mut self, member: PeerIndex, memberships: Vec<GroupIndex>, fabric: &mut Fabric) {
         for index in memberships {
-            fabric.tell_group(index, GroupControl::Leave { group: index, member });
+            fabric.tell_group(index, GroupControl::Leave { member });
             if let Some(from) = self.passages.remove(&(member, index)) {
-                fabric.tell_group(from, GroupControl::Leave { group: from, member });
+                fabric.tell_group(from, GroupControl::Leave { member });
             }
             self.count_out(index, fabric);
         }
@@ -142,7 +142,7 @@ impl Controller {
         let Some(group) = self.groups.get_mut(&index) else { return };
         group.members -= 1;
         if group.members == 0 {
-            fabric.tell_group(index, GroupControl::Remove { group: index });
+            fabric.tell_group(index, GroupControl::Remove);
             self.groups.remove(&index);
         }
     }
@@ -227,7 +227,7 @@ impl Speaker {
     /// Tells a neighbor from now on that this speaker is about to go, or that it stays (RFC 8326).
     fn shut_down(&mut self, index: PeerIndex, on: bool) {
         for (_, group) in self.memberships(index) {
-            self.fabric.tell_group(group, GroupControl::ShutDown { group, member: index, on });
+            self.fabric.tell_group(group, GroupControl::ShutDown { member: index, on });
         }
     }
 
@@ -300,17 +300,21 @@ impl Speaker {
             PeerEvent::RefreshOut { refresh, end } => {
                 let memberships = self.memberships(index);
                 for (_, group) in memberships.into_iter().filter(|(family, _)| *family == refresh.family) {
-                    self.fabric.tell_group(group, GroupControl::Refresh { group, member: index, end: end.clone() });
+                    self.fabric.tell_group(group, GroupControl::Refresh { member: index, end: end.clone() });
                 }
             }
             PeerEvent::Settled { group } => {
                 self.controller.passages.remove(&(index, group));
                 // It may have been told to go on meanwhile.
-                self.regroup(&[]);
+                let wanted = self.wanted_key(index, group);
+                let registered = self.controller.groups.get(&group);
+                if wanted.is_some_and(|key| registered.is_some_and(|registered| registered.key != key)) {
+                    self.regroup(&[]);
+                }
             }
             PeerEvent::Drained => {
                 for (_, group) in self.memberships(index) {
-                    self.fabric.tell_group(group, GroupControl::Drained { group, member: index });
+                    self.fabric.tell_group(group, GroupControl::Drained { member: index });
                 }
             }
         }

@@ -2,93 +2,22 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use bytes::Bytes;
-
 use super::outlet::OutQueue;
 use super::partitions::{PartitionWorker, RibControl};
 use super::{Fabric, Socket};
-use crate::export::ExportSpec;
-use crate::group::{AnyGroup, Chunk, Handover, Outlet, Push};
+use crate::group::{self, AnyGroup, Chunk, Handover, Outlet, Push};
 use crate::id::{GroupIndex, PeerIndex};
 use crate::stage::{AnyEmission, AnyMissed, Member};
 
-/// What an owner of groups is told besides changes. None of it waits for room anywhere.
-pub(super) enum GroupControl {
-    Add {
-        group: GroupIndex,
-        spec: ExportSpec,
-    },
-    Remove {
-        group: GroupIndex,
-    },
-    Join {
-        group: GroupIndex,
-        member: PeerIndex,
-        socket: Socket,
-    },
-    Leave {
-        group: GroupIndex,
-        member: PeerIndex,
-    },
-    ShutDown {
-        group: GroupIndex,
-        member: PeerIndex,
-        on: bool,
-    },
-    Refresh {
-        group: GroupIndex,
-        member: PeerIndex,
-        end: Option<Bytes>,
-    },
-    Drained {
-        group: GroupIndex,
-        member: PeerIndex,
-    },
-    /// A member comes from another group.
-    Arrive {
-        group: GroupIndex,
-        member: Member,
-        shut_down: bool,
-    },
-    /// A member goes to another group.
-    Depart {
-        group: GroupIndex,
-        member: Member,
-        to: GroupIndex,
-    },
-    /// From the group that a member leaves to the one that it comes to.
-    TakeOver {
-        group: GroupIndex,
-        member: Member,
-        handover: Handover,
-        socket: Option<Socket>,
-    },
-}
+/// What an owner of groups is told besides changes.
+pub(super) type GroupControl = group::GroupControl<Socket>;
 
 /// What groups say to others than partitions.
 pub(super) enum GroupNews {
     /// To the owner of another group.
-    Control(GroupControl),
+    Control(GroupIndex, GroupControl),
     /// To the controller: a member that came from another group is one like all others.
     Settled(GroupIndex, PeerIndex),
-}
-
-impl GroupControl {
-    /// Which group it is about.
-    fn group(&self) -> GroupIndex {
-        match self {
-            Self::Add { group, .. }
-            | Self::Remove { group }
-            | Self::Join { group, .. }
-            | Self::Leave { group, .. }
-            | Self::ShutDown { group, .. }
-            | Self::Refresh { group, .. }
-            | Self::Drained { group, .. }
-            | Self::Arrive { group, .. }
-            | Self::Depart { group, .. }
-            | Self::TakeOver { group, .. } => *group,
-        }
-    }
 }
 
 /// A group and the connections of its members.
@@ -103,7 +32,7 @@ struct Owned {
 #[derive(Default)]
 pub(super) struct GroupWorker {
     pub(super) data: VecDeque<AnyEmission>,
-    pub(super) control: VecDeque<GroupControl>,
+    pub(super) control: VecDeque<(GroupIndex, GroupControl)>,
     groups: BTreeMap<GroupIndex, Owned>,
     /// Groups that have an open chunk, in the order in which they got it.
     unflushed: Vec<GroupIndex>,
@@ -134,52 +63,34 @@ impl GroupWorker {
         self.groups.values_mut().for_each(|owned| owned.group.forget_private_withdrawals());
     }
 
-    fn take_control(&mut self, message: GroupControl, outside: Outside<'_>) {
+    fn take_control(&mut self, (index, message): (GroupIndex, GroupControl), outside: Outside<'_>) {
+        if let GroupControl::Add { spec } = message {
+            if let Some(group) = AnyGroup::new(index, spec, outside.partitions.len()) {
+                self.groups.insert(index, Owned { group, sockets: BTreeMap::new(), ending: false });
+            }
+            return;
+        }
+        if let Some(owned) = self.groups.get_mut(&index) {
+            owned.note(&message);
+        }
+        let left = if let GroupControl::Leave { member } = message { Some(member) } else { None };
+        self.with(index, outside, |group, outlet| group.control(message, outlet));
+        if let (Some(member), Some(owned)) = (left, self.groups.get_mut(&index)) {
+            owned.sockets.remove(&member);
+        }
+    }
+}
+
+impl Owned {
+    /// Takes in what a message says of the group as a whole, and of members' connections.
+    fn note(&mut self, message: &GroupControl) {
         match message {
-            GroupControl::Add { group, spec } => {
-                if let Some(any) = AnyGroup::new(group, spec, outside.partitions.len()) {
-                    self.groups.insert(group, Owned { group: any, sockets: BTreeMap::new(), ending: false });
-                }
+            GroupControl::Remove => self.ending = true,
+            GroupControl::Join { member, queue, .. } => drop(self.sockets.insert(*member, *queue)),
+            GroupControl::TakeOver { member, queue: Some(socket), .. } => {
+                self.sockets.entry(member.peer).or_insert(*socket);
             }
-            GroupControl::Remove { group } => {
-                if let Some(owned) = self.groups.get_mut(&group) {
-                    owned.ending = true;
-                }
-                self.with(group, outside, |group, outlet| group.flush(outlet));
-            }
-            GroupControl::Join { group, member, socket } => {
-                if let Some(owned) = self.groups.get_mut(&group) {
-                    owned.sockets.insert(member, socket);
-                }
-                self.with(group, outside, |group, outlet| group.join(member, outlet));
-            }
-            GroupControl::Leave { group: index, member } => {
-                self.with(index, outside, |group, outlet| group.leave(member, outlet));
-                if let Some(owned) = self.groups.get_mut(&index) {
-                    owned.sockets.remove(&member);
-                }
-            }
-            GroupControl::ShutDown { group, member, on } => {
-                self.with(group, outside, |group, outlet| group.shut_down(member, on, outlet));
-            }
-            GroupControl::Refresh { group, member, end } => {
-                self.with(group, outside, |group, outlet| group.refresh(member, end, outlet));
-            }
-            GroupControl::Drained { group, member } => {
-                self.with(group, outside, |group, outlet| group.drained(member, outlet));
-            }
-            GroupControl::Arrive { group, member, shut_down } => {
-                self.with(group, outside, |group, outlet| group.arrive(member, shut_down, outlet));
-            }
-            GroupControl::Depart { group, member, to } => {
-                self.with(group, outside, |group, outlet| group.depart(member, to, outlet));
-            }
-            GroupControl::TakeOver { group, member, handover, socket } => {
-                if let (Some(owned), Some(socket)) = (self.groups.get_mut(&group), socket) {
-                    owned.sockets.entry(member.peer).or_insert(socket);
-                }
-                self.with(group, outside, |group, outlet| group.take_over(member, handover, outlet));
-            }
+            _ => {}
         }
     }
 }
@@ -231,8 +142,8 @@ impl Outlet for Queues<'_> {
     }
 
     fn hand_over(&mut self, to: GroupIndex, member: Member, handover: Handover) {
-        let socket = self.sockets.remove(&member.peer);
-        self.outside.news.push(GroupNews::Control(GroupControl::TakeOver { group: to, member, handover, socket }));
+        let queue = self.sockets.remove(&member.peer);
+        self.outside.news.push(GroupNews::Control(to, GroupControl::TakeOver { member, handover, queue }));
     }
 
     fn settled(&mut self, group: GroupIndex, member: PeerIndex) {
@@ -242,7 +153,7 @@ impl Outlet for Queues<'_> {
 
 impl Fabric {
     pub(super) fn tell_group(&mut self, index: GroupIndex, message: GroupControl) {
-        self.owner(index).control.push_back(message);
+        self.owner(index).control.push_back((index, message));
     }
 
     /// One control message, or one emission behind all control.
@@ -251,7 +162,7 @@ impl Fabric {
         self.turn(at, &mut news);
         for one in news {
             match one {
-                GroupNews::Control(control) => self.tell_group(control.group(), control),
+                GroupNews::Control(group, control) => self.tell_group(group, control),
                 GroupNews::Settled(group, member) => self.settled.push((group, member)),
             }
         }

@@ -27,11 +27,8 @@ impl Speaker {
     pub(super) fn regroup(&mut self, steps: &[Step]) {
         let mut members = Memberships::new();
         for (index, peer) in &self.peers {
-            // A driver that waits for room has not taken its new settings in yet.
-            let Some(neighbor) = self.desired.neighbors.get(&peer.address) else { continue };
             for (_, group) in &peer.memberships {
-                let Some(registered) = self.controller.groups.get(group) else { continue };
-                let key = registered.key.under(&self.desired.global, &neighbor.settings);
+                let Some(key) = self.wanted_key(*index, *group) else { continue };
                 members.entry(*group).or_default().push((*index, key));
             }
         }
@@ -42,6 +39,13 @@ impl Speaker {
                 Regrouping::Pass { member, from, key } => self.pass(member, from, key),
             }
         }
+    }
+
+    /// The key that the group of a member of `group` is to have.
+    pub(super) fn wanted_key(&self, member: PeerIndex, group: GroupIndex) -> Option<ExportKey> {
+        // A driver that waits for room has not taken its new settings in yet.
+        let neighbor = self.desired.neighbors.get(&self.peers.get(&member)?.address)?;
+        Some(self.controller.groups.get(&group)?.key.under(&self.desired.global, &neighbor.settings))
     }
 
     /// Has a member go to another group. One that is still on its way goes on when it has come.

@@ -74,7 +74,7 @@ impl Groups {
             match self.index_of(key) {
                 Ok(index) => {
                     let (queue, hold_end) = (Arc::clone(queue), negotiated.peer_restarted());
-                    self.control(index, GroupControl::Join { group: index, member, queue, hold_end });
+                    self.control(index, GroupControl::Join { member, queue, hold_end });
                     joined.push((family, index));
                 }
                 Err(unknown) => debug!(peer = %entry.cell.address, %unknown, "nothing is announced"),
@@ -86,9 +86,9 @@ impl Groups {
     /// Takes a neighbor out of its groups; a group without members ends.
     pub(super) fn leave(&mut self, member: PeerIndex, memberships: &[(Family, GroupIndex)]) {
         for &(_, index) in memberships {
-            self.control(index, GroupControl::Leave { group: index, member });
+            self.control(index, GroupControl::Leave { member });
             if let Some(from) = self.passages.remove(&(member, index)) {
-                self.control(from, GroupControl::Leave { group: from, member });
+                self.control(from, GroupControl::Leave { member });
             }
             self.count_out(index);
         }
@@ -98,7 +98,7 @@ impl Groups {
         let Some(group) = self.registered.get_mut(&index) else { return };
         group.members -= 1;
         if group.members == 0 {
-            self.control(index, GroupControl::Remove { group: index });
+            self.control(index, GroupControl::Remove);
             if let Some(group) = self.registered.remove(&index) {
                 self.by_key.remove(&group.key);
             }
@@ -116,8 +116,8 @@ impl Groups {
         let Ok(to) = self.index_of(key) else { return };
         let member = Member { peer, incarnation: PASSAGES + self.next_passage };
         self.next_passage = (self.next_passage + 1) % PASSAGES;
-        self.control(to, GroupControl::Arrive { group: to, member, shut_down });
-        self.control(from, GroupControl::Depart { group: from, member, to });
+        self.control(to, GroupControl::Arrive { member, shut_down });
+        self.control(from, GroupControl::Depart { member, to });
         self.passages.insert((peer, to), from);
         self.count_out(from);
         let mut memberships = entry.cell.memberships();
@@ -141,28 +141,28 @@ impl Groups {
     ) {
         let wanted = |of: Family| family.is_none_or(|family| family == of);
         for &(of, index) in memberships.iter().filter(|(of, _)| wanted(*of)) {
-            self.control(index, GroupControl::Refresh { group: index, member, end: end(of) });
+            self.control(index, GroupControl::Refresh { member, end: end(of) });
         }
     }
 
     /// Tells a member from now on that this speaker is about to go, or that it stays (RFC 8326).
     pub(super) fn shut_down(&self, member: PeerIndex, memberships: &[(Family, GroupIndex)], on: bool) {
         for &(_, index) in memberships {
-            self.control(index, GroupControl::ShutDown { group: index, member, on });
+            self.control(index, GroupControl::ShutDown { member, on });
         }
     }
 
     /// Lets a member's End-of-RIB go.
     pub(super) fn release_end(&self, member: PeerIndex, memberships: &[(Family, GroupIndex)]) {
         for &(_, index) in memberships {
-            self.control(index, GroupControl::ReleaseEnd { group: index, member });
+            self.control(index, GroupControl::ReleaseEnd { member });
         }
     }
 
     /// Tells a member's groups that it takes data again.
     pub(super) fn drained(&self, member: PeerIndex, memberships: &[(Family, GroupIndex)]) {
         for &(_, index) in memberships {
-            self.control(index, GroupControl::Drained { group: index, member });
+            self.control(index, GroupControl::Drained { member });
         }
     }
 
@@ -176,7 +176,7 @@ impl Groups {
         let spec = key.clone().resolve(&self.fabric.library())?;
         let index = GroupIndex(self.next);
         self.next += 1;
-        self.control(index, GroupControl::Add { group: index, spec: spec.clone() });
+        self.control(index, GroupControl::Add { spec: spec.clone() });
         self.fabric.control_all(|| RibControl::AddGroup { group: index, spec: spec.clone() });
         self.by_key.insert(key.clone(), index);
         self.registered.insert(index, Registered { key, members: 1 });
@@ -208,6 +208,6 @@ impl Groups {
 
     fn control(&self, index: GroupIndex, message: GroupControl) {
         // A worker that has stopped has no members either.
-        self.fabric.group(index).tell(message);
+        self.fabric.group(index).tell((index, message));
     }
 }

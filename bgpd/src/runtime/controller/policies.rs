@@ -3,15 +3,15 @@
 use std::sync::Arc;
 
 use bgp_engine::config::{Desired, Step};
-use bgp_engine::export::{Memberships, Regrouping};
+use bgp_engine::export::{ExportKey, Memberships, Regrouping};
 use bgp_engine::id::{GroupIndex, PeerIndex};
 use bgp_engine::policy::{Definitions, Direction, Library};
 
 use super::super::fabric::Fabric;
 use super::super::handle::ControlError;
-use super::Controller;
 use super::commands::tell;
 use super::resets::in_wanted;
+use super::{Controller, Entry};
 use crate::peer::PeerCommand;
 
 /// The compiled form of policies.
@@ -68,12 +68,11 @@ impl Controller {
 
     /// Has update groups follow the export policies that steps have changed.
     pub(super) fn regroup(&mut self, steps: &[Step]) {
-        for change in self.regrouping(&self.desired, steps) {
+        for change in self.regrouping(steps) {
             match change {
                 Regrouping::Replace { group, key } => self.groups.replace_export(group, key),
                 Regrouping::Pass { member, from, key } => {
-                    let entry = self.neighbors.values().find(|entry| entry.cell.index == member);
-                    if let Some(entry) = entry {
+                    if let Some(entry) = self.neighbors.values().find(|entry| entry.cell.index == member) {
                         let shut_down = entry.neighbor.settings.is_shutting_down(&self.desired.global);
                         self.groups.pass(entry, from, key, shut_down);
                     }
@@ -85,17 +84,24 @@ impl Controller {
     /// A member that went to another group has come there. It may have been told to go on meanwhile.
     pub(super) fn settled(&mut self, member: PeerIndex, group: GroupIndex) {
         self.groups.settled(member, group);
-        self.regroup(&[]);
+        let wanted = self.entry_of(member).and_then(|entry| self.wanted_key(entry, group));
+        if wanted.is_some_and(|key| self.groups.key(group) != Some(&key)) {
+            self.regroup(&[]);
+        }
     }
 
-    /// What becomes of update groups when `steps` lead to `wanted`.
-    fn regrouping(&self, wanted: &Desired, steps: &[Step]) -> Vec<Regrouping> {
+    /// The key that the group of a member of `group` is to have.
+    fn wanted_key(&self, entry: &Entry, group: GroupIndex) -> Option<ExportKey> {
+        let neighbor = in_wanted(entry, &self.desired)?;
+        Some(self.groups.key(group)?.under(&self.desired.global, &neighbor.settings))
+    }
+
+    /// What becomes of update groups when `steps` have been taken.
+    fn regrouping(&self, steps: &[Step]) -> Vec<Regrouping> {
         let mut members = Memberships::new();
         for entry in self.neighbors.values() {
-            let Some(neighbor) = in_wanted(entry, wanted) else { continue };
             for (_, group) in entry.cell.memberships() {
-                let Some(key) = self.groups.key(group) else { continue };
-                let key = key.under(&wanted.global, &neighbor.settings);
+                let Some(key) = self.wanted_key(entry, group) else { continue };
                 members.entry(group).or_default().push((entry.cell.index, key));
             }
         }
