@@ -13,7 +13,7 @@ use bgp_engine::id::{GroupIndex, PeerIndex};
 use bgp_engine::policy::Library;
 use bgp_engine::session::RestartState;
 use bgp_engine::stage::{Alarm, AnyBatch, AnyEmission, Fence};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tracing::info;
 
 use super::group_worker::{GroupControl, Groups};
@@ -111,6 +111,29 @@ impl Fabric {
         for partition in &self.partitions {
             partition.tell(message());
         }
+    }
+
+    /// Asks every partition the same; the answers come in their time.
+    pub(crate) fn ask_all_later<T>(
+        &self,
+        question: impl Fn(oneshot::Sender<T>) -> RibControl,
+    ) -> Vec<oneshot::Receiver<T>> {
+        let mut answers = Vec::new();
+        for partition in &self.partitions {
+            let (reply, answer) = oneshot::channel();
+            partition.tell(question(reply));
+            answers.push(answer);
+        }
+        answers
+    }
+
+    /// Asks every partition the same; what a partition that has stopped would say is missing.
+    pub(crate) async fn ask_all<T>(&self, question: impl Fn(oneshot::Sender<T>) -> RibControl) -> Vec<T> {
+        let mut said = Vec::new();
+        for answer in self.ask_all_later(question) {
+            said.extend(answer.await);
+        }
+        said
     }
 
     /// The policies that names stand for now.

@@ -44,7 +44,7 @@ pub(super) const FAMILIES: [Family; 2] = [Family::IPV4_UNICAST, Family::IPV6_UNI
 #[derive(Clone)]
 pub(crate) struct Reads {
     directory: Arc<Directory>,
-    fabric: Arc<Fabric>,
+    pub(super) fabric: Arc<Fabric>,
     subscriptions: mpsc::Sender<Subscribe>,
     origins: Arc<origins::Origins>,
 }
@@ -52,29 +52,6 @@ pub(crate) struct Reads {
 impl Reads {
     pub(super) fn new(directory: Arc<Directory>, fabric: Arc<Fabric>, subscriptions: mpsc::Sender<Subscribe>) -> Self {
         Self { directory, fabric, subscriptions, origins: Arc::default() }
-    }
-
-    /// Asks every partition the same; the answers come in their time.
-    pub(super) fn ask_all_later<T>(
-        &self,
-        question: impl Fn(oneshot::Sender<T>) -> RibControl,
-    ) -> Vec<oneshot::Receiver<T>> {
-        let mut answers = Vec::new();
-        for partition in &self.fabric.partitions {
-            let (reply, answer) = oneshot::channel();
-            partition.tell(question(reply));
-            answers.push(answer);
-        }
-        answers
-    }
-
-    /// Asks every partition the same; what a partition that has stopped would say is missing.
-    async fn ask_all<T>(&self, question: impl Fn(oneshot::Sender<T>) -> RibControl) -> Vec<T> {
-        let mut said = Vec::new();
-        for answer in self.ask_all_later(question) {
-            said.extend(answer.await);
-        }
-        said
     }
 
     pub(super) fn library(&self) -> Arc<Library> {
@@ -117,7 +94,7 @@ impl Reads {
                 whose.push((cell.address, family));
             }
         }
-        let answers = self.ask_all(|reply| RibControl::Counters { asked: asked.clone(), reply }).await;
+        let answers = self.fabric.ask_all(|reply| RibControl::Counters { asked: asked.clone(), reply }).await;
         let mut counts: HashMap<IpAddr, BTreeMap<Family, PrefixCounts>> = HashMap::new();
         for partition in answers {
             for ((address, family), CounterAnswer { counters, advertised }) in whose.iter().zip(partition) {
@@ -133,7 +110,7 @@ impl Reads {
 
     /// Sizes of the tables, and the number of attribute sets.
     pub(super) async fn tables(&self) -> (BTreeMap<Family, TableCounts>, u64) {
-        let answers = self.ask_all(|reply| RibControl::Tables { families: FAMILIES.to_vec(), reply }).await;
+        let answers = self.fabric.ask_all(|reply| RibControl::Tables { families: FAMILIES.to_vec(), reply }).await;
         let mut tables: BTreeMap<Family, TableCounts> = BTreeMap::new();
         for partition in answers {
             for (family, counts) in FAMILIES.iter().zip(partition) {
@@ -147,7 +124,7 @@ impl Reads {
 
     /// Peers that route selection waits for after a restart.
     pub(super) async fn awaited(&self) -> Vec<IpAddr> {
-        let answers = self.ask_all(|reply| RibControl::Awaited { families: FAMILIES.to_vec(), reply }).await;
+        let answers = self.fabric.ask_all(|reply| RibControl::Awaited { families: FAMILIES.to_vec(), reply }).await;
         let all: BTreeSet<IpAddr> = answers.into_iter().flatten().collect();
         all.into_iter().collect()
     }

@@ -188,7 +188,7 @@ pub(super) async fn explain(reads: &Reads, prefix: IpNet, to: Option<IpAddr>) ->
         },
         None => reads.directory.behind(None),
     };
-    let answers = reads.ask_all(|reply| RibControl::Explain { family, prefix, reply }).await;
+    let answers = reads.fabric.ask_all(|reply| RibControl::Explain { family, prefix, reply }).await;
     let Some(found) = answers.into_iter().flatten().next() else {
         return Err(ControlError::NotFound { what: format!("a route to {prefix}") });
     };

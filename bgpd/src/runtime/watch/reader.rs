@@ -136,7 +136,7 @@ impl Reader {
 
     /// Returns when the log has everything that a slice can have shown.
     async fn catch_up(&self) {
-        for mark in self.reads.ask_all_later(RibControl::Mark) {
+        for mark in self.reads.fabric.ask_all_later(RibControl::Mark) {
             // A partition that has stopped has nothing more to say.
             let _ = mark.await;
         }
