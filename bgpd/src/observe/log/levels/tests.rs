@@ -41,8 +41,12 @@ impl Log {
     }
 }
 
+/// Which lines anybody wants at all is remembered for the whole process: logs must not change under each other.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
 /// Runs with a log of its own.
 fn logged(base: &str, run: impl FnOnce(&Levels, &Log)) {
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let (levels, log) = (Levels::default(), Log::default());
     levels.set_base(base).expect("a filter");
     let lines = tracing_subscriber::fmt::layer().with_writer(log.clone()).with_ansi(false);
@@ -95,17 +99,17 @@ fn a_peer_can_be_silenced() {
 
 #[test]
 fn what_cannot_be_set_is_refused_and_changes_nothing() {
-    let levels = Levels::default();
-    levels.set_base("info,bgpd::peer=debug").expect("a filter");
-    assert!(levels.set_base("a=b=c").is_err());
-    let spaces = Subject::Module("bgpd peer".to_owned());
-    assert_eq!(levels.set(spaces, Some(LevelFilter::INFO)), Err(InvalidLevel::Module("bgpd peer".to_owned())));
-    for host in 0..64 {
-        levels.set(Subject::Peer([10, 0, 0, host].into()), Some(LevelFilter::INFO)).expect("a level");
-    }
-    assert_eq!(levels.set(Subject::Peer(PEER), Some(LevelFilter::INFO)), Err(InvalidLevel::TooMany));
-    let said = levels.overrides();
-    assert_eq!((said.peers.len(), said.base.as_str()), (64, "info,bgpd::peer=debug"));
+    logged("info,bgpd::peer=debug", |levels, _| {
+        assert!(levels.set_base("a=b=c").is_err());
+        let spaces = Subject::Module("bgpd peer".to_owned());
+        assert_eq!(levels.set(spaces, Some(LevelFilter::INFO)), Err(InvalidLevel::Module("bgpd peer".to_owned())));
+        for host in 0..64 {
+            levels.set(Subject::Peer([10, 0, 0, host].into()), Some(LevelFilter::INFO)).expect("a level");
+        }
+        assert_eq!(levels.set(Subject::Peer(PEER), Some(LevelFilter::INFO)), Err(InvalidLevel::TooMany));
+        let said = levels.overrides();
+        assert_eq!((said.peers.len(), said.base.as_str()), (64, "info,bgpd::peer=debug"));
+    });
 }
 
 #[test]
