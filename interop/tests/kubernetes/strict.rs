@@ -181,10 +181,7 @@ fn nodes_of_strict_clusters_are_declared_as_they_join_and_leave_without_touching
     wait_until("the others are declared", || strict.declared("east") == all, || strict.picture() + &east.picture());
     // The reflector has started anew not long ago: the nodes' routes may still be on their way.
     for (from, prefix) in [("172.16.1.22", "10.1.22.0/24"), ("172.16.2.31", "10.2.31.0/24")] {
-        wait_until(
-            "the others keep their pods",
-            || strict.is_accepted(from, prefix),
-            || strict.picture() + &west.picture(),
-        );
+        let pictures = || strict.picture() + &west.picture();
+        wait_until("the others keep their pods", || strict.is_accepted(from, prefix), pictures);
     }
 }
