@@ -80,8 +80,9 @@ impl Strict {
         Some(route["rejected"].as_str().unwrap_or_default().to_owned())
     }
 
-    fn is_accepted(&self, from: &str, prefix: &str) -> bool {
-        self.verdict(from, prefix).is_some_and(|why| why.is_empty())
+    fn wait_accepted(&self, what: &str, from: &str, prefix: &str) {
+        let is_accepted = || self.verdict(from, prefix).is_some_and(|why| why.is_empty());
+        wait_until(what, is_accepted, || self.picture());
     }
 
     fn is_refused(&self, from: &str, prefix: &str, said: &str) -> bool {
@@ -120,7 +121,7 @@ fn nodes_of_strict_clusters_are_declared_as_they_join_and_leave_without_touching
     }
     apis[1].put("nodes", node_object("n31", 2, 31));
     let mut east = strict.sidecar("east", "sidecar-east", 8081);
-    let west = strict.sidecar("west", "sidecar-west", 8082);
+    let _west = strict.sidecar("west", "sidecar-west", 8082);
     // n22 announces what is n21's as well; n23 is there before its Node is.
     let _birds = [
         bird(&nodes[0], &["10.1.21.0/24"]),
@@ -131,7 +132,7 @@ fn nodes_of_strict_clusters_are_declared_as_they_join_and_leave_without_touching
     for (from, prefix) in
         [("172.16.1.21", "10.1.21.0/24"), ("172.16.1.22", "10.1.22.0/24"), ("172.16.2.31", "10.2.31.0/24")]
     {
-        wait_until("a node's own pods are accepted", || strict.is_accepted(from, prefix), || strict.picture());
+        strict.wait_accepted("a node's own pods are accepted", from, prefix);
     }
     let stolen = "announced by node n22 (172.16.1.22) of cluster east, but it belongs to node n21 of cluster east";
     wait_until(
@@ -145,13 +146,13 @@ fn nodes_of_strict_clusters_are_declared_as_they_join_and_leave_without_touching
         || strict.picture(),
     );
     apis[0].put("nodes", node_object("n23", 1, 23));
-    wait_until("it joins", || strict.is_accepted("172.16.1.23", "10.1.23.0/24"), || strict.picture());
+    strict.wait_accepted("it joins", "172.16.1.23", "10.1.23.0/24");
 
     // Sidecar and reflector are killed: what was declared stays until the truth is known again.
     east.daemon.kill();
     strict.bgpd.daemon.kill();
     strict.bgpd = Bgpd::start(&strict.host, &remembering(REFLECTOR, &strict.host));
-    wait_until("it is accepted after", || strict.is_accepted("172.16.1.23", "10.1.23.0/24"), || strict.picture());
+    strict.wait_accepted("it is accepted after", "172.16.1.23", "10.1.23.0/24");
     assert_eq!(strict.declared("east"), both(&["n21", "n22", "n23"], "sidecar-east"));
     apis[0].delete("nodes", "n21");
     let east = strict.sidecar("east", "sidecar-east", 8081);
@@ -181,7 +182,6 @@ fn nodes_of_strict_clusters_are_declared_as_they_join_and_leave_without_touching
     wait_until("the others are declared", || strict.declared("east") == all, || strict.picture() + &east.picture());
     // The reflector has started anew not long ago: the nodes' routes may still be on their way.
     for (from, prefix) in [("172.16.1.22", "10.1.22.0/24"), ("172.16.2.31", "10.2.31.0/24")] {
-        let pictures = || strict.picture() + &west.picture();
-        wait_until("the others keep their pods", || strict.is_accepted(from, prefix), pictures);
+        strict.wait_accepted("the others keep their pods", from, prefix);
     }
 }
