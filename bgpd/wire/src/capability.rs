@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::Family;
 use crate::cursor::{Cursor, Overrun};
+use crate::text::printable;
 
 /// Capability codes (the IANA registry).
 mod code {
@@ -18,6 +19,7 @@ mod code {
     pub(super) const ENHANCED_ROUTE_REFRESH: u8 = 70;
     pub(super) const LONG_LIVED_GRACEFUL_RESTART: u8 = 71;
     pub(super) const FQDN: u8 = 73;
+    pub(super) const ROUTE_REFRESH_BEFORE_RFC: u8 = 128;
 }
 
 /// One capability. Unknown ones are kept as they came.
@@ -249,7 +251,7 @@ fn add_path(cursor: &mut Cursor<'_>) -> Result<Option<Capability>, Overrun> {
 
 fn text(cursor: &mut Cursor<'_>) -> Result<String, Overrun> {
     let len = cursor.u8()?;
-    Ok(String::from_utf8_lossy(cursor.take(len.into())?).into_owned())
+    Ok(printable(cursor.take(len.into())?))
 }
 
 fn join<T>(entries: &[T], text: impl Fn(&T) -> String) -> String {
@@ -287,6 +289,9 @@ impl fmt::Display for Capability {
             }
             Self::Fqdn(host, domain) if domain.is_empty() => write!(f, "fqdn {host}"),
             Self::Fqdn(host, domain) => write!(f, "fqdn {host}.{domain}"),
+            Self::Unknown { code: code::ROUTE_REFRESH_BEFORE_RFC, value } if value.is_empty() => {
+                f.write_str("route-refresh (code 128, from before RFC 2918)")
+            }
             Self::Unknown { code, value } => {
                 write!(f, "unknown capability {code}")?;
                 value

@@ -10,6 +10,7 @@
 //! | [`update`], [`attribute`], [`nlri`] | UPDATE (RFC 4271 §4.3, RFC 4760, RFC 7606) |
 //! | [`notification`] | NOTIFICATION (RFC 4271 §4.5, RFC 9003) |
 //! | [`route_refresh`] | ROUTE-REFRESH (RFC 2918, RFC 7313) |
+//! | [`text`] | what peers write for people (RFC 9003, host names) |
 //! | [`rtr`] | PDUs of the RPKI-to-Router protocol (RFC 8210, RFC 6810) |
 #![forbid(unsafe_code)]
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
@@ -24,6 +25,7 @@ pub mod notification;
 pub mod open;
 pub mod route_refresh;
 pub mod rtr;
+pub mod text;
 pub mod update;
 
 pub use family::Family;

@@ -5,6 +5,7 @@ use std::fmt;
 use crate::Family;
 use crate::cursor::Cursor;
 use crate::frame::{self, MessageType};
+use crate::text::printable;
 
 /// A NOTIFICATION: why a session ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -266,7 +267,7 @@ impl Notification {
         });
     }
 
-    /// The text that came with Administrative Shutdown or Reset (RFC 9003 §2); what is not UTF-8 is replaced.
+    /// The text that came with Administrative Shutdown or Reset (RFC 9003 §2); what cannot be shown is replaced.
     #[must_use]
     pub fn shutdown_text(&self) -> Option<String> {
         if self.code != code::CEASE || !matches!(self.subcode, 2 | 4) {
@@ -274,7 +275,7 @@ impl Notification {
         }
         let (len, text) = self.data.split_first()?;
         let text = text.get(..usize::from(*len)).unwrap_or(text);
-        (!text.is_empty()).then(|| String::from_utf8_lossy(text).into_owned())
+        (!text.is_empty()).then(|| printable(text))
     }
 
     /// The error code in the RFCs' words.

@@ -16,6 +16,7 @@ use std::net::IpAddr;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use crate::cursor::{Cursor, Overrun};
+use crate::text::printable;
 
 /// Octets of the header.
 pub const HEADER_LEN: usize = 8;
@@ -269,9 +270,7 @@ fn error_report(code: u16, body: &mut Cursor<'_>) -> Result<Pdu, PduError> {
     let length = body.u32()? as usize;
     let text = body.take(length)?;
     let text = text.get(..REPEATED_MAX).unwrap_or(text);
-    // What goes to a log is one line.
-    let text = String::from_utf8_lossy(text).chars().map(|one| if one.is_control() { ' ' } else { one }).collect();
-    Ok(Pdu::ErrorReport { code: ErrorCode(code), text })
+    Ok(Pdu::ErrorReport { code: ErrorCode(code), text: printable(text) })
 }
 
 impl Pdu {

@@ -39,6 +39,7 @@ fn shutdown_text_that_is_not_utf8_or_too_long_is_shown_all_the_same() {
     // RFC 9003 §2.
     for (data, text) in [
         (vec![3, b'a', 0xff, b'b'], Some("a\u{fffd}b")),
+        (vec![3, b'a', 0x1b, b'c'], Some("a c")),
         (vec![200, b'h', b'i'], Some("hi")),
         (vec![1, b'h', b'i'], Some("h")),
         (vec![0], None),

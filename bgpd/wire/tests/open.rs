@@ -138,6 +138,18 @@ fn extended_next_hop_of_a_safi_that_cannot_be_is_ignored() {
 }
 
 #[test]
+fn capabilities_are_said_in_words_that_no_terminal_obeys() {
+    for (code, value, said) in [
+        (128, &[][..], "route-refresh (code 128, from before RFC 2918)"),
+        (128, &[1], "unknown capability 128 0x01"),
+        (73, b"\x06node11\x00", "fqdn node11"),
+        (73, b"\x08\x1b[2Jgone\x03a\nb", "fqdn  [2Jgone.a b"),
+    ] {
+        assert_eq!(Capability::decode(code, value).to_string(), said);
+    }
+}
+
+#[test]
 fn as_number_of_the_capability_counts() {
     // RFC 6793 §4.1.
     let open = Open::decode(&body(&[8, 2, 6, 65, 4, 0xfa, 0x56, 0xea, 0x01])).expect("valid");
