@@ -44,7 +44,7 @@ pub enum Command {
     Show(Show),
     /// Say why the best path to a prefix is best, and who is told
     Explain {
-        /// Prefix, such as 10.1.0.0/24
+        /// Prefix, such as 10.1.0.0/24, or an address: the longest prefix that covers it
         prefix: String,
         /// Only what this neighbor is told
         #[arg(long, value_name = "ADDRESS")]

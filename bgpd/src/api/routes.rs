@@ -1,5 +1,6 @@
 //! `RouteService`.
 
+use std::net::IpAddr;
 use std::time::Instant;
 
 use bgpd_proto::v1;
@@ -73,8 +74,16 @@ impl v1::route_service_server::RouteService for Service {
 
     async fn explain(&self, request: Request<v1::ExplainRequest>) -> Result<Response<v1::ExplainResponse>, Status> {
         let v1::ExplainRequest { prefix, to } = request.into_inner();
-        let (prefix, to) = (convert::prefix("prefix", &prefix)?, convert::optional_address("to", &to)?);
-        let explanation = self.0.explain(prefix, to).await.map_err(convert::status_of)?;
+        let (wanted, to) = (convert::prefix("prefix", &prefix)?, convert::optional_address("to", &to)?);
+        let covering = self.0.longest_match(wanted).await;
+        let missing = |there: &str| Status::not_found(format!("a route to {prefix} does not exist{there}"));
+        let wanted = match covering {
+            None => return Err(missing("")),
+            // Of an address people want to know which route it takes.
+            Some(longest) if longest == wanted || prefix.parse::<IpAddr>().is_ok() => longest,
+            Some(longest) => return Err(missing(&format!("; the longest prefix that covers it is {longest}"))),
+        };
+        let explanation = self.0.explain(wanted, to).await.map_err(convert::status_of)?;
         Ok(Response::new(convert::explanation(&explanation)))
     }
 

@@ -511,6 +511,11 @@ impl Handle {
         self.reads.origins()
     }
 
+    /// The longest prefix in the table that covers `prefix`, or is it; `None` when there is none.
+    pub async fn longest_match(&self, prefix: IpNet) -> Option<IpNet> {
+        self.reads.longest_match(prefix).await
+    }
+
     /// Every path to a prefix and what was made of it.
     ///
     /// # Errors

@@ -133,6 +133,11 @@ impl Reads {
         routes::stream(self.clone(), filter)
     }
 
+    pub(super) async fn longest_match(&self, prefix: IpNet) -> Option<IpNet> {
+        let filter = RouteFilter { prefix: Some(prefix), covering: true, ..RouteFilter::default() };
+        routes::longest_match(routes::Walk::new(self, &filter)).await.first().map(|record| record.prefix)
+    }
+
     pub(super) async fn explain(&self, prefix: IpNet, to: Option<IpAddr>) -> Result<Explanation, ControlError> {
         routes::explain(self, prefix, to).await
     }

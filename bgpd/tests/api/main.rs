@@ -6,6 +6,7 @@ mod confirm;
 mod daemon;
 mod dashboard;
 mod declared;
+mod explain;
 #[cfg(feature = "roto")]
 mod filter;
 mod guard;

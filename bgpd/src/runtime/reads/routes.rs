@@ -131,7 +131,7 @@ impl<'a> Walk<'a> {
 }
 
 /// Partitions hold different lengths, so each has its own longest match: the longest of them is the answer.
-async fn longest_match(mut walk: Walk<'_>) -> Vec<RouteRecord> {
+pub(super) async fn longest_match(mut walk: Walk<'_>) -> Vec<RouteRecord> {
     let mut all = Vec::new();
     while let Some(records) = walk.next().await {
         all.extend(records);
