@@ -94,7 +94,7 @@ fn listen_hint(error: &io::Error) -> &'static str {
 /// # Errors
 /// When a socket cannot be opened or a thread cannot be started; then nothing runs.
 pub fn start(document: Written, documents: Documents, settings: &RestartSettings) -> Result<Handle, StartError> {
-    let (state, restored) = state::open(settings);
+    let (state, restored) = state::open(documents.directory());
     let mut desired = document.desired.clone();
     for refused in restored.neighbors.lay_over(&mut desired).refused {
         warn!("not in force: {refused}");
@@ -102,7 +102,7 @@ pub fn start(document: Written, documents: Documents, settings: &RestartSettings
     kernel::check(&desired).map_err(StartError::Kernel)?;
     let listeners = listen(&desired.global.listen)?;
     let workers = thread::available_parallelism().map_or(1, NonZero::get).min(WORKERS_MAX);
-    let (remembered, recorder) = restart::open(settings);
+    let (remembered, recorder) = restart::open(settings, documents.directory());
     let mut expected = desired.expected_back(&remembered.peers);
     let returning = if expected.is_empty() { BTreeSet::new() } else { restored.leased() };
     if !returning.is_empty() {

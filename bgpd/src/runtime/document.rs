@@ -16,7 +16,7 @@ use bgp_engine::config::{Desired, Step};
 use serde::{Deserialize, Serialize};
 use tracing::{error, info, warn};
 
-use super::restart::replace;
+use super::restart::{directory, replace};
 use crate::config::{self, Document, RestartSettings};
 
 /// The document that was applied last.
@@ -98,21 +98,21 @@ pub struct Documents {
 }
 
 impl Documents {
-    /// Finds the place.
+    /// Finds the place. That there is none is said in the log.
     #[must_use]
     pub fn open(settings: &RestartSettings, file: &Path) -> Self {
-        let directory = match &settings.state_directory {
-            // Whoever keeps other things there says what is wrong with it.
-            Some(directory) => fs::create_dir_all(directory).is_ok().then(|| directory.clone()),
-            None => Some(RestartSettings::default_directory()).filter(|directory| directory.is_dir()),
-        };
-        Self { directory, file: file.to_owned() }
+        Self { directory: directory(settings), file: file.to_owned() }
     }
 
     /// A place where nothing is kept.
     #[must_use]
     pub fn nowhere() -> Self {
         Self { directory: None, file: PathBuf::new() }
+    }
+
+    /// The state directory, if there is one.
+    pub(super) fn directory(&self) -> Option<&Path> {
+        self.directory.as_deref()
     }
 
     /// Whether anything survives a restart.

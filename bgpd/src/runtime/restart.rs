@@ -71,10 +71,10 @@ struct Shared {
     wake: Notify,
 }
 
-/// Reads what there is, and goes on writing it. Without a directory nothing is remembered, which is said.
-pub(super) fn open(settings: &RestartSettings) -> (Remembered, Recorder) {
+/// Reads what there is in the state directory, and goes on writing it. Without one nothing is remembered.
+pub(super) fn open(settings: &RestartSettings, directory: Option<&Path>) -> (Remembered, Recorder) {
     let boot = fs::read_to_string(BOOT_ID).unwrap_or_default().trim().to_owned();
-    let path = directory(settings).map(|directory| directory.join(FILE));
+    let path = directory.map(|directory| directory.join(FILE));
     let found = path.as_deref().map_or(Ok(None), read).unwrap_or_else(|error| {
         warn!(file = %path.as_deref().unwrap_or(Path::new(FILE)).display(), %error, "restart state not usable: starts without");
         None
@@ -90,6 +90,7 @@ pub(super) fn open(settings: &RestartSettings) -> (Remembered, Recorder) {
     (Remembered { peers, forwarding_kept }, Recorder { shared, task })
 }
 
+/// The state directory, made if it is configured. That there is none is said in the log.
 pub(super) fn directory(settings: &RestartSettings) -> Option<PathBuf> {
     let default = RestartSettings::default_directory();
     match &settings.state_directory {
@@ -273,11 +274,10 @@ mod tests {
     #[tokio::test]
     async fn a_missing_or_broken_file_is_no_state() {
         let directory = tempfile::tempdir().expect("a directory");
-        let settings =
-            RestartSettings { state_directory: Some(directory.path().to_owned()), ..RestartSettings::default() };
-        assert_eq!(open(&settings).0.peers, Peers::new());
+        let found = || open(&RestartSettings::default(), Some(directory.path())).0.peers;
+        assert_eq!(found(), Peers::new());
         fs::write(directory.path().join(FILE), [0xff, 0xfe, 0, 7]).expect("it can be written");
-        assert_eq!(open(&settings).0.peers, Peers::new());
+        assert_eq!(found(), Peers::new());
     }
 
     #[tokio::test]
@@ -286,14 +286,16 @@ mod tests {
         let state_directory = Some(directory.path().join("made"));
         let forwarding_state = ForwardingState::SameBoot;
         let settings = RestartSettings { state_directory, forwarding_state, ..RestartSettings::default() };
-        let (first, mut recorder) = open(&settings);
+        let path = super::directory(&settings);
+        let open = || open(&settings, path.as_deref());
+        let (first, mut recorder) = open();
         assert!(!first.forwarding_kept, "nothing is known of this boot");
         peers().into_iter().for_each(|(peer, families)| recorder.set(peer, families));
         recorder.finish(OnTerminate::Restart);
-        let (second, mut recorder) = open(&settings);
+        let (second, mut recorder) = open();
         assert_eq!(second, Remembered { peers: peers(), forwarding_kept: true });
         assert_eq!(recorder.keep_only(IpAddr::is_ipv4), ["2001:db8::12".parse::<IpAddr>().expect("an address")]);
         recorder.finish(OnTerminate::Stop);
-        assert_eq!(open(&settings).0.peers, Peers::new());
+        assert_eq!(open().0.peers, Peers::new());
     }
 }

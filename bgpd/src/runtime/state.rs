@@ -18,8 +18,8 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
-use super::restart::{directory, replace};
-use crate::config::{Declarations, Declared, Keys, RestartSettings};
+use super::restart::replace;
+use crate::config::{Declarations, Declared, Keys};
 
 /// Name of the file in the state directory.
 const FILE: &str = "api-state.toml";
@@ -111,8 +111,8 @@ pub(super) struct Restored {
 }
 
 /// Finds the file and what is in it. One that cannot be read is set aside, not overwritten.
-pub(super) fn open(settings: &RestartSettings) -> (StateFile, Restored) {
-    let Some(path) = directory(settings).map(|directory| directory.join(FILE)) else {
+pub(super) fn open(directory: Option<&Path>) -> (StateFile, Restored) {
+    let Some(path) = directory.map(|directory| directory.join(FILE)) else {
         return Default::default();
     };
     let restored = match read(&path) {
