@@ -336,7 +336,9 @@ fn session(sheet: &mut Sheet, neighbor: &v1::Neighbor) {
     sheet.line("Connects", if neighbor.passive { "no, waits for the peer" } else { "" });
     sheet.line("Import policy", &neighbor.import_policy);
     sheet.line("Export policy", &neighbor.export_policy);
-    sheet.line("Established, flaps", &format!("{} times, {} flaps", neighbor.established_count, neighbor.flaps));
+    let times = |count: u64, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
+    let since = [times(neighbor.established_count, "time"), times(neighbor.flaps, "flap")];
+    sheet.line("Was Established", &since.join(", "));
     if let Some(error) = some(&neighbor.last_error) {
         let ago = span(neighbor.last_error_seconds_ago.unwrap_or(0));
         sheet.line("Last error", &format!("{error} ({ago} ago)"));
