@@ -46,6 +46,10 @@ impl Open {
         let my_as = cursor.u16().map_err(unspecific)?;
         let hold_seconds = cursor.u16().map_err(unspecific)?;
         let router_id = cursor.ipv4().map_err(unspecific)?;
+        // RFC 7607 §2, also where a capability says another one.
+        if my_as == 0 {
+            return Err(Notification::open(OpenSubcode::BadPeerAs, &[]));
+        }
         if matches!(hold_seconds, 1 | 2) {
             return Err(Notification::open(OpenSubcode::UnacceptableHoldTime, &[]));
         }

@@ -156,6 +156,16 @@ fn as_number_of_the_capability_counts() {
     assert_eq!(open.asn(), 4_200_000_001);
 }
 
+#[test]
+fn as_number_zero_is_bad_whatever_the_capability_says() {
+    // RFC 7607 §2. One parameter with the capability of 4-octet AS numbers: 65001.
+    let with_capability = body(&[8, 2, 6, 65, 4, 0, 0, 0xfd, 0xe9]);
+    for mut body in [body(&[0]), with_capability] {
+        body[1..3].copy_from_slice(&[0, 0]);
+        assert_eq!(error(&body), (2, 2, vec![]));
+    }
+}
+
 fn family() -> impl Strategy<Value = Family> {
     (any::<u16>(), any::<u8>()).prop_map(|(afi, safi)| Family { afi, safi })
 }
@@ -207,7 +217,7 @@ proptest! {
 
     #[test]
     fn open_survives_the_wire(
-        my_as in prop_oneof![any::<u16>(), Just(AS_TRANS)],
+        my_as in prop_oneof![1_u16.., Just(AS_TRANS)],
         hold_seconds in prop_oneof![Just(0_u16), 3_u16..],
         router_id in 1_u32..,
         capabilities in prop::collection::vec(capability(), 0..20),
