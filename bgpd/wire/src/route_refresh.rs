@@ -30,11 +30,12 @@ impl RouteRefresh {
     /// Decodes the body.
     ///
     /// # Errors
-    /// ROUTE-REFRESH Message Error / Invalid Message Length when it has not four octets (RFC 7313 §5).
+    /// ROUTE-REFRESH Message Error / Invalid Message Length when it has not four octets, unless it is of a subtype that is
+    /// ignored whatever its length (RFC 7313 §5).
     pub fn decode(body: &[u8]) -> Result<Self, Notification> {
         let mut cursor = Cursor::new(body);
         match Self::fields(&mut cursor) {
-            Ok(message) if cursor.is_empty() => Ok(message),
+            Ok(message) if cursor.is_empty() || matches!(message.subtype, RefreshSubtype::Unknown(_)) => Ok(message),
             _ => {
                 let mut whole = Vec::new();
                 frame::put(&mut whole, MessageType::RouteRefresh, |out| out.extend_from_slice(body));

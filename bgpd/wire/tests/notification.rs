@@ -76,16 +76,6 @@ fn a_notification_never_is_longer_than_a_message_may_be() {
     assert!(matches!(split(&bytes, MAX_LEN), Ok(Some(_))));
 }
 
-#[test]
-fn route_refresh_of_another_length_is_an_error_with_the_message() {
-    // RFC 7313 §5.
-    for body in [&[][..], &[0, 1, 0], &[0, 1, 0, 1, 0]] {
-        let fault = RouteRefresh::decode(body).expect_err("a wrong length");
-        assert_eq!((fault.code, fault.subcode), (7, 1));
-        assert_eq!(&fault.data[19..], body);
-    }
-}
-
 proptest! {
     #[test]
     fn notification_survives_the_wire(
