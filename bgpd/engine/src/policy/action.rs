@@ -124,11 +124,15 @@ impl Draft<'_> {
     }
 
     fn add(&mut self, added: &[AnyCommunity]) {
-        let present = self.present();
-        for community in added.iter().filter(|community| !present.contains(community)) {
+        let mut present = self.present();
+        for community in added {
+            if present.contains(community) {
+                continue;
+            }
             let flags = flag::OPTIONAL | flag::TRANSITIVE;
             let (_, value) = self.attributes.entry(community.code()).or_insert((flags, Vec::new()));
             community.encode(value);
+            present.push(*community);
         }
     }
 
