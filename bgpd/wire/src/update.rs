@@ -137,6 +137,16 @@ impl NextHop {
             Self::V6 { global, .. } => IpAddr::V6(*global),
         }
     }
+
+    /// Whether it is the address of a host (RFC 4271 §6.3).
+    #[must_use]
+    pub fn is_host(&self) -> bool {
+        match self {
+            // Not 0.0.0.0/8, 127.0.0.0/8 and, from 224.0.0.0 up, classes D and E.
+            Self::V4(address) => !matches!(address.octets(), [0 | 127 | 224.., ..]),
+            Self::V6 { global, .. } => !(global.is_unspecified() || global.is_loopback() || global.is_multicast()),
+        }
+    }
 }
 
 impl fmt::Display for NextHop {
@@ -192,18 +202,15 @@ pub struct Update<'a> {
     pub disable: Option<Family>,
     /// All that is wrong with the message.
     pub faults: &'a [Fault],
+    /// There is no attribute but MP_UNREACH_NLRI, not even one that is ignored.
+    pub(crate) bare: bool,
 }
 
 impl Update<'_> {
     /// The family whose End-of-RIB marker this is (RFC 4724 §2).
     #[must_use]
     pub fn end_of_rib(&self) -> Option<Family> {
-        let nothing = self.withdrawn.is_empty()
-            && self.nlri.is_empty()
-            && self.mp_reach.is_none()
-            && self.attributes.bytes().is_empty()
-            && self.next_hop.is_none()
-            && self.faults.is_empty();
+        let nothing = self.bare && self.withdrawn.is_empty() && self.nlri.is_empty() && self.faults.is_empty();
         match self.mp_unreach {
             _ if !nothing => None,
             None => Some(Family::IPV4_UNICAST),

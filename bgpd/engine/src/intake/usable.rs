@@ -1,7 +1,5 @@
 //! What makes a received path unusable before any policy is asked.
 
-use std::net::IpAddr;
-
 use bgp_wire::attribute::{as_path, code};
 use bgp_wire::update::NextHop;
 
@@ -50,18 +48,10 @@ pub(super) fn marked(attrs: &AttrRef, settings: &IntakeSettings, interner: &Inte
     }
 }
 
-/// RFC 4271 §6.3: the next hop must be a host address and not this speaker's own.
+/// RFC 4271 §6.3: the next hop must be a host address, in MP_REACH_NLRI as well, and not this speaker's own.
 fn next_hop(next_hop: &NextHop, settings: &IntakeSettings) -> Result<(), Rejection> {
-    let address = next_hop.addr();
-    if settings.own_addresses.contains(&address) {
+    if settings.own_addresses.contains(&next_hop.addr()) {
         return Err(Rejection::NextHopSelf);
     }
-    let martian = match address {
-        IpAddr::V4(v4) => {
-            // 0.0.0.0/8, 127.0.0.0/8, and 224.0.0.0 up: classes D and E.
-            matches!(v4.octets()[0], 0 | 127 | 224..)
-        }
-        IpAddr::V6(v6) => v6.is_unspecified() || v6.is_loopback() || v6.is_multicast(),
-    };
-    if martian { Err(Rejection::NextHopMartian) } else { Ok(()) }
+    if next_hop.is_host() { Ok(()) } else { Err(Rejection::NextHopMartian) }
 }

@@ -1,10 +1,12 @@
 //! The table of attributes: what each is called, how it is flagged, how its value is checked, and what RFC 7606 says
 //! to do when it is wrong.
 
+use std::net::Ipv4Addr;
+
 use super::{AsPath, Attribute, Community, ExtendedCommunity, Ipv6ExtendedCommunity, LargeCommunity, Origin};
 use super::{SegmentKind, code, flag, tlv};
 use crate::cursor::Cursor;
-use crate::update::FaultReason;
+use crate::update::{FaultReason, NextHop};
 
 const WELL_KNOWN: u8 = flag::TRANSITIVE;
 const OPTIONAL_TRANSITIVE: u8 = flag::OPTIONAL | flag::TRANSITIVE;
@@ -30,6 +32,8 @@ pub(crate) struct Check {
 type CheckValue = fn(&[u8], Check) -> Result<(), FaultReason>;
 /// Only called for values that passed the check; a short value gives `None`.
 type Typed = fn(&[u8]) -> Option<Attribute>;
+/// `None` where nothing has to go.
+type Tidy = fn(&[u8]) -> Option<Vec<u8>>;
 
 /// One known attribute.
 pub(crate) struct Descriptor {
@@ -38,6 +42,9 @@ pub(crate) struct Descriptor {
     /// Optional and Transitive bits that it must have.
     pub(crate) flags: u8,
     pub(crate) fallback: Fallback,
+    /// What is done about flags that it must not have (RFC 7606 §3(c)).
+    pub(crate) wrong_flags: Fallback,
+    tidy: Option<Tidy>,
     /// Discarded when an eBGP peer sends it (RFC 7606 §7.5, §7.9, §7.10; RFC 7311 §3.3; RFC 8669 §5; RFC 9012 §11).
     pub(crate) internal_only: bool,
     pub(crate) check: CheckValue,
@@ -45,12 +52,26 @@ pub(crate) struct Descriptor {
 }
 
 const fn entry(code: u8, name: &'static str, flags: u8, check: CheckValue, typed: Typed) -> Descriptor {
-    Descriptor { code, name, flags, fallback: Fallback::TreatAsWithdraw, internal_only: false, check, typed }
+    let (fallback, wrong_flags) = (Fallback::TreatAsWithdraw, Fallback::TreatAsWithdraw);
+    Descriptor { code, name, flags, fallback, wrong_flags, tidy: None, internal_only: false, check, typed }
 }
 
 impl Descriptor {
+    /// What a value that passed the check is used and passed on as, where that is not as it came.
+    pub(crate) fn tidied(&self, value: &[u8]) -> Option<Vec<u8>> {
+        self.tidy.and_then(|tidy| tidy(value))
+    }
+
     const fn discarded_if_wrong(self) -> Self {
         Self { fallback: Fallback::Discard, ..self }
+    }
+
+    const fn discarded_if_flagged_wrong(self) -> Self {
+        Self { wrong_flags: Fallback::Discard, ..self }
+    }
+
+    const fn tidied_by(self, tidy: Tidy) -> Self {
+        Self { tidy: Some(tidy), ..self }
     }
 
     const fn internal(self) -> Self {
@@ -61,7 +82,7 @@ impl Descriptor {
 static TABLE: [Descriptor; 20] = [
     entry(code::ORIGIN, "ORIGIN", WELL_KNOWN, origin, |v| Origin::from_code(*v.first()?).map(Attribute::Origin)),
     entry(code::AS_PATH, "AS_PATH", WELL_KNOWN, as_path, |v| Some(Attribute::AsPath(AsPath::decode(v)))),
-    entry(code::NEXT_HOP, "NEXT_HOP", WELL_KNOWN, four, |v| Cursor::new(v).ipv4().ok().map(Attribute::NextHop)),
+    entry(code::NEXT_HOP, "NEXT_HOP", WELL_KNOWN, host, |v| Cursor::new(v).ipv4().ok().map(Attribute::NextHop)),
     entry(code::MULTI_EXIT_DISC, "MULTI_EXIT_DISC", OPTIONAL_NON_TRANSITIVE, four, |v| {
         Cursor::new(v).u32().ok().map(Attribute::MultiExitDisc)
     }),
@@ -93,21 +114,26 @@ static TABLE: [Descriptor; 20] = [
         each(v, |cursor| cursor.take(20).ok()?.try_into().ok().map(Ipv6ExtendedCommunity))
             .map(Attribute::Ipv6ExtendedCommunities)
     }),
+    // RFC 7311 §3.2: one that is transitive is malformed, and discarded like any other.
     entry(code::AIGP, "AIGP", OPTIONAL_NON_TRANSITIVE, tlv::aigp, |v| tlv::aigp_metric(v).map(Attribute::Aigp))
         .discarded_if_wrong()
+        .discarded_if_flagged_wrong()
         .internal(),
     entry(code::LARGE_COMMUNITIES, "LARGE_COMMUNITIES", OPTIONAL_TRANSITIVE, twelves, |v| {
         each(v, large_community).map(Attribute::LargeCommunities)
-    }),
+    })
+    .tidied_by(without_repeats),
     entry(code::ONLY_TO_CUSTOMER, "ONLY_TO_CUSTOMER", OPTIONAL_TRANSITIVE, four, |v| {
         Cursor::new(v).u32().ok().map(Attribute::OnlyToCustomer)
     }),
     // RFC 6514 §5: flags, tunnel type, label.
     entry(code::PMSI_TUNNEL, "PMSI_TUNNEL", OPTIONAL_TRANSITIVE, at_least_five, |_| None),
     entry(code::TUNNEL_ENCAPSULATION, "TUNNEL_ENCAPSULATION", OPTIONAL_TRANSITIVE, tlv::tunnel_encapsulation, |_| None)
+        .tidied_by(tlv::usable_tunnels)
         .internal(),
     entry(code::PREFIX_SID, "PREFIX_SID", OPTIONAL_TRANSITIVE, tlv::prefix_sid, |_| None)
         .discarded_if_wrong()
+        .tidied_by(tlv::first_of_each)
         .internal(),
 ];
 
@@ -154,6 +180,15 @@ fn empty(value: &[u8], _: Check) -> Result<(), FaultReason> {
 
 fn four(value: &[u8], _: Check) -> Result<(), FaultReason> {
     exactly(value, 4)
+}
+
+/// RFC 4271 §6.3: a next hop is the address of a host.
+fn host(value: &[u8], check: Check) -> Result<(), FaultReason> {
+    four(value, check)?;
+    match value.first_chunk::<4>().map(|octets| Ipv4Addr::from(*octets)) {
+        Some(address) if !NextHop::V4(address).is_host() => Err(FaultReason::NotAHost(address)),
+        _ => Ok(()),
+    }
 }
 
 fn fours(value: &[u8], _: Check) -> Result<(), FaultReason> {
@@ -242,6 +277,31 @@ fn segments(
 
 fn large_community(cursor: &mut Cursor<'_>) -> Option<LargeCommunity> {
     Some(LargeCommunity { global: cursor.u32().ok()?, local1: cursor.u32().ok()?, local2: cursor.u32().ok()? })
+}
+
+/// RFC 8092 §3: a value that is there already is removed.
+fn without_repeats(value: &[u8]) -> Option<Vec<u8>> {
+    if !has_repeats(value) {
+        return None;
+    }
+    let mut places: Vec<_> = value.chunks_exact(12).enumerate().map(|(at, one)| (one, at)).collect();
+    places.sort_unstable();
+    places.dedup_by_key(|(one, _)| *one);
+    // The first of each stays in its place.
+    places.sort_unstable_by_key(|(_, at)| *at);
+    Some(places.into_iter().flat_map(|(one, _)| one).copied().collect())
+}
+
+/// Few are compared with each other; a peer that sends thousands is not to cost the square of that.
+fn has_repeats(value: &[u8]) -> bool {
+    const FEW: usize = 16;
+    let values = value.chunks_exact(12);
+    if values.len() <= FEW {
+        return values.clone().enumerate().any(|(at, one)| values.clone().take(at).any(|other| other == one));
+    }
+    let mut sorted: Vec<_> = values.collect();
+    sorted.sort_unstable();
+    sorted.windows(2).any(|pair| matches!(pair, [one, next] if one == next))
 }
 
 fn each<T>(value: &[u8], mut one: impl FnMut(&mut Cursor<'_>) -> Option<T>) -> Option<Vec<T>> {

@@ -61,10 +61,12 @@ pub enum Attribute {
 /// # Errors
 /// What is wrong with the value.
 pub fn decode_value(flags: u8, code: u8, value: &[u8]) -> Result<Attribute, FaultReason> {
-    let unknown = || Attribute::Unknown { flags, code, value: value.to_vec() };
-    let Some(known) = descriptor(code) else { return Ok(unknown()) };
+    let unknown = |value: &[u8]| Attribute::Unknown { flags, code, value: value.to_vec() };
+    let Some(known) = descriptor(code) else { return Ok(unknown(value)) };
     (known.check)(value, Check { four_octet_as: true, reject_as_sets: false })?;
-    Ok((known.typed)(value).unwrap_or_else(unknown))
+    let tidied = known.tidied(value);
+    let value = tidied.as_deref().unwrap_or(value);
+    Ok((known.typed)(value).unwrap_or_else(|| unknown(value)))
 }
 
 impl Attribute {
@@ -95,11 +97,13 @@ impl Attribute {
     pub fn encode(&self, out: &mut Vec<u8>) {
         let mut value = Vec::new();
         self.encode_value(&mut value);
+        let known = descriptor(self.code());
         let flags = match self {
             Self::Unknown { flags, .. } => *flags,
-            known => descriptor(known.code()).map_or(flag::OPTIONAL, |descriptor| descriptor.flags),
+            _ => known.map_or(flag::OPTIONAL, |known| known.flags),
         };
-        put(out, flags, self.code(), &value);
+        let tidied = known.and_then(|known| known.tidied(&value));
+        put(out, flags, self.code(), tidied.as_deref().unwrap_or(&value));
     }
 
     fn encode_value(&self, out: &mut Vec<u8>) {

@@ -17,7 +17,8 @@ const MALFORMED_LIST: UpdateSubcode = UpdateSubcode::MalformedAttributeList;
 struct Found {
     code: u8,
     flags: u8,
-    /// Where its value stands in the body.
+    /// Where it begins in the body, where its value does, and where both end.
+    from: usize,
     start: usize,
     end: usize,
 }
@@ -69,10 +70,11 @@ impl Codes {
         self.0.get(usize::from(code >> 6)).is_some_and(|word| word & 1 << (code & 63) != 0)
     }
 
-    fn remove(&mut self, code: u8) {
+    fn without(mut self, code: u8) -> Self {
         if let Some(word) = self.0.get_mut(usize::from(code >> 6)) {
             *word &= !(1 << (code & 63));
         }
+        self
     }
 
     fn is_empty(&self) -> bool {
@@ -115,7 +117,7 @@ impl Decoder {
         work.check_reachable(has_nlri)?;
         work.check_mandatory(&nlri);
         work.canonical();
-        let Work { next_hop, mp_reach, mp_unreach, treat_as_withdraw, disable, .. } = work;
+        let Work { next_hop, mp_reach, mp_unreach, treat_as_withdraw, disable, seen, .. } = work;
         Ok(Update {
             withdrawn,
             nlri,
@@ -126,6 +128,7 @@ impl Decoder {
             treat_as_withdraw,
             disable,
             faults: &self.faults,
+            bare: seen.without(code::MP_UNREACH_NLRI).is_empty(),
         })
     }
 }
@@ -192,7 +195,8 @@ impl<'a> Work<'a, '_> {
                 return self.overrun(start..base + block.len(), block.get(start - base + 1).copied());
             };
             let end = base + cursor.offset();
-            let found = Found { code, flags: flags & !flag::EXTENDED_LENGTH, start: end - value.len(), end };
+            let found =
+                Found { code, flags: flags & !flag::EXTENDED_LENGTH, from: start, start: end - value.len(), end };
             self.attribute(found, value)?;
         }
         Ok(())
@@ -238,12 +242,11 @@ impl<'a> Work<'a, '_> {
             self.fault_of(&found, FaultReason::NotFromFourOctetPeer, FaultAction::AttributeDiscard);
             return;
         }
-        let checked =
-            flags_of(found.flags, known).map_err(|reason| (reason, Fallback::TreatAsWithdraw)).and_then(|()| {
-                let context = self.context;
-                let check = Check { four_octet_as: context.four_octet_as, reject_as_sets: context.reject_as_sets };
-                (known.check)(value, check).map_err(|reason| (reason, known.fallback))
-            });
+        let checked = flags_of(found.flags, known).map_err(|reason| (reason, known.wrong_flags)).and_then(|()| {
+            let context = self.context;
+            let check = Check { four_octet_as: context.four_octet_as, reject_as_sets: context.reject_as_sets };
+            (known.check)(value, check).map_err(|reason| (reason, known.fallback))
+        });
         match checked {
             Ok(()) => self.decoder.found.push(Found { flags: canonical_flags(found.flags, known), ..found }),
             // RFC 9774 §3: an AS_SET is treated the same wherever it stands.
@@ -260,7 +263,7 @@ impl<'a> Work<'a, '_> {
         if found.flags & flag::OPTIONAL == 0 {
             let data = self.data_of(&found);
             let (reason, subcode) = (FaultReason::UnrecognizedWellKnown, UpdateSubcode::UnrecognizedWellKnown);
-            return Err(reset(Some(found.code), reason, found.place(), subcode, &data));
+            return Err(reset(Some(found.code), reason, found.place(), subcode, data));
         }
         if found.flags & flag::TRANSITIVE != 0 {
             self.decoder.found.push(Found { flags: flag::OPTIONAL | flag::TRANSITIVE | flag::PARTIAL, ..found });
@@ -269,24 +272,24 @@ impl<'a> Work<'a, '_> {
     }
 
     /// RFC 7606 §3(g): these two must not be there twice.
-    fn once(&mut self, found: &Found, first: bool) -> Result<(), ResetFault> {
-        if !first {
-            return Err(reset(Some(found.code), FaultReason::Duplicate, found.place(), MALFORMED_LIST, &[]));
+    fn once(found: &Found, first: bool) -> Result<(), ResetFault> {
+        if first {
+            return Ok(());
         }
-        if found.flags & (flag::OPTIONAL | flag::TRANSITIVE) != flag::OPTIONAL {
-            self.fault_of(found, FaultReason::Flags(found.flags), FaultAction::TreatAsWithdraw);
-        }
-        Ok(())
+        Err(reset(Some(found.code), FaultReason::Duplicate, found.place(), MALFORMED_LIST, &[]))
     }
 
     fn mp_reach(&mut self, found: Found, value: &'a [u8], first: bool) -> Result<(), ResetFault> {
-        self.once(&found, first)?;
+        Self::once(&found, first)?;
         let mut cursor = Cursor::new(value);
         let Some((family, next_hop)) = reach_head(&mut cursor) else {
             return Err(self.optional(&found, FaultReason::Length(value.len())));
         };
         if !self.is_negotiated(&found, family) {
             return Ok(());
+        }
+        if let Err(reason) = mp_flags(&found) {
+            return self.unusable(&found, family, reason);
         }
         let Some(next_hop) = self.next_hop_of(family, next_hop) else {
             return self.unusable(&found, family, FaultReason::NextHopLength(next_hop.len() as u8));
@@ -299,13 +302,16 @@ impl<'a> Work<'a, '_> {
     }
 
     fn mp_unreach(&mut self, found: Found, value: &'a [u8], first: bool) -> Result<(), ResetFault> {
-        self.once(&found, first)?;
+        Self::once(&found, first)?;
         let mut cursor = Cursor::new(value);
         let Some(family) = family(&mut cursor) else {
             return Err(self.optional(&found, FaultReason::Length(value.len())));
         };
         if !self.is_negotiated(&found, family) {
             return Ok(());
+        }
+        if let Err(reason) = mp_flags(&found) {
+            return self.unusable(&found, family, reason);
         }
         match self.block(family, cursor.rest()) {
             Ok(nlri) => self.mp_unreach = Some(nlri),
@@ -314,7 +320,7 @@ impl<'a> Work<'a, '_> {
         Ok(())
     }
 
-    /// RFC 7606 §7.11, §5.3: routes that cannot be told apart. If the session has other families, only this one ends.
+    /// RFC 7606 §7.11, §5.3: routes that cannot be told apart, or cannot be relied on. If the session has other families, only this one ends.
     fn unusable(&mut self, found: &Found, family: Family, reason: FaultReason) -> Result<(), ResetFault> {
         if self.context.families.iter().any(|other| *other != family) {
             self.disable = Some(family);
@@ -324,16 +330,18 @@ impl<'a> Work<'a, '_> {
         Err(self.optional(found, reason))
     }
 
-    /// RFC 4271 §6.3, Optional Attribute Error: the data is the attribute.
+    /// RFC 4271 §6.3, Optional Attribute Error or Attribute Flags Error: the data is the attribute.
     fn optional(&self, found: &Found, reason: FaultReason) -> ResetFault {
-        reset(Some(found.code), reason, found.place(), UpdateSubcode::OptionalAttribute, &self.data_of(found))
+        let subcode = match reason {
+            FaultReason::Flags(_) => UpdateSubcode::AttributeFlags,
+            _ => UpdateSubcode::OptionalAttribute,
+        };
+        reset(Some(found.code), reason, found.place(), subcode, self.data_of(found))
     }
 
-    /// An attribute as the data of a NOTIFICATION (RFC 4271 §6.3).
-    fn data_of(&self, found: &Found) -> Vec<u8> {
-        let mut data = Vec::new();
-        put(&mut data, found.flags, found.code, self.body.get(found.start..found.end).unwrap_or_default());
-        data
+    /// An attribute as it came, as the data of a NOTIFICATION (RFC 4271 §6.3).
+    fn data_of(&self, found: &Found) -> &'a [u8] {
+        self.body.get(found.from..found.end).unwrap_or_default()
     }
 
     /// RFC 4760 §7 lets a speaker ignore a family that it did not negotiate; the session has done nothing wrong that
@@ -385,17 +393,12 @@ impl<'a> Work<'a, '_> {
         if !self.treat_as_withdraw || mp_routes || has_nlri {
             return Ok(());
         }
-        let mut others = self.seen;
-        others.remove(code::MP_UNREACH_NLRI);
-        let counts = |fault: &&Fault| {
-            let alone = others.is_empty() && fault.attribute == Some(code::MP_UNREACH_NLRI);
-            fault.action == FaultAction::TreatAsWithdraw && !alone
-        };
+        let counts = |fault: &&Fault| fault.action == FaultAction::TreatAsWithdraw;
         let Some(fault) = self.decoder.faults.iter().find(counts) else { return Ok(()) };
         let found = self.decoder.found.iter().find(|found| found.start == fault.offset);
         let data = found.map(|found| self.data_of(found)).unwrap_or_default();
         let place = fault.offset..fault.offset + fault.len;
-        Err(reset(fault.attribute, fault.reason, place, fault.reason.subcode(), &data))
+        Err(reset(fault.attribute, fault.reason, place, fault.reason.subcode(), data))
     }
 
     /// RFC 7606 §3(d), §3(e): what every announcement must have.
@@ -450,7 +453,10 @@ impl<'a> Work<'a, '_> {
                         merge::aggregator(value, canonical);
                     }
                 },
-                _ => put(canonical, attribute.flags, attribute.code, value),
+                _ => {
+                    let tidied = descriptor(attribute.code).and_then(|known| known.tidied(value));
+                    put(canonical, attribute.flags, attribute.code, tidied.as_deref().unwrap_or(value));
+                }
             }
         }
         if let Some((attribute, reason)) = too_long {
@@ -483,6 +489,14 @@ fn header<'a>(cursor: &mut Cursor<'a>) -> Option<(u8, u8, &'a [u8])> {
 fn flags_of(flags: u8, known: &Descriptor) -> Result<(), FaultReason> {
     let defining = flag::OPTIONAL | flag::TRANSITIVE;
     if flags & defining == known.flags { Ok(()) } else { Err(FaultReason::Flags(flags)) }
+}
+
+/// RFC 7606 §5.3: both MP attributes are optional and not transitive (RFC 4760 §3, §4).
+fn mp_flags(found: &Found) -> Result<(), FaultReason> {
+    match found.flags & (flag::OPTIONAL | flag::TRANSITIVE) {
+        flag::OPTIONAL => Ok(()),
+        _ => Err(FaultReason::Flags(found.flags)),
+    }
 }
 
 /// Flags as the definition has them; Partial is kept where it means something, the unused bits never

@@ -1,6 +1,7 @@
 //! What is wrong with an UPDATE, and what RFC 7606 says to do about it.
 
 use std::fmt;
+use std::net::Ipv4Addr;
 
 use crate::attribute;
 use crate::nlri::NlriFault;
@@ -40,6 +41,9 @@ pub enum FaultReason {
     /// RFC 7606 §7.
     #[error("length {0} is not possible")]
     Length(usize),
+    /// RFC 4271 §6.3.
+    #[error("{0} is not the address of a host")]
+    NotAHost(Ipv4Addr),
     /// RFC 7606 §7.1.
     #[error("undefined origin {0}")]
     UndefinedOrigin(u8),
@@ -91,6 +95,9 @@ pub enum FaultReason {
     /// RFC 8669 §6, RFC 9012 §13.
     #[error("a TLV does not end where the attribute does")]
     TlvOverrun,
+    /// RFC 9012 §13.
+    #[error("no tunnel with exactly one egress endpoint, of a right length")]
+    NoUsableTunnel,
     /// RFC 8669 §6.
     #[error("a TLV of type {0} cannot have length {1}")]
     TlvLength(u8, usize),
@@ -105,6 +112,7 @@ impl FaultReason {
         match self {
             Self::Flags(_) => UpdateSubcode::AttributeFlags,
             Self::Length(_) => UpdateSubcode::AttributeLength,
+            Self::NotAHost(_) => UpdateSubcode::InvalidNextHop,
             Self::UndefinedOrigin(_) => UpdateSubcode::InvalidOrigin,
             Self::SegmentType(_)
             | Self::SegmentOverrun
@@ -120,6 +128,7 @@ impl FaultReason {
             | Self::NotNegotiated(_)
             | Self::NextHopLength(_)
             | Self::TlvOverrun
+            | Self::NoUsableTunnel
             | Self::TlvLength(..)
             | Self::Nlri(_) => UpdateSubcode::OptionalAttribute,
         }

@@ -117,7 +117,7 @@ fn last_family_is_not_disabled_but_the_session_ends() {
     let context = DecodeContext { families: vec![Family::IPV6_UNICAST], ..internal() };
     let found = reset(&reach6(&[1, 2, 3, 4], PREFIX6), &context);
     assert_eq!((found.fault.reason, found.notification.subcode), (FaultReason::NextHopLength(4), 9));
-    assert_eq!(found.notification.data[..2], [0x80, 14], "RFC 4271 §6.3: the data is the attribute");
+    assert_eq!(found.notification.data, mp_reach(Family::IPV6_UNICAST, &[1, 2, 3, 4], PREFIX6), "RFC 4271 §6.3");
 }
 
 #[test]
@@ -207,15 +207,26 @@ fn mp_attribute_that_is_there_twice_ends_the_session() {
 }
 
 #[test]
-fn wrong_flags_of_an_mp_attribute_withdraw_the_routes() {
-    // RFC 7606 §3(c).
-    let mut reach = mp_reach(Family::IPV6_UNICAST, &GLOBAL, PREFIX6);
-    reach[0] |= 0x40;
-    let message = body(&[], &[&reach, ORIGIN, AS_PATH], &[]);
-    assert_eq!(withdraw(&message, &internal()), (Some(14), FaultReason::Flags(0xc0)));
-    decoded(&message, &internal(), |update| {
-        assert_eq!(update.mp_reach.map(|reach| reach.nlri.iter::<Ipv6Unicast>().count()), Some(1));
-    });
+fn wrong_flags_of_an_mp_attribute_disable_the_family_or_end_the_session() {
+    // RFC 7606 §5.3, §3(j); RFC 4271 §6.3 for how it is told.
+    for (code, mut one) in [
+        (14, mp_reach(Family::IPV6_UNICAST, &GLOBAL, PREFIX6)),
+        (15, mp_unreach(Family::IPV6_UNICAST, PREFIX6)),
+        (15, mp_unreach(Family::IPV6_UNICAST, &[])),
+    ] {
+        one[0] |= 0x40;
+        let message = body(&[], &[&one, ORIGIN, AS_PATH], &[]);
+        let found = verdict(&message, &internal());
+        assert_eq!((found.disable, found.withdraw), (Some(Family::IPV6_UNICAST), false));
+        assert_eq!(found.faults[0].1, FaultReason::Flags(0xc0));
+        let mut alone = internal();
+        alone.families = vec![Family::IPV6_UNICAST];
+        let found = reset(&message, &alone);
+        assert_eq!((found.fault.attribute, found.notification.subcode), (Some(code), 4));
+        assert_eq!(found.notification.data, one);
+        // Nobody minds them in a family that is ignored.
+        assert_eq!(verdict(&body(&[], &[&one, ORIGIN, AS_PATH], PREFIX), &ipv4_only()).disable, None);
+    }
 }
 
 #[test]
@@ -228,4 +239,9 @@ fn end_of_rib_is_an_update_that_says_nothing() {
     assert_eq!(eor(&body(PREFIX, &[], &[])), None);
     assert_eq!(eor(&announcement(&[])), None);
     assert_eq!(eor(&body(&[], &[ORIGIN], &[])), None);
+    // Nor with attributes that leave no trace.
+    for ignored in [attribute(OPTIONAL, 99, &[1]), attribute(WELL_KNOWN, 3, &[192, 0, 2, 1])] {
+        assert_eq!(eor(&body(&[], &[&ignored], &[])), None);
+        assert_eq!(eor(&body(&[], &[&ignored, &mp_unreach(Family::IPV6_UNICAST, &[])], &[])), None);
+    }
 }

@@ -8,3 +8,4 @@ mod message;
 mod mutation;
 mod reachability;
 mod routes;
+mod tlvs;

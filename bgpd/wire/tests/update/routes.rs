@@ -143,7 +143,7 @@ fn survives<N: Nlri>(
 proptest! {
     #[test]
     fn ipv4_routes_survive_the_wire(
-        (encoder, attributes, next_hop) in (encoder(), attributes(), any::<u32>()),
+        (encoder, attributes, next_hop) in (encoder(), attributes(), 0x0100_0000_u32..0x7f00_0000),
         (add_path, keys) in any::<bool>().prop_flat_map(|add_path| (Just(add_path), keys::<4>(add_path))),
     ) {
         survives::<Ipv4Unicast>(encoder, &attributes, NextHop::V4(next_hop.into()), add_path, &keys);
