@@ -48,6 +48,9 @@ fn mandatory() -> Vec<Case> {
         one("ORIGIN undefined", "RFC 7606 §7.1", INTERNAL, (WELL_KNOWN, 1, &[3]), Withdrawn),
         one("NEXT_HOP of length 3", "RFC 7606 §7.3", INTERNAL, (WELL_KNOWN, 3, &[192, 0, 2]), Withdrawn),
         one("NEXT_HOP of length 5", "RFC 7606 §7.3", INTERNAL, (WELL_KNOWN, 3, &[192, 0, 2, 2, 0]), Withdrawn),
+        one("NEXT_HOP 0.0.0.0", "RFC 7606 §3(e)", INTERNAL, (WELL_KNOWN, 3, &[0, 0, 0, 0]), Withdrawn),
+        one("NEXT_HOP 224.0.0.5", "RFC 7606 §3(e)", INTERNAL, (WELL_KNOWN, 3, &[224, 0, 0, 5]), Withdrawn),
+        one("NEXT_HOP of the receiver", "RFC 4271 §6.3", INTERNAL, (WELL_KNOWN, 3, &[192, 0, 2, 1]), Withdrawn),
     ]
 }
 
@@ -119,12 +122,44 @@ fn two_octets() -> Vec<Case> {
         ),
         one("AS4_PATH of length 3", "RFC 6793 §6", old, (TRANSITIVE, 17, &[2, 1, 0]), Dropped),
         one("AS4_PATH segment of type 9", "RFC 6793 §6", old, (TRANSITIVE, 17, &[9, 1, 0, 0, 0xfd, 0xe9]), Dropped),
+        one("AS4_PATH with AS 0", "RFC 7607 §2", old, (TRANSITIVE, 17, &[2, 1, 0, 0, 0, 0]), Dropped),
+        one("AS4_AGGREGATOR with AS 0", "RFC 7607 §2", old, (TRANSITIVE, 18, &[0, 0, 0, 0, 10, 0, 0, 1]), Dropped),
+        one(
+            "AS4_AGGREGATOR from a 4-octet peer",
+            "RFC 6793 §6",
+            EXTERNAL,
+            (TRANSITIVE, 18, &[0, 0, 0xfd, 0xe9, 10, 0, 0, 1]),
+            Dropped,
+        ),
         one("AS4_AGGREGATOR of length 7", "RFC 6793 §6", old, (TRANSITIVE, 18, &[0, 0, 0xfd, 0xe9, 10, 0, 0]), Dropped),
     ]
 }
 
 fn tlvs() -> Vec<Case> {
+    let metric = &[1, 0, 11, 0, 0, 0, 0, 0, 0, 0, 5];
+    let endpoint = [6, 6, 0, 0, 0, 0, 0, 0];
+    let without_address = [6, 6, 0, 0, 0, 0, 0, 1];
+    let tunnel = |parts: &[u8]| [&[0, 8, 0, parts.len() as u8][..], parts].concat();
+    let of_tunnel = |name: &str, value: &[u8]| one(name, "RFC 9012 §13", INTERNAL, (TRANSITIVE, 23, value), Withdrawn);
+    let label = [1, 0, 7, 0, 0, 0, 0, 0, 0, 7];
+    let large = [0, 0, 0xfd, 0xe8, 0, 0, 0, 1, 0, 0, 0, 2];
+    let twice = |value: &[u8]| [value, value].concat();
     vec![
+        one("AIGP of length 0", "RFC 7606 §4", INTERNAL, (OPTIONAL, 26, &[]), Dropped),
+        one("AIGP with flags 0xc0", "RFC 7311 §3.2", INTERNAL, (TRANSITIVE, 26, metric), Dropped),
+        of_tunnel("TUNNEL_ENCAPSULATION of length 0", &[]),
+        of_tunnel("tunnel without an egress endpoint", &tunnel(&[4, 0])),
+        of_tunnel("tunnel with two egress endpoints", &tunnel(&twice(&endpoint))),
+        of_tunnel("IPv4 egress endpoint without an address", &tunnel(&without_address)),
+        one(
+            "tunnel without an egress endpoint beside a right one",
+            "RFC 9012 §13",
+            INTERNAL,
+            (TRANSITIVE, 23, &[tunnel(&endpoint), tunnel(&[4, 0])].concat()),
+            Dropped,
+        ),
+        one("Label-Index twice", "RFC 8669 §6", INTERNAL, (TRANSITIVE, 40, &twice(&label)), Dropped),
+        one("LARGE_COMMUNITY with a value twice", "RFC 8092 §3", INTERNAL, (TRANSITIVE, 32, &twice(&large)), Dropped),
         one(
             "AIGP TLV of length 10",
             "RFC 7311 §3",
@@ -137,14 +172,14 @@ fn tlvs() -> Vec<Case> {
             "tunnel longer than the attribute",
             "RFC 9012 §13",
             INTERNAL,
-            (TRANSITIVE, 23, &[0, 8, 0, 9, 9, 1, 7]),
+            (TRANSITIVE, 23, &[0, 8, 0, 19, 6, 6, 0, 0, 0, 0, 0, 0, 9, 1, 7]),
             Withdrawn,
         ),
         one(
             "sub-TLV longer than its tunnel",
             "RFC 9012 §13",
             INTERNAL,
-            (TRANSITIVE, 23, &[0, 8, 0, 3, 9, 2, 7]),
+            (TRANSITIVE, 23, &[0, 8, 0, 11, 6, 6, 0, 0, 0, 0, 0, 0, 9, 2, 7]),
             Withdrawn,
         ),
         one("PREFIX_SID of length 0", "RFC 8669 §6", INTERNAL, (TRANSITIVE, 40, &[]), Dropped),
@@ -174,6 +209,17 @@ fn flags_and_unknown() -> Vec<Case> {
     vec![
         flags("ORIGIN", TRANSITIVE, 1, &[0]),
         flags("ORIGIN", 0, 1, &[0]),
+        flags("AS_PATH", OPTIONAL, 2, &[2, 1, 0, 0, 0xfd, 0xe9]),
+        flags("NEXT_HOP", TRANSITIVE, 3, &[192, 0, 2, 2]),
+        flags("ATOMIC_AGGREGATE", TRANSITIVE, 6, &[]),
+        flags("AGGREGATOR", OPTIONAL, 7, &[0, 0, 0xfd, 0xe9, 10, 0, 0, 1]),
+        flags("CLUSTER_LIST", TRANSITIVE, 10, &[10, 9, 9, 9]),
+        flags("EXTENDED COMMUNITIES", OPTIONAL, 16, &[0, 2, 0xfd, 0xe8, 0, 0, 0, 1]),
+        flags("IPv6 EXTENDED COMMUNITIES", OPTIONAL, 25, &[1; 20]),
+        flags("LARGE_COMMUNITY", OPTIONAL, 32, &[1; 12]),
+        flags("ONLY_TO_CUSTOMER", OPTIONAL, 35, &[0, 0, 0xfd, 0xe9]),
+        flags("TUNNEL_ENCAPSULATION", OPTIONAL, 23, &[0, 8, 0, 8, 6, 6, 0, 0, 0, 0, 0, 0]),
+        flags("PREFIX_SID", OPTIONAL, 40, &[1, 0, 7, 0, 0, 0, 0, 0, 0, 7]),
         flags("MULTI_EXIT_DISC", TRANSITIVE, 4, &[0, 0, 0, 9]),
         flags("LOCAL_PREF", OPTIONAL, 5, &[0, 0, 0, 9]),
         flags("COMMUNITIES", WELL_KNOWN, 8, &[0xfd, 0xe8, 0, 1]),
@@ -205,6 +251,12 @@ fn around() -> Vec<Case> {
         all.insert(1, attribute(WELL_KNOWN, 1, &[2]));
         update(&[], &all, &nlri(&place.ipv4()))
     };
+    let community_twice = |place: &Place| {
+        let mut all = place.attributes(77, true, &[]);
+        all.push(attribute(TRANSITIVE, 8, &[0xfd, 0xe8, 0, 1]));
+        all.push(attribute(TRANSITIVE, 8, &[0xfd, 0xe8, 0, 2]));
+        update(&[], &all, &nlri(&place.ipv4()))
+    };
     let reversed = |place: &Place| {
         let mut all = place.attributes(77, true, &[]);
         all.reverse();
@@ -220,6 +272,8 @@ fn around() -> Vec<Case> {
         tail("attribute longer than all attributes", vec![TRANSITIVE, 8, 9, 0xfd, 0xe8]),
         tail("one octet after the last attribute", vec![TRANSITIVE]),
         update_case("ORIGIN twice", "RFC 7606 §3(g)", INTERNAL, &[Dropped], twice).looking_for(1, &[2]),
+        update_case("COMMUNITIES twice", "RFC 7606 §3(g)", INTERNAL, &[Dropped], community_twice)
+            .looking_for(8, &[0xfd, 0xe8, 0, 2]),
         update_case("attributes in descending order", "RFC 4271 §5", INTERNAL, &[Used], reversed),
         update_case("two malformed attributes", "RFC 7606 §3(h)", INTERNAL, &[Withdrawn], several),
     ]

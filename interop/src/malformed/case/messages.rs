@@ -4,7 +4,7 @@ use super::super::message::{
     ASN, Fixed, INTERNAL, KEEPALIVE, NOTIFICATION, OPEN, Place, ROUTE_REFRESH, TRANSITIVE, UPDATE, Who, attribute,
     capabilities, message, nlri, open, parameters, update, with_length,
 };
-use super::Expected::{Established, Reset, Used};
+use super::Expected::{Established, Ignored, Reset, Used};
 use super::{Act, Case, Expected, Stage, update_case};
 
 fn case(
@@ -33,6 +33,7 @@ fn headers() -> Vec<Case> {
     let header =
         |name: &str, allowed, octets: Vec<u8>| case(name, rfc, Stage::Established, allowed, move |_| octets.clone());
     let mut marker = message(KEEPALIVE, &[]);
+    let long = message(ROUTE_REFRESH, &[0, 1, 1, 1, 9]);
     marker[3] = 0;
     vec![
         header("marker not all ones", Reset(1, 1, None), marker),
@@ -48,8 +49,11 @@ fn headers() -> Vec<Case> {
         case("OPEN of length 4097", "RFC 8654 §4", Stage::OpenSent, length(4097), |_| {
             with_length(4097, OPEN, &[4; 4078])
         }),
-        case("ROUTE-REFRESH of length 24", "RFC 7313 §5", Stage::Established, Reset(7, 1, None), |_| {
-            message(ROUTE_REFRESH, &[0, 1, 0, 1, 9])
+        case("BoRR of length 24", "RFC 7313 §5", Stage::Established, Reset(7, 1, Some(long.clone())), move |_| {
+            long.clone()
+        }),
+        case("ROUTE-REFRESH of subtype 9, length 24", "RFC 7313 §5", Stage::Established, Ignored, |_| {
+            message(ROUTE_REFRESH, &[0, 1, 9, 1, 9])
         }),
     ]
 }
@@ -77,6 +81,10 @@ fn opens() -> Vec<Case> {
         case("AS number 0", "RFC 7607 §2", Stage::OpenSent, Reset(2, 2, None), |place| {
             let who = Who { two_octet: true, ..INTERNAL };
             message(OPEN, &open(Fixed { asn: 0, ..fixed(place) }, &parameters(&capabilities(who))))
+        }),
+        case("AS number 0, another as capability", "RFC 7607 §2", Stage::OpenSent, Reset(2, 2, None), |place| {
+            let who = capabilities(INTERNAL);
+            message(OPEN, &open(Fixed { asn: 0, ..fixed(place) }, &parameters(&who)))
         }),
         open_case("BGP identifier 0.0.0.0", "RFC 6286 §2.1", Reset(2, 3, None), |open| Fixed {
             router_id: [0; 4],
@@ -157,13 +165,25 @@ fn long_messages() -> Vec<Case> {
         all.push(attribute(TRANSITIVE, 8, &[0xfd; 8000]));
         update(&[], &all, &nlri(&place.ipv4()))
     };
-    vec![update_case(
-        "UPDATE of 8000 octets, negotiated",
-        "RFC 8654 §4",
-        Who { extended: true, ..INTERNAL },
-        &[Used],
-        long,
-    )]
+    let who = Who { extended: true, ..INTERNAL };
+    vec![
+        update_case("UPDATE of 8000 octets, negotiated", "RFC 8654 §4", who, &[Used], long),
+        // Who offers to take them must, and whether the peer offers it as well does not matter.
+        update_case(
+            "UPDATE of 8000 octets, offered by the receiver only",
+            "RFC 8654 §4, §5",
+            INTERNAL,
+            &[Used, Reset(1, 2, None)],
+            long,
+        ),
+        case(
+            "KEEPALIVE of 5000 octets",
+            "RFC 8654 §4",
+            Stage::Established,
+            Reset(1, 2, Some(vec![0x13, 0x88])),
+            |_| message(KEEPALIVE, &[0; 4981]),
+        ),
+    ]
 }
 
 impl Case {

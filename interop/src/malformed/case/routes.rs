@@ -56,6 +56,31 @@ fn ipv4_fields() -> Vec<Case> {
         update_case("malformed ORIGIN and no routes", "RFC 7606 §5.2", INTERNAL, &[UpdateError], |_| {
             update(&[], &[attribute(WELL_KNOWN, 1, &[9])], &[])
         }),
+        update_case(
+            "malformed ORIGIN and an unusable family",
+            "RFC 7606 §3(h)",
+            INTERNAL,
+            &[FamilyOff, UpdateError],
+            |place| {
+                let mut all = vec![attribute(OPTIONAL, 14, &reach6(&[1, 2, 3, 4, 5], &nlri(&place.ipv6())))];
+                all.extend(place.attributes(77, false, &[1]));
+                all.push(attribute(WELL_KNOWN, 1, &[9]));
+                update(&[], &all, &[])
+            },
+        )
+        .of_ipv6(),
+        update_case(
+            "malformed ORIGIN and an unknown well-known",
+            "RFC 7606 §3(h)",
+            INTERNAL,
+            &[Reset(3, 2, Some(vec![WELL_KNOWN, 99, 1, 7]))],
+            |place| {
+                let mut all = place.attributes(77, true, &[1]);
+                all.push(attribute(WELL_KNOWN, 1, &[9]));
+                all.push(attribute(WELL_KNOWN, 99, &[7]));
+                update(&[], &all, &nlri(&place.ipv4()))
+            },
+        ),
         update_case("right attributes and no routes", "RFC 7606 §5.2", INTERNAL, &[Ignored], |place| {
             update(&[], &place.attributes(77, true, &[]), &[])
         }),
@@ -94,7 +119,7 @@ fn mp_reach() -> Vec<Case> {
         reach_case("MP_REACH_NLRI ends inside a prefix", "RFC 7606 §5.3", &unusable, |place| {
             reach6(&NEXT_HOP6, &[&nlri(&place.ipv6())[..], &[64, 0x20, 1]].concat())
         }),
-        update_case("MP_REACH_NLRI with flags 0xc0", "RFC 7606 §3(c)", INTERNAL, &[Withdrawn], move |place| {
+        update_case("MP_REACH_NLRI with flags 0xc0", "RFC 7606 §5.3", INTERNAL, &unusable, move |place| {
             reach(place, TRANSITIVE, &value(place))
         })
         .of_ipv6(),
@@ -139,6 +164,10 @@ fn mp_unreach() -> Vec<Case> {
         one("MP_UNREACH_NLRI of 2 octets", "RFC 7606 §5.3", &[UpdateError], vec![0, 2]),
         one("MP_UNREACH_NLRI, prefix of length 129", "RFC 7606 §5.3", &unusable, wrong),
         one("MP_UNREACH_NLRI ends inside a prefix", "RFC 7606 §5.3", &unusable, unreach6(&[64, 0x20, 1])),
+        update_case("MP_UNREACH_NLRI with flags 0xc0", "RFC 7606 §5.3", INTERNAL, &unusable, move |_| {
+            update(&[], &[attribute(TRANSITIVE, 15, &unreach6(&[64, 0x20, 1, 0xd, 0xb8, 0, 9, 0, 9]))], &[])
+        })
+        .of_ipv6(),
         update_case("MP_UNREACH_NLRI twice", "RFC 7606 §3(g)", INTERNAL, &[Reset(3, 1, None)], move |_| {
             let one = attribute(OPTIONAL, 15, &right);
             update(&[], &[one.clone(), one], &[])
