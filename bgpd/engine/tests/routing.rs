@@ -281,6 +281,26 @@ fn what_was_stale_already_does_not_survive_a_second_restart() {
 }
 
 #[test]
+fn what_is_stale_for_long_survives_sessions_that_end_before_end_of_rib() {
+    // RFC 9494 §4.2
+    let mut router = Router::new(2, false);
+    (0..2).for_each(|peer| router.up(peer));
+    router.announce(0, &[1, 2], 0);
+    router.restart(0);
+    router.long_lived(0);
+    router.up(0);
+    router.announce(0, &[2, 3], 0);
+    router.restart(0);
+    router.settle();
+    assert_eq!((router.told(1).len(), router.counted()[0]), (3, 3));
+    router.up(0);
+    router.announce(0, &[1], 0);
+    router.end_of_rib(0);
+    router.settle();
+    assert_eq!((router.told(1).len(), router.counted()[0]), (1, 1));
+}
+
+#[test]
 fn after_a_restart_nothing_is_told_until_all_that_are_awaited_have_sent_all() {
     // RFC 4724 §4.1
     let mut router = Router::new(3, false);

@@ -121,8 +121,9 @@ pub(super) struct PeerPaths {
     oldest: u8,
     /// The first generation of the present session: older ones are stale.
     session: u8,
-    /// What is stale is to be long-lived stale (RFC 9494 §4.2).
-    pub(super) long_lived: bool,
+    /// Paths older than this are to be long-lived stale (RFC 9494 §4.2): their time is running, and the end of one more
+    /// session does not end it.
+    long_lived: Option<u8>,
     /// Ends of sessions and beginnings of refreshes since the last complete sweep.
     downs: u8,
     pub(super) counters: PeerCounters,
@@ -145,7 +146,7 @@ impl Default for PeerPaths {
             generation: 0,
             oldest: 0,
             session: 0,
-            long_lived: false,
+            long_lived: None,
             downs: 0,
             counters: PeerCounters::default(),
             budget: None,
@@ -170,27 +171,42 @@ impl PeerPaths {
     /// sweep that it must be finished before generations come round.
     #[must_use]
     pub(super) fn end(&mut self) -> bool {
+        self.long_lived = None;
         let must_finish = self.retain();
         self.oldest = self.session;
         must_finish
     }
 
-    /// The session has ended, its paths are stale; those that were stale before do not count any more
-    /// (RFC 4724 §4.2). As with [`PeerPaths::end`].
+    /// The session has ended, its paths are stale; those that were stale before do not count any more (RFC 4724 §4.2),
+    /// unless they are there for long (RFC 9494 §4.2) and sessions have not ended more often than generations can tell.
+    /// As with [`PeerPaths::end`].
     #[must_use]
     pub(super) fn retain(&mut self) -> bool {
-        self.end_retention();
+        if self.long_lived.is_none() || self.generation.wrapping_sub(self.oldest) >= DOWNS_PER_SWEEP {
+            self.end_retention();
+        }
         self.generation = self.generation.wrapping_add(1);
         self.session = self.generation;
-        self.long_lived = false;
         self.budget = None;
         self.counters.stale = self.counters.received;
         self.downs = self.downs.saturating_add(1);
         self.downs >= DOWNS_PER_SWEEP
     }
 
+    /// Stale paths stay for long from now on.
+    pub(super) fn begin_long_lived(&mut self) {
+        self.long_lived = Some(self.session);
+    }
+
+    /// Whether a path with this generation is stale for long.
+    pub(super) fn is_long_lived(&self, generation: u8) -> bool {
+        let age = |generation: u8| generation.wrapping_sub(self.oldest);
+        self.long_lived.is_some_and(|first| age(generation) < age(first))
+    }
+
     /// Stale paths do not count any more.
     pub(super) fn end_retention(&mut self) {
+        self.long_lived = None;
         // Where a refresh has ended in the meantime, the oldest that counts is newer than the session.
         if self.is_stale(self.oldest) {
             self.oldest = self.session;
@@ -208,6 +224,7 @@ impl PeerPaths {
 
     /// Only paths of the present generation count.
     pub(super) fn refresh_end(&mut self) {
+        self.long_lived = None;
         self.oldest = self.generation;
     }
 

@@ -93,7 +93,7 @@ impl<N: Routed> Table<N> {
         }
     }
 
-    /// The session of `peer` has ended and its paths are stale; those that already were are to go.
+    /// The session of `peer` has ended and its paths are stale; those that already were are to go, unless for long.
     pub(super) fn retain(&mut self, peer: PeerIndex, context: &mut Context<'_>) {
         let paths = self.paths_of(peer);
         if paths.counters.received == 0 {
@@ -112,8 +112,8 @@ impl<N: Routed> Table<N> {
     /// What is stale of `peer` is to go.
     pub(super) fn end_of_retention(&mut self, peer: PeerIndex) {
         let paths = self.paths_of(peer);
+        paths.end_retention();
         if paths.counters.stale > 0 {
-            paths.end_retention();
             self.visit(peer);
         }
     }
@@ -121,8 +121,8 @@ impl<N: Routed> Table<N> {
     /// What is stale of `peer` is to be long-lived stale.
     pub(super) fn begin_long_lived(&mut self, peer: PeerIndex) {
         let paths = self.paths_of(peer);
+        paths.begin_long_lived();
         if paths.counters.stale > 0 {
-            paths.long_lived = true;
             self.visit(peer);
         }
     }
@@ -166,7 +166,7 @@ impl<N: Routed> Table<N> {
         let is_lost = |path: &Path| {
             let paths = &self.paths_of[position(path.peer)];
             // RFC 9494 §4.2: a route with NO_LLGR is not kept for long.
-            let unwanted = || paths.long_lived && path.attrs.digest.scope.no_llgr && paths.is_stale(path.generation);
+            let unwanted = || path.attrs.digest.scope.no_llgr && paths.is_long_lived(path.generation);
             !paths.is_valid(path.generation) || unwanted()
         };
         let paths = destination.paths.as_slice().iter().enumerate();
@@ -186,7 +186,7 @@ impl<N: Routed> Table<N> {
         for (index, path) in destination.paths.as_mut_slice().iter_mut().enumerate() {
             let of = &paths_of[position(path.peer)];
             let scope = path.attrs.digest.scope;
-            if of.long_lived && of.is_stale(path.generation) && !scope.llgr_stale && !scope.no_llgr {
+            if of.is_long_lived(path.generation) && !scope.llgr_stale && !scope.no_llgr {
                 let marked = interner.with_community(&path.attrs, Community::LLGR_STALE);
                 let before = std::mem::replace(&mut path.attrs, marked);
                 first = first.or((index == 0).then_some((before, path.peer)));

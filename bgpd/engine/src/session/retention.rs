@@ -59,7 +59,22 @@ pub struct Retained {
     /// Until when.
     pub until: Instant,
     /// Long-lived stale time, where there is one.
-    long_lived: Option<Duration>,
+    long_lived: Option<LongLived>,
+}
+
+/// A long-lived stale time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum LongLived {
+    /// As long as this once it begins.
+    For(Duration),
+    /// It has begun, and goes on however many sessions there are until one is synchronized (RFC 9494 §4.2).
+    Until(Instant),
+}
+
+impl LongLived {
+    fn has_begun(self) -> bool {
+        matches!(self, Self::Until(_))
+    }
 }
 
 /// All stale routes of a neighbor.
@@ -67,6 +82,9 @@ pub struct Retained {
 pub(super) struct Retention {
     router_id: Option<Ipv4Addr>,
     families: Vec<Retained>,
+    /// Families whose long-lived stale time ended while the peer was sending its routes: nothing of them outlives a
+    /// session that is not synchronized (RFC 9494 §4.2).
+    expired: Vec<Family>,
 }
 
 impl Negotiated {
@@ -110,18 +128,22 @@ impl Negotiated {
 
 impl Retention {
     /// A session has ended: which of its families keep their routes. Routes of an earlier session that are still
-    /// stale do not count any more (RFC 4724 §4.2).
+    /// stale do not count any more (RFC 4724 §4.2), unless their long-lived stale time runs (RFC 9494 §4.2).
     pub(super) fn begin(&mut self, negotiated: &Negotiated, ending: Ending, now: Instant) -> Vec<Family> {
         let seconds = negotiated.graceful_restart.as_ref().map_or(0, |restart| restart.restart_seconds);
         let until = now + Duration::from_secs(seconds.into());
+        let Self { families: before, expired, .. } = self;
         let kept = negotiated.families.iter().filter(|family| negotiated.outlives(**family, ending));
-        let retained = kept.map(|&family| Retained {
-            family,
-            waiting: Waiting::Restarting,
-            until,
-            long_lived: negotiated.long_lived(family),
+        let retained = kept.filter(|family| !expired.contains(family)).map(|&family| {
+            let running = before.iter().find(|old| old.family == family).and_then(|old| old.long_lived);
+            let (until, long_lived) = match running {
+                Some(LongLived::Until(end)) => (until.min(end), running),
+                _ => (until, negotiated.long_lived(family).map(LongLived::For)),
+            };
+            Retained { family, waiting: Waiting::Restarting, until, long_lived }
         });
         self.families = retained.collect();
+        self.expired.clear();
         self.router_id = Some(negotiated.peer_router_id);
         self.families.iter().map(|retained| retained.family).collect()
     }
@@ -143,9 +165,10 @@ impl Retention {
                 actions.push(Action::EndRetention { family });
             }
             // RFC 9494 §4.2: the long-lived stale time goes on as it was.
-            if retained.waiting == Waiting::Restarting {
-                retained.until = now + stale_path;
-            }
+            retained.until = match retained.long_lived {
+                Some(LongLived::Until(end)) => end,
+                _ => now + stale_path,
+            };
             retained.waiting = Waiting::Returning;
             stays
         });
@@ -153,31 +176,37 @@ impl Retention {
 
     /// The peer has sent all it has: whoever is told, removes what is stale.
     pub(super) fn end_of_rib(&mut self, family: Family) {
+        self.expired.retain(|expired| *expired != family);
         self.families.retain(|retained| retained.family != family || retained.waiting != Waiting::Returning);
     }
 
     /// Nothing stays.
     pub(super) fn end(&mut self, actions: &mut Vec<Action>) {
+        self.expired.clear();
         actions.extend(self.families.drain(..).map(|retained| Action::EndRetention { family: retained.family }));
     }
 
     pub(super) fn tick(&mut self, now: Instant, actions: &mut Vec<Action>) {
-        self.families.retain_mut(|retained| {
+        let Self { families, expired, .. } = self;
+        families.retain_mut(|retained| {
             if retained.until > now {
                 return true;
             }
             let family = retained.family;
-            match (retained.waiting, retained.long_lived) {
-                (Waiting::Restarting, Some(time)) => {
-                    (retained.waiting, retained.until) = (Waiting::LongLived, now + time);
-                    actions.push(Action::LongLived { family });
-                    true
-                }
-                _ => {
+            let end = match (retained.waiting, retained.long_lived) {
+                (Waiting::Restarting, Some(LongLived::For(time))) => now + time,
+                (Waiting::Restarting, Some(LongLived::Until(end))) if end > now => end,
+                (waiting, long_lived) => {
+                    let unsynchronized = waiting == Waiting::Returning && long_lived.is_some_and(LongLived::has_begun);
+                    expired.extend(unsynchronized.then_some(family));
                     actions.push(Action::EndRetention { family });
-                    false
+                    return false;
                 }
-            }
+            };
+            (retained.waiting, retained.until) = (Waiting::LongLived, end);
+            retained.long_lived = Some(LongLived::Until(end));
+            actions.push(Action::LongLived { family });
+            true
         });
     }
 

@@ -36,6 +36,8 @@ pub(crate) struct Router {
     announced: BTreeMap<(u32, Key), u32>,
     /// Those of them that are of a session that has ended, and whether for long.
     stale: BTreeMap<(u32, Key), bool>,
+    /// Peers whose stale paths are there for long, until they say that they have sent everything.
+    lasting: BTreeSet<u32>,
     /// What the present sessions may have.
     budgets: BTreeMap<u32, Arc<PrefixBudget>>,
     /// Members that are told that everything is about to go.
@@ -63,6 +65,7 @@ impl Router {
             up: BTreeSet::new(),
             announced: BTreeMap::new(),
             stale: BTreeMap::new(),
+            lasting: BTreeSet::new(),
             budgets: BTreeMap::new(),
             shut_down: BTreeSet::new(),
         }
@@ -107,9 +110,14 @@ impl Router {
             self.fence(&Fence::PeerDown { peer: PeerIndex(peer), retained: vec![FAMILY] });
             self.groups.leave(PeerIndex(peer), &mut self.outside);
             self.forget(peer);
-            self.drop_stale(peer);
+            // RFC 9494 §4.2: what is there for long stays.
+            if !self.lasting.contains(&peer) {
+                self.drop_stale(peer);
+            }
             let kept = self.announced.keys().filter(|(source, _)| *source == peer);
-            self.stale.extend(kept.map(|key| (*key, false)));
+            for key in kept {
+                self.stale.entry(*key).or_insert(false);
+            }
         }
     }
 
@@ -128,12 +136,14 @@ impl Router {
     pub(crate) fn long_lived(&mut self, peer: u32) {
         if !self.up.contains(&peer) {
             self.fence(&Fence::LongLived { peer: PeerIndex(peer), family: FAMILY });
+            self.lasting.insert(peer);
             self.stale.iter_mut().filter(|((source, _), _)| *source == peer).for_each(|(_, long)| *long = true);
         }
     }
 
     fn drop_stale(&mut self, peer: u32) {
-        let Self { announced, stale, .. } = self;
+        let Self { announced, stale, lasting, .. } = self;
+        lasting.remove(&peer);
         announced.retain(|key, _| key.0 != peer || !stale.contains_key(key));
         stale.retain(|(source, _), _| *source != peer);
     }
@@ -171,6 +181,7 @@ impl Router {
             self.fence(&Fence::PeerDown { peer: PeerIndex(peer), retained: Vec::new() });
             self.groups.leave(PeerIndex(peer), &mut self.outside);
             self.forget(peer);
+            self.lasting.remove(&peer);
             self.announced.retain(|(source, _), _| *source != peer);
             self.stale.retain(|(source, _), _| *source != peer);
         }

@@ -158,6 +158,56 @@ fn the_smaller_long_lived_stale_time_counts() {
 }
 
 #[test]
+fn the_long_lived_stale_time_goes_on_over_sessions_that_are_not_synchronized() {
+    // RFC 9494 §4.2: 120 s of restart time, then 3600 s. The peer comes back twice without an End-of-RIB.
+    let back = peer(capabilities(true, true, true));
+    let mut rig = Rig::graceful(capabilities(false, true, true));
+    rig.closed(CONN).wait(Duration::from_secs(120)).input(Input::Tick).take();
+    rig.wait(Duration::from_secs(1000)).establish_with(CONN, &back);
+    rig.closed(CONN).assert_retained(&[V4, V6]);
+    assert_eq!(rig.session.retained()[0].waiting, Waiting::Restarting);
+    rig.wait(Duration::from_secs(120)).input(Input::Tick);
+    assert_eq!(rig.told(), [Action::LongLived { family: V4 }, Action::EndRetention { family: V6 }]);
+    rig.wait(Duration::from_secs(2400)).establish_with(CONN, &back);
+    rig.closed(CONN).assert_retained(&[V4, V6]);
+    // 80 s of the first 3600 s are left, less than the restart time.
+    rig.wait(Duration::from_secs(79)).input(Input::Tick);
+    assert_eq!(rig.told(), []);
+    rig.wait(Duration::from_secs(1)).input(Input::Tick);
+    assert_eq!(rig.told(), [Action::EndRetention { family: V4 }]);
+}
+
+#[test]
+fn an_end_of_rib_ends_the_long_lived_stale_time() {
+    // RFC 9494 §4.2: the next one is whole again.
+    let mut rig = Rig::graceful(capabilities(false, true, true));
+    rig.closed(CONN).wait(Duration::from_secs(120)).input(Input::Tick);
+    rig.wait(Duration::from_secs(3000)).establish_with(CONN, &peer(capabilities(true, true, true)));
+    rig.input(Input::EndOfRib { family: V4 }).take();
+    rig.closed(CONN).wait(Duration::from_secs(120)).input(Input::Tick).take();
+    rig.wait(Duration::from_secs(3599)).input(Input::Tick);
+    assert_eq!(rig.told(), []);
+    rig.wait(Duration::from_secs(1)).input(Input::Tick);
+    assert_eq!(rig.told(), [Action::EndRetention { family: V4 }]);
+}
+
+#[test]
+fn nothing_outlives_an_unsynchronized_session_whose_long_lived_stale_time_is_over() {
+    // RFC 9494 §4.2
+    for (synchronized, expected) in [(false, &[V6][..]), (true, &[V4, V6])] {
+        let mut rig = Rig::graceful(capabilities(false, true, true));
+        rig.closed(CONN).wait(Duration::from_secs(120)).input(Input::Tick);
+        rig.wait(Duration::from_secs(3599)).establish_with(CONN, &peer(capabilities(true, true, true))).take();
+        rig.wait(Duration::from_secs(1)).input(Input::Tick);
+        assert_eq!(rig.told(), [Action::EndRetention { family: V4 }]);
+        if synchronized {
+            rig.input(Input::EndOfRib { family: V4 });
+        }
+        rig.closed(CONN).assert_retained(expected);
+    }
+}
+
+#[test]
 fn a_peer_that_is_back_has_until_end_of_rib_or_the_stale_path_time() {
     // RFC 4724 §4.2
     let mut rig = Rig::graceful(capabilities(false, true, true));
