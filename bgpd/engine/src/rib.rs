@@ -16,6 +16,7 @@ mod destination;
 mod explain;
 mod passage;
 mod peers;
+mod preview;
 mod query;
 mod reimport;
 mod slab;
@@ -39,9 +40,11 @@ use crate::stage::{Alarm, AnyBatch, AnyEmission, AnyMissed, Fence, Member, for_e
 
 pub use explain::{CandidateView, Explanation, ExportVerdict, ExportView, Verdict};
 pub use peers::PeerCounters;
+pub use preview::{Counted, Outgoing, Proposal, RouteChanges};
 pub use query::{Cursor, RouteQuery, RouteView, Scope, Slice};
 
 use peers::Peers;
+use preview::Around;
 use table::{FamilyTable, Table};
 
 /// What a partition is made with.
@@ -333,6 +336,21 @@ impl Partition {
     pub fn explain(&self, family: Family, prefix: IpNet) -> Option<Explanation> {
         let table = self.tables.of(family)?;
         table.explain(prefix, &self.peers, self.settings.decision)
+    }
+
+    /// Counts what a proposal would change in a family, and changes nothing: goes on from `cursor` until about `limit`
+    /// paths have been looked at, and returns where to go on.
+    pub fn preview(
+        &self,
+        family: Family,
+        proposal: &Proposal,
+        cursor: Cursor,
+        limit: usize,
+        counted: &mut Counted,
+    ) -> Option<Cursor> {
+        let PartitionSettings { index, decision, .. } = self.settings;
+        let around = Around { partition: index, peers: &self.peers, interner: &self.interner, decision };
+        self.tables.of(family)?.preview(proposal, cursor, limit, around, counted)
     }
 
     /// How many paths a peer has in a family.

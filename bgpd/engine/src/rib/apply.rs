@@ -260,7 +260,7 @@ fn makes_difference<K>(
 }
 
 /// Puts the best usable path first.
-fn elect<K>(place: &mut Place<'_, K>, peers: &Peers, options: Options, scratch: &mut Scratch) {
+pub(super) fn elect<K>(place: &mut Place<'_, K>, peers: &Peers, options: Options, scratch: &mut Scratch) {
     let best = match place.destination.paths.as_slice() {
         [] => None,
         [only] => only.rejection.is_none().then_some(0),

@@ -39,7 +39,7 @@ pub(super) struct Column<N: Routed> {
 }
 
 impl<N: Routed> Column<N> {
-    fn new(group: GroupIndex, slot: Slot, spec: ExportSpec) -> Self {
+    pub(super) fn new(group: GroupIndex, slot: Slot, spec: ExportSpec) -> Self {
         Self {
             group,
             slot,

@@ -6,7 +6,7 @@ use crate::id::PeerIndex;
 use crate::stage::Rejection;
 
 /// A path in the Adj-RIB-In.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Path {
     pub(super) attrs: AttrRef,
     pub(super) peer: PeerIndex,

@@ -13,12 +13,12 @@ use hashbrown::HashMap;
 
 use super::Context;
 use super::destination::Path;
-use super::peers::position;
+use super::peers::{Peer, PeerPaths, position};
 use super::table::Table;
-use crate::attr::AttrRef;
+use crate::attr::{AttrRef, Interner};
 use crate::id::PeerIndex;
 use crate::policy::Memo;
-use crate::stage::{Rejection, Routed};
+use crate::stage::{Import, Rejection, Routed};
 
 /// What paths were before their import policy, where it changed them, by position and local identifier.
 #[derive(Default)]
@@ -94,30 +94,16 @@ impl<N: Routed> Table<N> {
     fn import_destination(&mut self, at: u32, reimport: &mut Reimport, context: &Context<'_>) {
         let peer = context.peers.get(reimport.peer);
         let paths_of = &self.paths_of[position(reimport.peer)];
+        let judge = Judge { peer, import: &peer.import, paths_of, interner: context.interner };
         let (mut accepted, mut changed) = (0_isize, false);
         let Some(destination) = self.destinations.get_mut(at) else { return };
         let mut first = None;
         let paths = destination.paths.as_mut_slice().iter_mut().enumerate();
         for (index, path) in paths.filter(|(_, path)| path.peer == reimport.peer) {
-            // What is not usable for other reasons is no matter of policy.
-            let by_rules = path.rejection.is_none_or(Rejection::is_by_rules);
-            if !by_rules || !paths_of.is_valid(path.generation) {
-                continue;
-            }
-            let prefix = N::prefix(&destination.key);
-            let refused = peer.import.refuse(&prefix, path.rejection);
-            let before = usize::from(path.rejection.is_none());
-            if paths_of.is_stale(path.generation) {
-                if path.rejection.is_none() && refused.is_some() {
-                    path.rejection = refused;
-                    (accepted, changed) = (accepted - 1, true);
-                }
-                continue;
-            }
             let received = self.received.of(at, path).clone();
-            let verdict = peer.import.policy.judge(&received, &peer.provenance(N::FAMILY), &prefix, &mut reimport.memo);
-            let (attrs, rejection) = peer.import.outcome(verdict, &received, context.interner);
-            let rejection = refused.or(rejection);
+            let judged = judge.judge::<N>(path, &received, &destination.key, &mut reimport.memo);
+            let Some((attrs, rejection)) = judged else { continue };
+            let before = usize::from(path.rejection.is_none());
             changed |= path.attrs != attrs || path.rejection != rejection;
             self.received.note(at, path.local_id, (attrs != received).then_some(&received));
             let before_attrs = std::mem::replace(&mut path.attrs, attrs);
@@ -133,5 +119,39 @@ impl<N: Routed> Table<N> {
             counters.accepted = counters.accepted.saturating_add_signed(accepted);
             self.mark(at);
         }
+    }
+}
+
+/// What judges the paths of a peer that are in: what is in force, or what may come.
+pub(super) struct Judge<'a> {
+    pub(super) peer: &'a Peer,
+    pub(super) import: &'a Import,
+    pub(super) paths_of: &'a PeerPaths,
+    pub(super) interner: &'a Interner,
+}
+
+impl Judge<'_> {
+    /// What a path becomes, and why it is not usable then; `None` if it stays as it is.
+    pub(super) fn judge<N: Routed>(
+        &self,
+        path: &Path,
+        received: &AttrRef,
+        key: &N::Key,
+        memo: &mut Memo,
+    ) -> Option<(AttrRef, Option<Rejection>)> {
+        // What is not usable for other reasons is no matter of policy.
+        let by_rules = path.rejection.is_none_or(Rejection::is_by_rules);
+        if !by_rules || !self.paths_of.is_valid(path.generation) {
+            return None;
+        }
+        let prefix = N::prefix(key);
+        let refused = self.import.refuse(&prefix, path.rejection);
+        if self.paths_of.is_stale(path.generation) {
+            let refused = refused.filter(|_| path.rejection.is_none())?;
+            return Some((path.attrs.clone(), Some(refused)));
+        }
+        let verdict = self.import.policy.judge(received, &self.peer.provenance(N::FAMILY), &prefix, memo);
+        let (attrs, rejection) = self.import.outcome(verdict, received, self.interner);
+        Some((attrs, refused.or(rejection)))
     }
 }

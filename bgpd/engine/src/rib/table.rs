@@ -19,6 +19,7 @@ use super::deferral::Deferral;
 use super::destination::Destination;
 use super::explain::Explanation;
 use super::peers::{PeerCounters, PeerPaths, Peers, position};
+use super::preview::{Around, Counted, Proposal};
 use super::query::{Cursor, RouteQuery, Slice};
 use super::reimport::{Received, Reimports};
 use super::slab::Slab;
@@ -128,6 +129,14 @@ pub(super) trait FamilyTable {
     fn walk_credit(&mut self, group: GroupIndex);
     fn query(&self, query: &RouteQuery, cursor: Cursor, limit: usize, peers: &Peers, options: Options) -> Slice;
     fn explain(&self, prefix: IpNet, peers: &Peers, options: Options) -> Option<Explanation>;
+    fn preview(
+        &self,
+        proposal: &Proposal,
+        cursor: Cursor,
+        limit: usize,
+        around: Around<'_>,
+        counted: &mut Counted,
+    ) -> Option<Cursor>;
     fn counters(&self, peer: PeerIndex) -> PeerCounters;
     fn paths(&self) -> usize;
     /// Decides every destination again.
@@ -433,6 +442,17 @@ impl<N: Routed> FamilyTable for Table<N> {
 
     fn explain(&self, prefix: IpNet, peers: &Peers, options: Options) -> Option<Explanation> {
         self.explain_prefix(prefix, peers, options)
+    }
+
+    fn preview(
+        &self,
+        proposal: &Proposal,
+        cursor: Cursor,
+        limit: usize,
+        around: Around<'_>,
+        counted: &mut Counted,
+    ) -> Option<Cursor> {
+        self.preview_slice(proposal, cursor, limit, around, counted)
     }
 
     fn paths(&self) -> usize {
