@@ -386,7 +386,7 @@ pub enum Config {
         /// The file
         file: PathBuf,
     },
-    /// Say what applying a file would do, and to which sessions
+    /// Say what applying a file would do, to which sessions, and to how many routes of each neighbor
     Diff {
         /// The file
         file: PathBuf,

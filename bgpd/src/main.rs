@@ -198,7 +198,7 @@ async fn reload(handle: &Handle, access: &Access, file: &Path) {
     // Certificates, names and tokens of the API hold by themselves: what else the file says cannot undo them.
     access.replace(document.api.credentials.clone());
     match handle.apply(document.into(), Terms::Reload).await {
-        Ok(Changes { steps, resets, notes }) => {
+        Ok(Changes { steps, resets, notes, .. }) => {
             notes.iter().for_each(|note| warn!("{note}"));
             steps.iter().for_each(|step| info!(%step, "configuration reloaded"));
             resets.iter().for_each(|(peer, reason)| info!(%peer, reason, "session is reset"));

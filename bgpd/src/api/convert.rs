@@ -12,6 +12,7 @@ use std::time::{Duration, SystemTime};
 
 use bgp_engine::config::Step;
 use bgp_engine::policy::RpkiState;
+use bgp_engine::rib::RouteChanges;
 use bgp_wire::Family;
 use bgpd_proto::v1;
 use ipnet::IpNet;
@@ -251,6 +252,20 @@ pub(super) fn step(step: &Step) -> v1::Step {
 
 pub(super) fn resets(resets: BTreeMap<IpAddr, String>) -> Vec<v1::SessionReset> {
     resets.into_iter().map(|(address, reason)| v1::SessionReset { address: address.to_string(), reason }).collect()
+}
+
+pub(super) fn route_changes(routes: BTreeMap<IpAddr, RouteChanges>) -> Vec<v1::RouteChanges> {
+    let count = |number: i64| u64::try_from(number).unwrap_or(0);
+    let of = |(address, routes): (IpAddr, RouteChanges)| v1::RouteChanges {
+        address: address.to_string(),
+        rejected: count(routes.rejected),
+        accepted: count(routes.accepted),
+        modified: count(routes.modified),
+        announced: count(routes.announced),
+        withdrawn: count(routes.withdrawn),
+        changed: count(routes.changed),
+    };
+    routes.into_iter().map(of).collect()
 }
 
 /// What may be missing, as text; empty if it is.

@@ -63,9 +63,11 @@ impl v1::config_service_server::ConfigService for ConfigOf {
     async fn diff(&self, request: Request<v1::DiffConfigRequest>) -> Result<Response<v1::DiffConfigResponse>, Status> {
         let document = self.valid(request.into_inner().document)?;
         let warnings = document.warnings.iter().map(ToString::to_string).collect();
-        let Changes { steps, resets, notes } = self.0.plan(document.desired).await.map_err(convert::status_of)?;
+        let changes = self.0.plan(document.desired).await.map_err(convert::status_of)?;
+        let Changes { steps, resets, routes, notes } = changes;
         let (steps, resets) = (steps.iter().map(convert::step).collect(), convert::resets(resets));
-        Ok(Response::new(v1::DiffConfigResponse { steps, warnings, resets, notes }))
+        let (routes_counted, routes) = (routes.is_some(), convert::route_changes(routes.unwrap_or_default()));
+        Ok(Response::new(v1::DiffConfigResponse { steps, warnings, resets, notes, routes, routes_counted }))
     }
 
     async fn show(&self, _: Request<v1::ShowConfigRequest>) -> Result<Response<v1::ShowConfigResponse>, Status> {
@@ -85,7 +87,7 @@ impl v1::config_service_server::ConfigService for ConfigOf {
         }
         let confirm = (confirm_seconds > 0).then(|| Duration::from_secs(confirm_seconds.into()));
         let terms = Terms::Applied { expected_revision, confirm };
-        let Changes { steps, resets, notes } =
+        let Changes { steps, resets, notes, .. } =
             self.0.apply(document.into(), terms).await.map_err(convert::status_of)?;
         let (steps, resets) = (steps.iter().map(convert::step).collect(), convert::resets(resets));
         Ok(Response::new(v1::ApplyConfigResponse { steps, resets, notes }))

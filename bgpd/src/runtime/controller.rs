@@ -14,6 +14,7 @@ mod neighbors;
 mod originate;
 mod owners;
 mod policies;
+mod preview;
 mod resets;
 mod steps;
 
@@ -30,7 +31,7 @@ use bgp_engine::session::State;
 use bgp_engine::stage::Alarm;
 use ipnet::IpNet;
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
 use tracing::{error, warn};
 
@@ -126,6 +127,8 @@ pub(super) struct Controller {
     next_index: u32,
     /// Drivers that have not ended yet.
     running: usize,
+    /// Whoever has routes counted for a diff: one at a time.
+    counting: Arc<Semaphore>,
 }
 
 impl Controller {
@@ -168,6 +171,7 @@ impl Controller {
             free_indices: Vec::new(),
             next_index: 0,
             running: 0,
+            counting: Arc::new(Semaphore::new(1)),
         };
         for (address, socket) in listeners {
             controller.add_listener(address, socket);

@@ -13,6 +13,7 @@ use std::time::Duration;
 use std::{fs, io};
 
 use bgp_engine::config::{Desired, Step};
+use bgp_engine::rib::RouteChanges;
 use serde::{Deserialize, Serialize};
 use tracing::{error, info, warn};
 
@@ -62,6 +63,8 @@ pub struct Changes {
     pub steps: Vec<Step>,
     /// The sessions that end, and why.
     pub resets: BTreeMap<IpAddr, String>,
+    /// How many routes of each neighbor change, where some do; none if that was not counted.
+    pub routes: Option<BTreeMap<IpAddr, RouteChanges>>,
     /// What else is worth knowing, for people.
     pub notes: Vec<String>,
 }

@@ -12,7 +12,9 @@ use bgp_engine::attr::Interner;
 use bgp_engine::config::Global;
 use bgp_engine::export::ExportSpec;
 use bgp_engine::id::{GroupIndex, PeerIndex};
-use bgp_engine::rib::{Cursor, Explanation, Partition, PartitionSettings, PeerCounters, RouteQuery, Slice, decision};
+use bgp_engine::rib::{
+    Counted, Cursor, Explanation, Partition, PartitionSettings, PeerCounters, Proposal, RouteQuery, Slice, decision,
+};
 use bgp_engine::stage::{AnyEmission, AnyMissed, Member};
 use bgp_wire::Family;
 use ipnet::IpNet;
@@ -78,6 +80,14 @@ pub(crate) enum RibControl {
         family: Family,
         prefix: IpNet,
         reply: oneshot::Sender<Option<Explanation>>,
+    },
+    /// Counts what a proposal would change.
+    Preview {
+        family: Family,
+        proposal: Arc<Proposal>,
+        cursor: Cursor,
+        limit: usize,
+        reply: oneshot::Sender<(Counted, Option<Cursor>)>,
     },
     Counters {
         asked: Vec<CounterQuery>,
@@ -259,6 +269,11 @@ impl Rib {
             // Whoever asked a question may be gone; then the answer is dropped.
             RibControl::Query { query, cursor, limit, reply } => {
                 drop(reply.send(partition.query(&query, cursor, limit)));
+            }
+            RibControl::Preview { family, proposal, cursor, limit, reply } => {
+                let mut counted = Counted::new();
+                let next = partition.preview(family, &proposal, cursor, limit, &mut counted);
+                drop(reply.send((counted, next)));
             }
             RibControl::Explain { family, prefix, reply } => drop(reply.send(partition.explain(family, prefix))),
             RibControl::Counters { asked, reply } => {

@@ -232,8 +232,7 @@ impl<N: Routed> Table<N> {
         let mut copy = Destination::new(destination.key);
         copy.has_best = destination.has_best;
         let originated = slice.proposal.originates(&N::prefix(&destination.key));
-        let mut touched =
-            slice.around.decision != slice.proposal.decision && destination.paths.as_slice().len() > 1;
+        let mut touched = slice.around.decision != slice.proposal.decision && destination.paths.as_slice().len() > 1;
         for (index, path) in destination.paths.as_slice().iter().enumerate() {
             slice.spent += 1;
             let becomes = match &originated {

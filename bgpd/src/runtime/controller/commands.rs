@@ -45,7 +45,7 @@ impl Controller {
                 drop(reply.send(self.change_clusters(owner, change).await));
             }
             Command::Owners(reply) => drop(reply.send(self.owners.views().collect())),
-            Command::Plan(wanted, reply) => drop(reply.send(self.plan(&wanted).await)),
+            Command::Plan(wanted, reply) => self.preview(&wanted, reply).await,
             Command::Show(reply) => drop(reply.send(self.shown())),
             // The event loop takes this one before it comes here.
             Command::Shutdown(_, done) => drop(done),

@@ -142,13 +142,10 @@ impl Controller {
         }
     }
 
-    /// What applying a document would do.
-    pub(super) async fn plan(&self, document: &Desired) -> Result<Changes, ControlError> {
+    /// What is to run when a document is applied, and what is worth knowing about it.
+    pub(super) fn wanted(&self, document: &Desired) -> Result<(Desired, Vec<String>), ControlError> {
         let composed = accepted(self.compose(document))?;
-        let steps = config::plan(&self.desired, &composed.wanted);
-        let mut resets = self.resets(&steps);
-        resets.extend(self.over_limit(&composed.wanted).await);
-        Ok(Changes { steps, resets, notes: composed.laid.notes })
+        Ok((composed.wanted, composed.laid.notes))
     }
 
     /// The document that runs, and what was declared besides; secrets are hidden.
@@ -181,7 +178,7 @@ impl Controller {
             self.save().await;
         }
         self.note_sources();
-        Ok(Changes { steps, resets, notes: laid.notes })
+        Ok(Changes { steps, resets, routes: None, notes: laid.notes })
     }
 
     /// What a document says together with what else is declared, and what that changes for owners.

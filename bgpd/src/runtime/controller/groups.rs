@@ -185,6 +185,11 @@ impl Groups {
 
     /// The key of a group.
     pub(super) fn key(&self, group: GroupIndex) -> Option<&ExportKey> {
+    /// Whether members are on their way from one group to another.
+    pub(super) fn are_passing(&self) -> bool {
+        !self.passages.is_empty()
+    }
+
         self.registered.get(&group).map(|registered| &registered.key)
     }
 
