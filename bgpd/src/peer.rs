@@ -10,6 +10,7 @@ mod limit;
 pub(crate) mod listener;
 mod local;
 pub(crate) mod queue;
+mod rekeyed;
 pub(crate) mod socket;
 mod writer;
 

@@ -29,6 +29,7 @@ use super::connection::{Connection, ConnectionEvent};
 use super::establish::Established;
 use super::intake::complaint;
 use super::queue::OutQueue;
+use super::rekeyed::Rekeyed;
 use super::socket::{self, Transport, Ttl};
 use crate::runtime::fabric::Fabric;
 
@@ -106,8 +107,7 @@ pub(crate) struct Driver {
     commands: mpsc::UnboundedReceiver<PeerCommand>,
     incoming: mpsc::Receiver<Admitted>,
     pub(super) session: Session,
-    /// A connection has another TCP-MD5 key than it began with.
-    pub(super) rekeyed: bool,
+    pub(super) rekeyed: Rekeyed,
     pub(super) actions: VecDeque<Action>,
     outgoing: Option<Connection>,
     accepted: Option<Connection>,
@@ -145,7 +145,7 @@ impl Driver {
             commands,
             incoming,
             session,
-            rekeyed: false,
+            rekeyed: Rekeyed::default(),
             actions: VecDeque::new(),
             outgoing: None,
             accepted: None,
@@ -323,7 +323,7 @@ impl Driver {
         for conn in [ConnectionId::Outgoing, ConnectionId::Incoming] {
             let Some(connection) = self.connection(conn) else { continue };
             match connection.queue.set_md5_key(self.cell.address, key.as_ref()) {
-                Ok(()) => self.rekeyed = true,
+                Ok(()) => self.rekeyed.note(Instant::now()),
                 Err(error) => {
                     warn!(peer = %self.cell.address, %error, "the kernel refuses the TCP-MD5 key on a connection");
                     self.begin_anew();
@@ -370,7 +370,9 @@ impl Driver {
             debug!(peer = %self.cell.address, %error, "socket options refused");
             return;
         }
-        if std::mem::take(&mut self.rekeyed) && self.session.established().is_some() {
+        let hold = self.session.established().map(|(_, negotiated)| negotiated.hold_seconds);
+        let hold = hold.map(|seconds| Duration::from_secs(seconds.into()));
+        if hold.is_some_and(|hold| self.rekeyed.explains(hold, Instant::now())) {
             // The peer has begun anew with the new key. What it said last was signed with the old one and is lost.
             self.begin_anew();
             return;

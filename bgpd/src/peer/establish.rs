@@ -40,7 +40,7 @@ impl Established {
 
 impl Driver {
     pub(super) async fn establish(&mut self, conn: ConnectionId, negotiated: Arc<Negotiated>) {
-        self.rekeyed = false;
+        self.rekeyed.forget();
         let Some(connection) = self.connection(conn) else { return };
         let queue = Arc::clone(&connection.queue);
         let (local, interface) = addresses_beside(connection.local.ip());
