@@ -44,6 +44,7 @@ pub use self::graceful::{ForwardingState, OnTerminate, RestartSettings};
 pub use self::hidden::hidden;
 pub use self::metrics::MetricsSettings;
 use self::neighbor::Groups;
+pub(crate) use self::neighbor::unsigned;
 pub use self::neighbor::{base_settings, default_settings};
 use self::reader::Section;
 
@@ -128,9 +129,10 @@ fn read(table: &DeTable<'_>, span: std::ops::Range<usize>, problems: &mut Proble
     let asn = global.as_ref().map(|global| global.asn);
     let base = global.as_ref().map_or_else(default_settings, base_settings);
     let groups = Groups::read(groups, &base, Arc::clone(&policies), asn, problems);
+    let dynamic = neighbor::read_ranges(ranges, &groups, asn, problems);
     let desired = Desired {
-        neighbors: neighbor::read(neighbors, &groups, global.as_ref(), problems),
-        dynamic: neighbor::read_ranges(ranges, &groups, asn, problems),
+        neighbors: neighbor::read(neighbors, &groups, &dynamic, global.as_ref(), problems),
+        dynamic,
         originate: originate::read(originated, problems),
         guard: Guard { clusters: cluster::read(clusters, &groups, problems), ..Guard::default() },
         caches: rpki::read(caches, problems),

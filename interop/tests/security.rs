@@ -74,6 +74,38 @@ fn an_unsigned_syn_is_refused_and_keys_are_changed_without_a_restart() {
     assert!(two.is_established("reflector"), "{}", two.picture());
 }
 
+/// Linux asks for the key of the longest prefix that it has one for: there is no way to say that an address has none.
+#[test]
+fn a_neighbor_without_a_key_in_a_range_with_one_is_warned_about_and_cannot_connect() {
+    let lab = Lab::new("md5-trap", &[&BIRD[..], &["nstat"]].concat());
+    let (rr, node) = (lab.node("rr", 1), lab.node("unsigned", 20));
+    let config = |passive: bool| {
+        format!(
+            "{GLOBAL}[[neighbor]]\naddress = \"192.0.2.20\"\nremote-asn = 65000\nconnect-retry = 1\npassive = {passive}\n\
+             [[peer-group]]\nname = \"nodes\"\nremote-asn = 65000\nmd5-password = \"range\"\n\
+             [[dynamic-neighbors]]\nprefix = \"192.0.2.16/28\"\npeer-group = \"nodes\"\n"
+        )
+    };
+    let bgpd = Bgpd::start(&rr, &config(true));
+    let bird = bird(&node, "");
+    let picture = || bgpd.picture() + &bird.picture();
+    let dropped = || rr.namespace.counter("TcpExtTCPMD5NotFound") > 0;
+    wait_until("the kernel drops what BIRD begins a connection with", dropped, picture);
+    assert!(!connects(&node) && !bgpd.is_established("192.0.2.20"), "{}", picture());
+
+    let trap = "neighbor 192.0.2.20 has no key and is in range 192.0.2.16/28, which has one";
+    let file = rr.write("active.toml", &config(false)).display().to_string();
+    let program = build_bgpd().join("bgpd").display().to_string();
+    let checked = run(&[&program, "--check", &file]);
+    let said = String::from_utf8_lossy(&checked.stdout).into_owned() + &String::from_utf8_lossy(&checked.stderr);
+    assert!(checked.status.success() && said.contains(trap), "{said}");
+    let (diff, applied) = (bgpd.ctl(&["config", "diff", &file]), bgpd.ctl(&["config", "apply", &file]));
+    assert!(diff.contains(trap) && applied.contains(trap), "{diff}\n{applied}");
+    // What bgpd opens is not signed, and not asked for a key.
+    let _ = bgpd.ctl(&["neighbor", "reset", "192.0.2.20"]);
+    wait_until("bgpd's own connection comes up", || bgpd.is_established("192.0.2.20"), picture);
+}
+
 #[test]
 fn with_ttl_security_only_packets_of_the_same_link_count() {
     let lab = Lab::new("gtsm", &[&BIRD[..], &["nstat"]].concat());

@@ -14,6 +14,6 @@ pub use desired::{
     AddPath, ConnectionLimits, Desired, DynamicNeighbors, Global, GracefulRestart, LimitAction, Neighbor,
     NeighborSettings, Originate, PrefixLimits, Secret,
 };
-pub use keys::{AoAlgorithm, AoKey, Keys};
+pub use keys::{AoAlgorithm, AoKey, Keys, signed_range};
 pub use plan::{Change, Impact, Step, apply, plan};
 pub use role::{Role, UnknownRole};

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bgp_engine::config::{
     AddPath, Desired, DynamicNeighbors, Global, GracefulRestart, Neighbor, NeighborSettings, PrefixLimits, Secret,
+    signed_range,
 };
 use bgp_engine::policy::Definitions;
 use bgp_wire::Family;
@@ -312,6 +313,30 @@ fn warn_without_policies(settings: &NeighborSettings, who: &str, place: &Range<u
     }
 }
 
+/// Who has no key and is in a range that has one cannot connect.
+fn warn_unsigned(
+    settings: &NeighborSettings,
+    addresses: IpNet,
+    ranges: &BTreeMap<IpNet, DynamicNeighbors>,
+    place: &Range<usize>,
+    problems: &mut Problems<'_>,
+) {
+    if settings.keys().is_empty()
+        && let Some(range) = signed_range(ranges, &addresses)
+    {
+        problems.warning(place.clone(), unsigned(&addresses, &range), "give it a key, or take it out of the range");
+    }
+}
+
+/// What happens to neighbors without a key in a range with one.
+pub(crate) fn unsigned(addresses: &IpNet, range: &IpNet) -> String {
+    let (who, comes) = match addresses.prefix_len() == addresses.max_prefix_len() {
+        true => (format!("neighbor {}", addresses.addr()), "its connections are"),
+        false => (format!("range {addresses}"), "connections from it are"),
+    };
+    format!("{who} has no key and is in range {range}, which has one: unsigned, {comes} dropped by the kernel")
+}
+
 /// What holds for single neighbors only.
 fn check_neighbor(section: &Section<'_>, neighbor: &Neighbor, global: Option<&Global>, problems: &mut Problems<'_>) {
     let (address, settings) = (neighbor.address, &neighbor.settings);
@@ -348,12 +373,14 @@ fn check_local_address(section: &Section<'_>, address: IpAddr, local: IpAddr, pr
 pub(super) fn read(
     sections: Vec<Section<'_>>,
     groups: &Groups,
+    ranges: &BTreeMap<IpNet, DynamicNeighbors>,
     global: Option<&Global>,
     problems: &mut Problems<'_>,
 ) -> BTreeMap<IpAddr, Neighbor> {
     let mut neighbors = Named::new("neighbor");
     for section in sections {
         if let Some(At { value, span }) = read_one(section, groups, None, global, problems) {
+            warn_unsigned(&value.settings, value.address.into(), ranges, &span, problems);
             neighbors.insert(value.address, value, span, problems);
         }
     }
@@ -411,6 +438,7 @@ pub(super) fn read_ranges(
     problems: &mut Problems<'_>,
 ) -> BTreeMap<IpNet, DynamicNeighbors> {
     let mut ranges = Named::new("range");
+    let mut places = Vec::new();
     for mut section in sections {
         let prefix = section.need::<IpNet>("prefix", "\"10.0.0.0/16\"", problems);
         let group = section.need::<String>("peer-group", "\"nodes\"", problems);
@@ -432,7 +460,13 @@ pub(super) fn read_ranges(
             limit: limit.unwrap_or(DYNAMIC_LIMIT),
             settings: settings.unwrap_or_else(default_settings),
         };
+        places.push(prefix.clone());
         ranges.insert(prefix.value, range, prefix.span, problems);
+    }
+    for At { value, span } in places {
+        if let Some(range) = ranges.entries.get(&value) {
+            warn_unsigned(&range.settings, value, &ranges.entries, &span, problems);
+        }
     }
     ranges.entries
 }

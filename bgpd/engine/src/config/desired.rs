@@ -10,7 +10,7 @@ use bgp_wire::Family;
 use ipnet::IpNet;
 
 use super::cluster::Guard;
-use super::{AoKey, Keys, Role};
+use super::{AoKey, Keys, Role, signed_range};
 use crate::policy::Definitions;
 use crate::rpki::CacheSettings;
 
@@ -48,6 +48,15 @@ impl Desired {
     pub fn range_of(&self, address: IpAddr) -> Option<&DynamicNeighbors> {
         let covers = |range: &&DynamicNeighbors| range.prefix.contains(&address);
         self.dynamic.values().filter(covers).max_by_key(|range| range.prefix.prefix_len())
+    }
+
+    /// Neighbors and ranges without a key in a range with one, and that range.
+    #[must_use]
+    pub fn unsigned(&self) -> Vec<(IpNet, IpNet)> {
+        let neighbors = self.neighbors.values().map(|one| (IpNet::from(one.address), &one.settings));
+        let ranges = self.dynamic.values().map(|range| (range.prefix, &range.settings));
+        let without = neighbors.chain(ranges).filter(|(_, settings)| settings.keys().is_empty());
+        without.filter_map(|(addresses, _)| Some((addresses, signed_range(&self.dynamic, &addresses)?))).collect()
     }
 
     /// Of the peers that a speaker had before it restarted, those that can come back with their routes, by family

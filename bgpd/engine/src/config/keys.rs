@@ -1,8 +1,11 @@
 //! Keys that the TCP connections of a neighbor are signed with.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
-use super::Secret;
+use ipnet::IpNet;
+
+use super::{DynamicNeighbors, Secret};
 
 /// All keys of a neighbor or of a range. One of the two kinds at most.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -19,6 +22,14 @@ impl Keys {
     pub fn is_empty(&self) -> bool {
         self.md5.is_none() && self.ao.is_empty()
     }
+}
+
+/// The longest range with keys that contains addresses. Linux asks whoever has one of them for the key of that range, if
+/// there is none for the address itself: an unsigned SYN is dropped.
+#[must_use]
+pub fn signed_range(ranges: &BTreeMap<IpNet, DynamicNeighbors>, addresses: &IpNet) -> Option<IpNet> {
+    let is_signed = |range: &&DynamicNeighbors| range.prefix.contains(addresses) && !range.settings.keys().is_empty();
+    ranges.values().filter(is_signed).map(|range| range.prefix).max_by_key(IpNet::prefix_len)
 }
 
 /// A Master Key Tuple (RFC 5925 §3.1).

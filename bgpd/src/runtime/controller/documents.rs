@@ -10,7 +10,7 @@ use super::super::document::{Documents, Written};
 use super::super::handle::{Changes, ControlError, Shown, Terms};
 use super::super::state;
 use super::Controller;
-use crate::config::{Declarations, Laid, hidden};
+use crate::config::{Declarations, Laid, hidden, unsigned};
 
 /// What runs, before anything that was declared.
 pub(in super::super) struct Running {
@@ -189,7 +189,8 @@ impl Controller {
         wanted.originate = owners.originated();
         wanted.guard = self.guard_of(wanted.guard.clusters);
         let mut declarations = self.declarations.clone();
-        let laid = declarations.lay_over(&mut wanted);
+        let mut laid = declarations.lay_over(&mut wanted);
+        laid.notes.extend(wanted.unsigned().iter().map(|(addresses, range)| unsigned(addresses, range)));
         declarations.settle(document);
         Composed { wanted, owners, declared, declarations, laid }
     }
