@@ -110,6 +110,8 @@ pub(crate) struct NeighborCell {
     /// Prefixes that the guard of the clusters has refused in this session.
     pub(crate) refused: Arc<AtomicU64>,
     memberships: Mutex<Vec<(Family, GroupIndex)>>,
+    /// Groups that it is on its way to, each with the one that it comes from and the number of the passage.
+    passages: Mutex<Vec<(GroupIndex, GroupIndex, u32)>>,
     view: Mutex<SessionView>,
 }
 
@@ -131,6 +133,7 @@ impl NeighborCell {
             connected: AtomicBool::new(true),
             refused: Arc::default(),
             memberships: Mutex::new(Vec::new()),
+            passages: Mutex::new(Vec::new()),
             view: Mutex::new(view),
         }
     }
@@ -156,7 +159,28 @@ impl NeighborCell {
 
     /// Sets the update groups; gives back those from before.
     pub(crate) fn replace_memberships(&self, new: Vec<(Family, GroupIndex)>) -> Vec<(Family, GroupIndex)> {
+        // Whoever leaves a group does not come there any more.
+        self.passages().retain(|(to, ..)| new.iter().any(|(_, group)| group == to));
         std::mem::replace(&mut *self.memberships.lock().unwrap_or_else(PoisonError::into_inner), new)
+    }
+
+    /// It goes from one group to another, under a number.
+    pub(crate) fn pass(&self, from: GroupIndex, to: GroupIndex, number: u32) {
+        self.passages().push((to, from, number));
+    }
+
+    /// It has come to a group.
+    pub(crate) fn settled(&self, group: GroupIndex) {
+        self.passages().retain(|(to, ..)| *to != group);
+    }
+
+    /// The group that it comes from, and the number of the passage, while it is on its way to a group.
+    pub(crate) fn former(&self, group: GroupIndex) -> Option<(GroupIndex, u32)> {
+        self.passages().iter().find(|(to, ..)| *to == group).map(|(_, from, number)| (*from, *number))
+    }
+
+    fn passages(&self) -> MutexGuard<'_, Vec<(GroupIndex, GroupIndex, u32)>> {
+        self.passages.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Families in which there are routes to count: those of the session, or of the one that has ended.

@@ -3,6 +3,8 @@
 use std::cell::RefCell;
 
 use bgp_wire::update::PathKey;
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
 
 use super::Context;
 use super::apply::equal_paths;
@@ -29,6 +31,8 @@ pub(super) struct Column<N: Routed> {
     /// The group was removed; what destinations hold for it is swept.
     pub(super) removed: bool,
     pub(super) walk: Walk<N>,
+    /// Members that have come from other groups, each with the number of its last passage.
+    pub(super) came: HashMap<PeerIndex, u32, FixedState>,
     /// Changes of the present decision round.
     pub(super) changes: Vec<Change<N>>,
     /// How many routes the group was told, in all and by source.
@@ -46,6 +50,7 @@ impl<N: Routed> Column<N> {
             spec,
             removed: false,
             walk: Walk::new(),
+            came: HashMap::default(),
             changes: Vec::new(),
             told: 0,
             told_from: Vec::new(),

@@ -151,11 +151,35 @@ impl<N: Routed> Table<N> {
         let Some((slot, spec)) = source else { return };
         mark(from, Cause::Departed);
         mark(to, Cause::Arrived);
+        if let Some(column) = self.column_mut(from) {
+            column.came.remove(&member.peer);
+        }
         if let Some(column) = self.column_mut(to) {
             let anew = anew || !column.spec.looks_like(&spec);
             column.walk.come(member, slot, anew);
+            column.came.insert(member.peer, member.incarnation);
             self.note_passages();
         }
+    }
+
+    /// The column that says what a member of `group` was told of a destination: as long as it is not brought over there,
+    /// that of its former group.
+    pub(super) fn slot_told(
+        &self,
+        position: u32,
+        (group, member): (GroupIndex, PeerIndex),
+        former: Option<(GroupIndex, u32)>,
+    ) -> Option<Slot> {
+        let column = self.column(group);
+        if let Some((former, passage)) = former
+            && column.is_none_or(|column| column.came.get(&member) != Some(&passage))
+        {
+            return Some(self.column(former)?.slot);
+        }
+        let column = column?;
+        let is_it = |walker: &&super::walk::Walker<N>| walker.members.iter().any(|one| one.peer == member);
+        let due = column.walk.due(position).find(is_it).and_then(|walker| walker.passage.as_ref());
+        Some(due.map_or(column.slot, |passage| passage.from))
     }
 
     /// What members hold of a destination that come from other groups, if there are such.

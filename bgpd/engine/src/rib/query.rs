@@ -27,6 +27,8 @@ pub struct RouteQuery {
     pub from: Option<PeerIndex>,
     /// In the Adj-RIB-Out of this group, as its member sees it.
     pub to: Option<(GroupIndex, PeerIndex)>,
+    /// The group that the member comes from, with the number of its passage, while it is on its way.
+    pub former: Option<(GroupIndex, u32)>,
     /// Only best paths.
     pub best_only: bool,
     /// With `best_only`, also the paths that are as good as the best one.
@@ -58,6 +60,7 @@ impl RouteQuery {
             scope: Scope::Exact,
             from: None,
             to: None,
+            former: None,
             best_only: false,
             multipath: false,
             routes_max: usize::MAX,
@@ -225,9 +228,9 @@ impl<N: Routed> Table<N> {
         peers: &Peers,
         out: &mut Vec<RouteView>,
     ) {
-        let Some(column) = self.column(group) else { return };
+        let Some(slot) = self.slot_told(position, (group, member), query.former) else { return };
         let destination = self.destinations.at(position);
-        let told = self.destinations.told(position, column.slot);
+        let told = self.destinations.told(position, slot);
         let told = told.filter(|told| told.peer != member && query.from.is_none_or(|peer| told.peer == peer));
         for told in told {
             let is_source =

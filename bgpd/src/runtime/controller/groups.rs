@@ -120,6 +120,8 @@ impl Groups {
         self.control(from, GroupControl::Depart { member, to });
         self.passages.insert((peer, to), from);
         self.count_out(from);
+        // Before anybody reads that it is in the other group.
+        entry.cell.pass(from, to, member.incarnation);
         let mut memberships = entry.cell.memberships();
         memberships.iter_mut().filter(|(_, group)| *group == from).for_each(|(_, group)| *group = to);
         entry.cell.replace_memberships(memberships);
@@ -183,13 +185,13 @@ impl Groups {
         Ok(index)
     }
 
-    /// The key of a group.
-    pub(super) fn key(&self, group: GroupIndex) -> Option<&ExportKey> {
     /// Whether members are on their way from one group to another.
     pub(super) fn are_passing(&self) -> bool {
         !self.passages.is_empty()
     }
 
+    /// The key of a group.
+    pub(super) fn key(&self, group: GroupIndex) -> Option<&ExportKey> {
         self.registered.get(&group).map(|registered| &registered.key)
     }
 

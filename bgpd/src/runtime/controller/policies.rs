@@ -84,7 +84,9 @@ impl Controller {
     /// A member that went to another group has come there. It may have been told to go on meanwhile.
     pub(super) fn settled(&mut self, member: PeerIndex, group: GroupIndex) {
         self.groups.settled(member, group);
-        let wanted = self.entry_of(member).and_then(|entry| self.wanted_key(entry, group));
+        let entry = self.entry_of(member);
+        entry.iter().for_each(|entry| entry.cell.settled(group));
+        let wanted = entry.and_then(|entry| self.wanted_key(entry, group));
         if wanted.is_some_and(|key| self.groups.key(group) != Some(&key)) {
             self.regroup(&[]);
         }

@@ -154,9 +154,12 @@ fn query(reads: &Reads, filter: &RouteFilter, family: Family) -> Option<RouteQue
         None => Some(None),
     };
     let from = cell(filter.from)?.map(|cell| cell.index);
-    let to = match cell(filter.to)? {
-        Some(cell) => Some((group_of(&cell, family)?, cell.index)),
-        None => None,
+    let (to, former) = match cell(filter.to)? {
+        Some(cell) => {
+            let group = group_of(&cell, family)?;
+            (Some((group, cell.index)), cell.former(group))
+        }
+        None => (None, None),
     };
     let scope = match (filter.covering, filter.longer) {
         (true, _) => Scope::Covering,
@@ -164,7 +167,7 @@ fn query(reads: &Reads, filter: &RouteFilter, family: Family) -> Option<RouteQue
         (false, false) => Scope::Exact,
     };
     let RouteFilter { prefix, best_only, multipath, .. } = *filter;
-    Some(RouteQuery { family, prefix, scope, from, to, best_only, multipath, routes_max: usize::MAX })
+    Some(RouteQuery { family, prefix, scope, from, to, former, best_only, multipath, routes_max: usize::MAX })
 }
 
 fn group_of(cell: &NeighborCell, family: Family) -> Option<bgp_engine::id::GroupIndex> {
