@@ -52,6 +52,10 @@ pub enum Load {
     Policy100,
     /// Through a prefix set of 10,000 entries.
     Policyset,
+    /// Through a filter in Roto that asks what the 10 statements ask.
+    Roto10,
+    /// Through one that asks what the 100 statements ask.
+    Roto100,
 }
 
 /// The course a load takes.
@@ -89,7 +93,7 @@ pub(crate) struct Shape {
 
 impl Load {
     /// All of them, in the order of the report.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 23] = [
         Self::A,
         Self::B50,
         Self::B500,
@@ -111,6 +115,8 @@ impl Load {
         Self::Policy10,
         Self::Policy100,
         Self::Policyset,
+        Self::Roto10,
+        Self::Roto100,
     ];
 
     /// Its name on the command line and in tables.
@@ -137,6 +143,8 @@ impl Load {
             Self::Policy10 => "policy10",
             Self::Policy100 => "policy100",
             Self::Policyset => "policyset",
+            Self::Roto10 => "roto10",
+            Self::Roto100 => "roto100",
         }
     }
 
@@ -184,7 +192,7 @@ impl Load {
             Self::A6 => feed(Course::Converge, 1, 10, 0, 200_000),
             Self::Mixed => feed(Course::Converge, 1, 10, 1_000_000, 200_000),
             Self::Flap => feed(Course::Flap, 1, 10, 1_000_000, 0),
-            Self::Policy0 | Self::Policy10 | Self::Policy100 | Self::Policyset => {
+            Self::Policy0 | Self::Policy10 | Self::Policy100 | Self::Policyset | Self::Roto10 | Self::Roto100 => {
                 feed(Course::Converge, 1, 1, 1_000_000, 0)
             }
         }
@@ -192,11 +200,14 @@ impl Load {
 
     /// What the daemon asks about the routes that come in.
     pub(crate) fn import(self) -> ImportPolicy {
-        let asks = |statements, prefixes| ImportPolicy { statements, prefixes };
+        let asks = |statements, prefixes| ImportPolicy { statements, prefixes, as_filter: false };
+        let filter = |statements| ImportPolicy { as_filter: true, ..asks(statements, 0) };
         match self {
             Self::Policy10 => asks(10, 0),
             Self::Policy100 => asks(100, 0),
             Self::Policyset => asks(0, 10_000),
+            Self::Roto10 => filter(10),
+            Self::Roto100 => filter(100),
             _ => asks(0, 0),
         }
     }
@@ -204,6 +215,10 @@ impl Load {
     /// Whether the load can be put on a daemon.
     pub(crate) fn is_for(self, kind: DaemonKind) -> bool {
         let is_about_policy = matches!(self, Self::Policy0 | Self::Policy10 | Self::Policy100 | Self::Policyset);
+        if self.import().as_filter {
+            // bgpd has filters where it is built with them, as the harness is.
+            return kind == DaemonKind::Bgpd && cfg!(feature = "roto");
+        }
         match kind {
             DaemonKind::Bgpd | DaemonKind::Bird | DaemonKind::Frr => true,
             DaemonKind::Gobgp | DaemonKind::Openbgpd => !is_about_policy,

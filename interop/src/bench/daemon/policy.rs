@@ -11,6 +11,8 @@ pub(crate) struct ImportPolicy {
     pub(crate) statements: u32,
     /// Prefixes of a set that is rejected.
     pub(crate) prefixes: u32,
+    /// The statements are a filter in Roto, which only bgpd has.
+    pub(crate) as_filter: bool,
 }
 
 impl ImportPolicy {
@@ -47,6 +49,9 @@ pub(super) fn bgpd(policy: ImportPolicy) -> String {
     if policy.is_none() {
         return String::new();
     }
+    if policy.as_filter {
+        return roto(policy);
+    }
     let (mut sets, mut statements) = (String::new(), String::new());
     for (number, of_community) in policy.questions() {
         let ((high, low), asn) = (community(number), asn(number));
@@ -65,6 +70,20 @@ pub(super) fn bgpd(policy: ImportPolicy) -> String {
         statements += "[[policy.statement]]\nmatch.prefix-sets = [\"set\"]\nthen = \"reject\"\n";
     }
     format!("{sets}[[policy]]\nname = \"bench\"\ndefault = \"accept\"\n{statements}")
+}
+
+/// The same questions as a filter.
+fn roto(policy: ImportPolicy) -> String {
+    let question = |(number, of_community): (u32, bool)| match (of_community, community(number)) {
+        (true, (high, low)) => format!("route.has_community({high}, {low})"),
+        (false, _) => format!("route.path_contains(AS{})", asn(number)),
+    };
+    let questions: Vec<String> = policy.questions().map(question).collect();
+    let asked = questions.join("\n        || ");
+    format!(
+        "[[filter]]\nname = \"bench\"\nsource = '''\nfiltermap main(route: Route) {{\n    if {asked} {{\n        reject\n    \
+         }} else {{\n        accept\n    }}\n}}\n'''\n"
+    )
 }
 
 /// What bgpd's peer group says.
