@@ -1,5 +1,7 @@
 //! Lets peers storm a bgpd of its own and prints what that cost; needs root. See `interop/README.md`.
 
+use std::process::ExitCode;
+
 use clap::Parser;
 use interop::storm::{Measure, run};
 
@@ -24,12 +26,16 @@ struct Options {
     /// UPDATEs with one octet changed.
     #[arg(long, default_value_t = 2000)]
     flipped: usize,
-    /// How often all of it.
+    /// How often all of it after the first round.
     #[arg(long, default_value_t = 2)]
     rounds: usize,
 }
 
-fn main() {
+fn main() -> ExitCode {
     let Options { cycles, dribblers, colliding, table, flaps, flipped, rounds } = Options::parse();
-    print!("{}", run(&Measure { cycles, dribblers, colliding, table, flaps, flipped, rounds, settle: true }));
+    let summary = run(&Measure { cycles, dribblers, colliding, table, flaps, flipped, rounds });
+    print!("{summary}");
+    let wrong = summary.wrong();
+    wrong.iter().for_each(|wrong| println!("wrong: {wrong}"));
+    if wrong.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -26,7 +26,6 @@ pub(super) fn colliding(at: usize) -> Ipv4Addr {
 /// All peers.
 pub(super) struct Peers<'a> {
     node: &'a Node,
-    listener: TcpListener,
     watcher: Observer,
     speaker: Connection,
     rounds: u8,
@@ -35,10 +34,8 @@ pub(super) struct Peers<'a> {
 
 impl<'a> Peers<'a> {
     pub(super) fn new(node: &'a Node) -> Self {
-        let listener = node.namespace.inside(|| TcpListener::bind("0.0.0.0:179").expect("the port is free"));
-        listener.set_nonblocking(true).expect("a socket can be polled");
         let (watcher, speaker) = (Observer::new(up(node, WATCHER)), up(node, SPEAKER));
-        Self { node, listener, watcher, speaker, rounds: 0, hosts: 0 }
+        Self { node, watcher, speaker, rounds: 0, hosts: 0 }
     }
 
     /// A session whose peer has no room for anything and never reads.
@@ -92,11 +89,13 @@ impl<'a> Peers<'a> {
 
     /// bgpd connects to its neighbors, and they to it at the same moment.
     pub(super) fn collide(&mut self, count: usize) {
+        let listener = self.node.namespace.inside(|| TcpListener::bind("0.0.0.0:179").expect("the port is free"));
+        listener.set_nonblocking(true).expect("a socket can be polled");
         let deadline = Instant::now() + PATIENCE;
         let mut met = BTreeSet::new();
         let mut open = VecDeque::new();
         while met.len() < count && Instant::now() < deadline {
-            let Ok((mut theirs, _)) = self.listener.accept() else {
+            let Ok((mut theirs, _)) = listener.accept() else {
                 std::thread::sleep(Duration::from_millis(5));
                 continue;
             };
