@@ -1,6 +1,7 @@
 //! One TCP connection of a session: what was read and not yet split, and the queue of its writer.
 
 use std::io::{self, Read};
+use std::mem::MaybeUninit;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,8 +20,14 @@ use super::cell::NeighborCell;
 use super::queue::OutQueue;
 use super::writer::{self, WriterEvent};
 
-/// Octets read at a time (at least the largest message, RFC 8654).
-const READ_SIZE: usize = 128 << 10;
+/// Octets read at a time from a peer that sends much (at least the largest message, RFC 8654).
+const READ_MUCH: usize = 128 << 10;
+/// The same from one that says little, as most do most of the time: room for more is made when this is full.
+const READ_LITTLE: usize = 4 << 10;
+/// Reads in a row that brought little, after which a peer counts as one that says little.
+const QUIET: u8 = 8;
+/// Octets of a connection that is being closed, read at a time only to be dropped.
+const SINK: usize = 512;
 /// A closing connection is given up after this.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -30,7 +37,9 @@ const EVICTED: &str = "no OPEN from the peer while connections without OPEN were
 pub(super) struct Connection {
     read: OwnedReadHalf,
     /// Octets received and not yet taken.
-    pub(super) buffer: BytesMut,
+    buffer: BytesMut,
+    /// Reads in a row that brought little, up to [`QUIET`].
+    quiet: u8,
     pub(super) queue: Arc<OutQueue>,
     pub(super) local: SocketAddr,
     pub(super) remote: SocketAddr,
@@ -60,16 +69,20 @@ impl Connection {
         let (sender, events) = mpsc::unbounded_channel();
         let send_hold = writer::send_hold_time(hold_seconds);
         let writer = tokio::spawn(writer::run(Arc::clone(&queue), send_hold, sender));
-        Ok(Self { read, buffer: BytesMut::new(), queue, local, remote, writer, events, pending: None })
+        Ok(Self { read, buffer: BytesMut::new(), quiet: QUIET, queue, local, remote, writer, events, pending: None })
     }
 
     /// Waits for the next event. Cancellation loses nothing.
     pub(super) async fn next(&mut self) -> ConnectionEvent {
-        self.buffer.reserve(READ_SIZE);
+        self.buffer.reserve(if self.quiet < QUIET { READ_MUCH } else { READ_LITTLE });
         tokio::select! {
             read = self.read.read_buf(&mut self.buffer) => match read {
                 Ok(0) => ConnectionEvent::Closed(None),
-                Ok(_) => ConnectionEvent::Read,
+                Ok(octets) => {
+                    let is_full = self.buffer.len() == self.buffer.capacity();
+                    self.quiet = if is_full || octets > READ_LITTLE { 0 } else { QUIET.min(self.quiet + 1) };
+                    ConnectionEvent::Read
+                }
                 Err(error) => ConnectionEvent::Closed(Some(error.to_string())),
             },
             Some(event) = self.events.recv() => match event {
@@ -83,15 +96,33 @@ impl Connection {
 
     /// What lies in the socket, if anything does: asked of the kernel, which may know more than the runtime does.
     pub(super) fn unread(&mut self) -> Option<ConnectionEvent> {
+        let socket = SockRef::from(self.read.as_ref());
+        // Most often nothing does, and no room is made for it.
+        let nothing = socket.peek(&mut [MaybeUninit::uninit()]).is_err_and(|e| e.kind() == io::ErrorKind::WouldBlock);
+        if nothing {
+            return None;
+        }
         let had = self.buffer.len();
-        self.buffer.resize(had + READ_SIZE, 0);
-        let read = (&*SockRef::from(self.read.as_ref())).read(&mut self.buffer[had..]);
+        self.buffer.resize(had + READ_MUCH, 0);
+        let read = (&*socket).read(&mut self.buffer[had..]);
         self.buffer.truncate(had + read.as_ref().copied().unwrap_or(0));
         match read {
             Ok(0) => Some(ConnectionEvent::Closed(None)),
             Ok(_) => Some(ConnectionEvent::Read),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
             Err(error) => Some(ConnectionEvent::Closed(Some(error.to_string()))),
+        }
+    }
+
+    /// Takes out what was received; what is not taken of it comes back with [`Connection::put_back`].
+    pub(super) fn take_received(&mut self) -> BytesMut {
+        std::mem::take(&mut self.buffer)
+    }
+
+    /// Keeps the beginning of a message until the rest is there. Room for much is not kept for a peer that says little.
+    pub(super) fn put_back(&mut self, rest: BytesMut) {
+        if self.quiet < QUIET || !rest.is_empty() || rest.capacity() <= 2 * READ_LITTLE {
+            self.buffer = rest;
         }
     }
 
@@ -103,11 +134,13 @@ impl Connection {
     /// octets unread would make the kernel send RST, which can destroy a NOTIFICATION under way.
     pub(super) fn close(self) -> JoinHandle<()> {
         self.queue.finish();
+        // It counts as pending until it is closed; all else goes at once.
+        let Self { mut read, mut writer, pending, .. } = self;
         tokio::spawn(async move {
-            let Self { mut read, mut writer, .. } = self;
+            let _pending = pending;
             let drain = async {
                 let _ = (&mut writer).await;
-                let mut sink = vec![0; 4096];
+                let mut sink = [0; SINK];
                 while matches!(read.read(&mut sink).await, Ok(count) if count > 0) {}
             };
             // Both outcomes are the end of this connection.

@@ -429,9 +429,7 @@ impl Driver {
 
     /// Takes every whole message from a connection's buffer.
     async fn read(&mut self, conn: ConnectionId) {
-        let Some(mut buffer) = self.slot(conn).as_mut().map(|connection| std::mem::take(&mut connection.buffer)) else {
-            return;
-        };
+        let Some(mut buffer) = self.slot(conn).as_mut().map(Connection::take_received) else { return };
         self.read_at = Instant::now();
         self.cell.view().last_heard = Some(self.read_at);
         // All messages of a read came at the same time: to ask the clock for each would cost more than the session does.
@@ -459,7 +457,7 @@ impl Driver {
         }
         buffer.advance(taken.min(buffer.len()));
         if let Some(connection) = self.slot(conn) {
-            connection.buffer = buffer;
+            connection.put_back(buffer);
         }
         self.deliver().await;
     }
