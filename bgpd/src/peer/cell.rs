@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime};
 
 use bgp_engine::config::cluster::SessionGuard;
-use bgp_engine::config::{Neighbor, NeighborSettings};
+use bgp_engine::config::{Global, Neighbor};
 use bgp_engine::id::{GroupIndex, PeerIndex};
-use bgp_engine::session::{Negotiated, Retained, State};
+use bgp_engine::session::{Negotiated, Retained, State, offered_capabilities};
 use bgp_engine::stage::{PrefixBudget, PrefixGuard};
 use bgp_wire::Family;
 use bgp_wire::capability::Capability;
@@ -67,13 +67,12 @@ impl MessageCounters {
 
 /// The part that changes with the session's state.
 pub(crate) struct SessionView {
-    pub(crate) settings: NeighborSettings,
+    /// What is configured, shared with the driver and the controller.
+    pub(crate) neighbor: Arc<Neighbor>,
     /// Where they come from.
     pub(crate) source: Source,
     /// About to be shut down (RFC 8326).
     pub(crate) shutting_down: bool,
-    pub(crate) description: Option<String>,
-    pub(crate) peer_group: Option<String>,
     pub(crate) state: State,
     pub(crate) since: SystemTime,
     pub(crate) established_count: u64,
@@ -203,25 +202,10 @@ impl SessionView {
         }
     }
 
-    /// Notes what is configured.
-    pub(crate) fn configure(&mut self, neighbor: &Neighbor) {
-        self.settings.clone_from(&neighbor.settings);
-        self.description.clone_from(&neighbor.description);
-        self.peer_group.clone_from(&neighbor.peer_group);
-    }
-
-    pub(crate) fn new(
-        settings: NeighborSettings,
-        description: Option<String>,
-        peer_group: Option<String>,
-        capabilities_offered: Vec<Capability>,
-    ) -> Self {
+    pub(crate) fn new(neighbor: Arc<Neighbor>, global: &Global) -> Self {
         Self {
-            settings,
             source: Source::default(),
-            shutting_down: false,
-            description,
-            peer_group,
+            shutting_down: neighbor.settings.is_shutting_down(global),
             state: State::Idle,
             since: SystemTime::now(),
             established_count: 0,
@@ -232,7 +216,8 @@ impl SessionView {
             local: None,
             remote: None,
             interface: None,
-            capabilities_offered,
+            capabilities_offered: offered_capabilities(&neighbor.settings, global),
+            neighbor,
             negotiated: None,
             queue: None,
             next_retry: None,

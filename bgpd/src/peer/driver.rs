@@ -47,7 +47,7 @@ pub(crate) enum PeerCommand {
     /// End the session and start it again at once.
     Reset(Notification),
     /// New settings; they hold from the next session on, unless a reset follows.
-    Settings(Box<Neighbor>, Global),
+    Settings(Arc<Neighbor>, Global),
     /// A budget of a session has come to something.
     Alarm(Alarm),
     /// What the peer may announce as a node of a cluster, from now on.
@@ -86,33 +86,33 @@ pub(crate) enum PeerEventKind {
 /// What a driver is made of.
 pub(crate) struct PeerSetup {
     pub(crate) cell: Arc<NeighborCell>,
-    pub(crate) neighbor: Neighbor,
+    pub(crate) neighbor: Arc<Neighbor>,
     pub(crate) global: Global,
     pub(crate) guard: Option<SessionGuard>,
     pub(crate) fabric: Arc<Fabric>,
     pub(crate) events: mpsc::UnboundedSender<PeerEvent>,
-    pub(crate) commands: mpsc::UnboundedReceiver<PeerCommand>,
-    pub(crate) incoming: mpsc::Receiver<Admitted>,
+    pub(crate) commands: mpsc::UnboundedReceiver<Box<PeerCommand>>,
+    pub(crate) incoming: mpsc::Receiver<Box<Admitted>>,
 }
 
 type Connecting = Pin<Box<dyn Future<Output = io::Result<TcpStream>> + Send>>;
 
 pub(crate) struct Driver {
     pub(super) cell: Arc<NeighborCell>,
-    pub(super) neighbor: Neighbor,
+    pub(super) neighbor: Arc<Neighbor>,
     pub(super) guard: Option<SessionGuard>,
     pub(super) global: Global,
     pub(super) fabric: Arc<Fabric>,
     events: mpsc::UnboundedSender<PeerEvent>,
-    commands: mpsc::UnboundedReceiver<PeerCommand>,
-    incoming: mpsc::Receiver<Admitted>,
+    commands: mpsc::UnboundedReceiver<Box<PeerCommand>>,
+    incoming: mpsc::Receiver<Box<Admitted>>,
     pub(super) session: Session,
     pub(super) rekeyed: Rekeyed,
     pub(super) actions: VecDeque<Action>,
     outgoing: Option<Connection>,
     accepted: Option<Connection>,
     connecting: Option<Connecting>,
-    pub(super) established: Option<Established>,
+    pub(super) established: Option<Box<Established>>,
     /// What is to be said to all partitions behind the routes that the intake holds.
     pub(super) fences: Vec<Fence>,
     /// When the octets that are being taken were read.
@@ -124,8 +124,8 @@ pub(crate) struct Driver {
 
 /// What woke the driver.
 enum Wake {
-    Command(Option<PeerCommand>),
-    Incoming(Admitted),
+    Command(Option<Box<PeerCommand>>),
+    Incoming(Box<Admitted>),
     Connected(io::Result<TcpStream>),
     Connection(ConnectionId, ConnectionEvent),
     Deadline,
@@ -160,14 +160,14 @@ impl Driver {
     }
 
     /// Runs until the neighbor is removed, or, for a dynamic one, until it has been without a connection for a while.
-    pub(crate) async fn run(mut self) {
+    pub(crate) async fn run(mut self: Box<Self>) {
         while !self.finished() {
             let wake = self.wake().await;
             self.wake_up(wake).await;
             self.perform().await;
             self.publish();
         }
-        for task in self.closing {
+        for task in std::mem::take(&mut self.closing) {
             // The task only waits for the peer to read the NOTIFICATION.
             let _ = task.await;
         }
@@ -214,16 +214,16 @@ impl Driver {
     async fn wake_up(&mut self, wake: Wake) {
         match wake {
             Wake::Command(command) => {
-                self.command(command);
+                self.command(command.map(|command| *command));
                 // New budgets, a new import policy and a new guard are not to wait for the peer's next message.
                 self.deliver().await;
             }
             Wake::Incoming(stream) => {
                 // A dynamic neighbor is started and then given its connection: in this order, however both come.
                 while let Ok(command) = self.commands.try_recv() {
-                    self.command(Some(command));
+                    self.command(Some(*command));
                 }
-                self.accept(stream);
+                self.accept(*stream);
             }
             Wake::Connected(result) => self.connected(result),
             Wake::Connection(conn, event) => self.happened(conn, event).await,
@@ -275,7 +275,7 @@ impl Driver {
                 self.removed = true;
             }
             Some(PeerCommand::Reset(notification)) => self.input(Input::Reset { notification, hold_down: false }),
-            Some(PeerCommand::Settings(neighbor, global)) => self.replace_settings(*neighbor, global),
+            Some(PeerCommand::Settings(neighbor, global)) => self.replace_settings(neighbor, global),
             Some(PeerCommand::Alarm(alarm)) => self.alarm(&alarm),
             Some(PeerCommand::Guard(guard)) => self.replace_guard(guard),
             Some(PeerCommand::RefreshIn) => self.refresh_in(),
@@ -290,11 +290,11 @@ impl Driver {
         self.removed = true;
     }
 
-    fn replace_settings(&mut self, neighbor: Neighbor, global: Global) {
+    fn replace_settings(&mut self, neighbor: Arc<Neighbor>, global: Global) {
         self.session.replace_settings(SessionSettings::new(&neighbor.settings, &global, self.fabric.next_seed()));
         {
             let mut view = self.cell.view();
-            view.configure(&neighbor);
+            view.neighbor = Arc::clone(&neighbor);
             view.shutting_down = neighbor.settings.is_shutting_down(&global);
             view.capabilities_offered = bgp_engine::session::offered_capabilities(&neighbor.settings, &global);
         }
@@ -303,16 +303,15 @@ impl Driver {
             (settings.import_policy.clone(), settings.reject_as_sets, settings.is_shutting_down(global))
         };
         let changed = of(&self.neighbor, &self.global) != of(&neighbor, &global);
-        let old = std::mem::replace(&mut self.neighbor, neighbor).settings;
-        let limits = old.prefix_limits;
+        let old = std::mem::replace(&mut self.neighbor, neighbor);
         self.global = global;
-        if old.md5_password != self.neighbor.settings.md5_password {
+        if old.settings.md5_password != self.neighbor.settings.md5_password {
             self.rekey();
         }
         if changed {
             self.replace_import();
         }
-        if limits != self.neighbor.settings.prefix_limits {
+        if old.settings.prefix_limits != self.neighbor.settings.prefix_limits {
             self.replace_budgets();
         }
     }
@@ -479,7 +478,8 @@ impl Driver {
         }
     }
 
-    /// Does what the session wants, until it wants nothing more.
+    /// Does what the session wants, until it wants nothing more. What is rare and has much to remember while it waits is
+    /// boxed: else every task would have room for it, all the time.
     pub(super) async fn perform(&mut self) {
         while let Some(action) = self.actions.pop_front() {
             match action {
@@ -487,15 +487,15 @@ impl Driver {
                 Action::AbortConnect => self.connecting = None,
                 Action::Send { conn, bytes } => self.send(conn, bytes),
                 Action::Close { conn } => self.close(conn),
-                Action::Established { conn, negotiated } => self.establish(conn, negotiated).await,
+                Action::Established { conn, negotiated } => Box::pin(self.establish(conn, negotiated)).await,
                 Action::Down { reason, retained } => {
                     info!(peer = %self.cell.address, reason, kept = !retained.is_empty(), "session down");
-                    self.tear_down(retained).await;
+                    Box::pin(self.tear_down(retained)).await;
                 }
-                Action::LongLived { family } => self.long_lived(family).await,
-                Action::EndRetention { family } => self.end_retention(family).await,
+                Action::LongLived { family } => Box::pin(self.long_lived(family)).await,
+                Action::EndRetention { family } => Box::pin(self.end_retention(family)).await,
                 Action::Failed { error } => self.failed(error),
-                Action::RouteRefresh(refresh) => self.route_refresh(refresh).await,
+                Action::RouteRefresh(refresh) => Box::pin(self.route_refresh(refresh)).await,
                 Action::Transition { from, to } => self.transition(from, to),
             }
         }

@@ -65,7 +65,8 @@ impl Driver {
         let awaited = if negotiated.peer_restarted() { negotiated.families.clone() } else { negotiated.awaited() };
         let (address, asn) = (self.cell.address, negotiated.peer_asn);
         let fence = Fence::PeerUp { source, address, asn, import, awaited };
-        self.established = Some(Established { intake, since: Instant::now(), incomplete: negotiated.families.clone() });
+        let incomplete = negotiated.families.clone();
+        self.established = Some(Box::new(Established { intake, since: Instant::now(), incomplete }));
         self.fence(&fence).await;
         self.replace_budgets();
         self.deliver().await;

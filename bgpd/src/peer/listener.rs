@@ -18,10 +18,10 @@ pub(crate) const STRANGER_QUEUE: usize = 1024;
 
 /// Where connections from each known address go.
 #[derive(Clone, Default)]
-pub(crate) struct Doors(Arc<RwLock<HashMap<IpAddr, mpsc::Sender<Admitted>>>>);
+pub(crate) struct Doors(Arc<RwLock<HashMap<IpAddr, mpsc::Sender<Box<Admitted>>>>>);
 
 impl Doors {
-    pub(crate) fn open(&self, address: IpAddr, door: mpsc::Sender<Admitted>) {
+    pub(crate) fn open(&self, address: IpAddr, door: mpsc::Sender<Box<Admitted>>) {
         self.0.write().unwrap_or_else(PoisonError::into_inner).insert(address, door);
     }
 
@@ -31,13 +31,13 @@ impl Doors {
 
     /// Hands a connection to the neighbor with `address`; closes it if that has too many waiting.
     pub(crate) fn hand_over(&self, stream: Admitted, address: IpAddr) {
-        let taken = self.of(address).is_some_and(|door| door.try_send(stream).is_ok());
+        let taken = self.of(address).is_some_and(|door| door.try_send(Box::new(stream)).is_ok());
         if !taken {
             debug!(peer = %address, "connection refused: too many wait already");
         }
     }
 
-    fn of(&self, address: IpAddr) -> Option<mpsc::Sender<Admitted>> {
+    fn of(&self, address: IpAddr) -> Option<mpsc::Sender<Box<Admitted>>> {
         self.0.read().unwrap_or_else(PoisonError::into_inner).get(&address).cloned()
     }
 }

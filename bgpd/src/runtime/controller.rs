@@ -58,10 +58,10 @@ const RESTARTED_PEER_PAUSE: Duration = Duration::from_secs(2);
 /// One neighbor, configured or dynamic.
 struct Entry {
     cell: Arc<NeighborCell>,
-    neighbor: Neighbor,
+    neighbor: Arc<Neighbor>,
     /// What it may announce as a node of a cluster.
     guard: Option<SessionGuard>,
-    commands: mpsc::UnboundedSender<PeerCommand>,
+    commands: mpsc::UnboundedSender<Box<PeerCommand>>,
     /// The range that let it in.
     dynamic: Option<IpNet>,
 }
@@ -311,7 +311,7 @@ impl Controller {
     fn alarm(&self, alarm: Alarm) {
         if let Some(entry) = self.entry_of(alarm.peer) {
             // A driver that has ended has no session that could be told.
-            let _ = entry.commands.send(PeerCommand::Alarm(alarm));
+            let _ = entry.commands.send(Box::new(PeerCommand::Alarm(alarm)));
         }
     }
 

@@ -1,6 +1,7 @@
 //! What the API asks for, one function per command.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use bgp_engine::session::State;
@@ -17,7 +18,7 @@ impl Controller {
         // Whoever asked may be gone by now; then the answer is dropped, as it should be.
         match command {
             Command::Status(reply) => drop(reply.send(self.status())),
-            Command::Desired(reply) => drop(reply.send(std::sync::Arc::new(self.desired.clone()))),
+            Command::Desired(reply) => drop(reply.send(Arc::new(self.desired.clone()))),
             Command::Apply(document, terms, reply) => drop(reply.send(self.apply(*document, terms).await)),
             Command::Confirm(reply) => drop(reply.send(self.confirm())),
             Command::RollBack(reply) => drop(reply.send(self.roll_back().await)),
@@ -91,8 +92,8 @@ impl Controller {
     pub(super) fn set_dynamic_shutdown(&mut self, address: IpAddr, text: Option<String>) -> Result<(), ControlError> {
         self.changes += 1;
         let entry = self.entry(address)?;
-        entry.neighbor.settings.shutdown.clone_from(&text);
-        entry.cell.view().settings.shutdown.clone_from(&text);
+        Arc::make_mut(&mut entry.neighbor).settings.shutdown.clone_from(&text);
+        entry.cell.view().neighbor = Arc::clone(&entry.neighbor);
         tell(
             entry,
             match &text {
@@ -132,5 +133,5 @@ impl Controller {
 
 /// A driver that has ended needs no telling.
 pub(super) fn tell(entry: &Entry, command: PeerCommand) {
-    let _ = entry.commands.send(command);
+    let _ = entry.commands.send(Box::new(command));
 }

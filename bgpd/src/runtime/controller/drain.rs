@@ -2,6 +2,7 @@
 //! counts as about to go.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use super::super::handle::ControlError;
 use super::Controller;
@@ -18,8 +19,8 @@ impl Controller {
         // A dynamic neighbor has no place in the configuration: it is drained as long as it is known.
         let global = self.desired.global.clone();
         let entry = self.entry(address)?;
-        entry.neighbor.settings.graceful_shutdown = on;
-        tell(entry, PeerCommand::Settings(Box::new(entry.neighbor.clone()), global));
+        Arc::make_mut(&mut entry.neighbor).settings.graceful_shutdown = on;
+        tell(entry, PeerCommand::Settings(Arc::clone(&entry.neighbor), global));
         self.tell_shutdown(address);
         Ok(())
     }

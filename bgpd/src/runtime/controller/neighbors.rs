@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bgp_engine::config::{DynamicNeighbors, Keys, Neighbor};
-use bgp_engine::session::offered_capabilities;
 use bgp_wire::Notification;
 use bgp_wire::notification::CeaseSubcode;
 use ipnet::IpNet;
@@ -14,6 +13,7 @@ use tokio::time::{Instant, timeout_at};
 use tracing::{debug, info, warn};
 
 use super::super::handle::ControlError;
+use super::commands::tell;
 use super::{Controller, Entry, Listening};
 use crate::config::OnTerminate;
 use crate::peer::admission::Admitted;
@@ -36,19 +36,14 @@ impl Controller {
         let guard = self.desired.guard.session(&neighbor, global.asn);
         let index = self.take_index();
         let local_asn = neighbor.settings.local_asn.unwrap_or(global.asn);
-        let mut view = SessionView::new(
-            neighbor.settings.clone(),
-            neighbor.description.clone(),
-            neighbor.peer_group.clone(),
-            offered_capabilities(&neighbor.settings, &global),
-        );
-        view.shutting_down = neighbor.settings.is_shutting_down(&global);
+        let neighbor = Arc::new(neighbor);
+        let view = SessionView::new(Arc::clone(&neighbor), &global);
         let cell = Arc::new(NeighborCell::new(index, address, local_asn, dynamic, view));
         let (commands, command_receiver) = mpsc::unbounded_channel();
         let (door, incoming) = mpsc::channel(INCOMING_QUEUE);
         let setup = PeerSetup {
             cell: Arc::clone(&cell),
-            neighbor: neighbor.clone(),
+            neighbor: Arc::clone(&neighbor),
             guard: guard.clone(),
             global,
             fabric: Arc::clone(&self.fabric),
@@ -56,13 +51,13 @@ impl Controller {
             commands: command_receiver,
             incoming,
         };
-        tokio::spawn(Driver::new(setup).run());
+        tokio::spawn(Box::new(Driver::new(setup)).run());
         self.running += 1;
         self.doors.open(address, door);
         self.directory.insert(Arc::clone(&cell));
         if neighbor.settings.shutdown.is_none() {
             // The driver was made just now, so its receiver is there.
-            let _ = commands.send(PeerCommand::Start);
+            let _ = commands.send(Box::new(PeerCommand::Start));
         }
         self.neighbors.insert(address, Entry { cell, neighbor, guard, commands, dynamic });
         Ok(())
@@ -78,8 +73,7 @@ impl Controller {
             debug!(peer = %address, reason, "keys not removed");
         }
         self.forget(address);
-        // A driver that has ended already needs no telling.
-        let _ = entry.commands.send(PeerCommand::Remove(notification));
+        tell(&entry, PeerCommand::Remove(notification));
     }
 
     /// A connection from an address without a neighbor: welcome if a dynamic range covers it.
@@ -158,8 +152,7 @@ impl Controller {
             }
             OnTerminate::Restart => {
                 for entry in self.neighbors.values() {
-                    // A driver that has ended already needs no telling.
-                    let _ = entry.commands.send(PeerCommand::Leave(Notification::admin_shutdown("bgpd is restarting")));
+                    tell(entry, PeerCommand::Leave(Notification::admin_shutdown("bgpd is restarting")));
                 }
             }
         }

@@ -115,7 +115,7 @@ impl Controller {
         let addresses: Vec<IpAddr> = self.neighbors.keys().copied().collect();
         for address in addresses {
             let Some(entry) = self.neighbors.get(&address) else { continue };
-            tell(entry, PeerCommand::Settings(Box::new(entry.neighbor.clone()), global.clone()));
+            tell(entry, PeerCommand::Settings(Arc::clone(&entry.neighbor), global.clone()));
             if impact == Impact::SessionReset {
                 reset(entry);
             } else if shutdown_changed {
@@ -141,10 +141,11 @@ impl Controller {
         let (was, is) = (entry.neighbor.settings.shutdown.clone(), neighbor.settings.shutdown.clone());
         let dynamic = entry.dynamic.is_some();
         let (old_keys, keys) = (entry.neighbor.settings.keys(), neighbor.settings.keys());
-        entry.neighbor = neighbor.clone();
+        let neighbor = Arc::new(neighbor);
+        entry.neighbor = Arc::clone(&neighbor);
         // The driver does the same when it comes to it: whoever asks next reads what was written.
-        entry.cell.view().configure(&neighbor);
-        tell(entry, PeerCommand::Settings(Box::new(neighbor), self.desired.global.clone()));
+        entry.cell.view().neighbor = Arc::clone(&neighbor);
+        tell(entry, PeerCommand::Settings(neighbor, self.desired.global.clone()));
         match (was, is) {
             // It is down already.
             (Some(_), Some(_)) => {}

@@ -15,7 +15,7 @@ use crate::peer::{NeighborCell, SessionView};
 /// The status of a neighbor; `prefixes` where the caller has asked the partitions.
 pub(super) fn status_of(cell: &NeighborCell, prefixes: Option<BTreeMap<Family, PrefixCounts>>) -> NeighborStatus {
     let view = cell.view();
-    let settings = &view.settings;
+    let settings = &view.neighbor.settings;
     let negotiated = view.negotiated.as_deref();
     let external = settings.remote_asn != cell.local_asn;
     let families = view.families();
@@ -24,8 +24,8 @@ pub(super) fn status_of(cell: &NeighborCell, prefixes: Option<BTreeMap<Family, P
         address: cell.address,
         asn: settings.remote_asn,
         local_asn: cell.local_asn,
-        description: view.description.clone(),
-        peer_group: view.peer_group.clone(),
+        description: view.neighbor.description.clone(),
+        peer_group: view.neighbor.peer_group.clone(),
         source: if cell.dynamic.is_some() { Source::Dynamic } else { view.source.clone() },
         dynamic: cell.dynamic,
         route_reflector_client: settings.route_reflector_client,

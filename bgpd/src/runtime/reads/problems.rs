@@ -45,7 +45,7 @@ fn down(status: &NeighborStatus) -> Option<String> {
 
 /// What was offered and the peer does not have.
 fn not_negotiated(view: &SessionView, negotiated: &Negotiated) -> Vec<String> {
-    let settings = &view.settings;
+    let settings = &view.neighbor.settings;
     let missing = settings.families.iter().filter(|family| !negotiated.families.contains(family));
     let mut problems: Vec<String> =
         missing.map(|family| format!("{family} is not negotiated: the peer does not offer it")).collect();
@@ -62,8 +62,8 @@ fn not_negotiated(view: &SessionView, negotiated: &Negotiated) -> Vec<String> {
 /// RFC 8212 §3
 fn without_policy(status: &NeighborStatus, view: &SessionView) -> Vec<String> {
     let directions = [
-        (&view.settings.import_policy, "no route is accepted: eBGP without an import policy (RFC 8212)"),
-        (&view.settings.export_policy, "no route is announced: eBGP without an export policy (RFC 8212)"),
+        (&view.neighbor.settings.import_policy, "no route is accepted: eBGP without an import policy (RFC 8212)"),
+        (&view.neighbor.settings.export_policy, "no route is announced: eBGP without an export policy (RFC 8212)"),
     ];
     let external = status.asn != status.local_asn;
     let missing = directions.iter().filter(|(names, _)| external && names.is_none());

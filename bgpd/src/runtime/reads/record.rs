@@ -36,6 +36,6 @@ pub(super) fn of_view(reads: &Reads, family: Family, view: RouteView, now_second
 /// Why a path cannot be used; of what the guard refuses, also whose it is.
 fn rejected(reads: &Reads, rejection: Rejection, prefix: &IpNet, from: IpAddr) -> String {
     let Rejection::Guard(refused) = rejection else { return rejection.to_string() };
-    let peer_group = reads.directory.get(from).and_then(|cell| cell.view().peer_group.clone());
+    let peer_group = reads.directory.get(from).and_then(|cell| cell.view().neighbor.peer_group.clone());
     reads.directory.guard().explain(refused, prefix, from, peer_group.as_deref())
 }
