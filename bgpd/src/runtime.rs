@@ -46,6 +46,7 @@ use self::reads::{Directory, Reads};
 use self::rib_worker::{Rib, RibControl};
 use crate::config::RestartSettings;
 use crate::observe::Latencies;
+use crate::peer::admission::Admission;
 use crate::peer::socket;
 use crate::rpki::Rpki;
 
@@ -203,6 +204,7 @@ fn fabric(
         latencies,
         library,
         rpki: Rpki::start(),
+        admission: Admission::new(desired.global.connections),
         started,
         restart,
         seed,

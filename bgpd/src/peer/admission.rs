@@ -123,6 +123,11 @@ impl Admission {
         }
     }
 
+    /// Forgets sources that would be treated no other way if they had never been here.
+    pub(crate) fn release(&self, now: Instant) {
+        self.state().release_sources(now);
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -137,7 +142,7 @@ impl State {
                 return Err(Refusal::Sources);
             }
         }
-        let burst = limits.setup_rate.saturating_mul(BURST_SECONDS);
+        let burst = burst(limits);
         let new = || Source { pending: 0, credit: burst.into(), at: now, blocked: None, blocks: 0 };
         let entry = self.sources.entry(source).or_insert_with(new);
         if limits.setup_rate > 0 {
@@ -158,6 +163,14 @@ impl State {
         self.next_stranger += 1;
         self.strangers.insert(self.next_stranger, Stranger { source, evicted: Arc::clone(&evicted) });
         Ok(Some((self.next_stranger, evicted)))
+    }
+
+    fn release_sources(&mut self, now: Instant) {
+        let (rate, burst) = (self.limits.setup_rate, burst(self.limits));
+        self.sources.retain(|_, source| !source.is_as_new(rate, burst, now));
+        if self.sources.capacity() > 4 * self.sources.len() {
+            self.sources.shrink_to(2 * self.sources.len());
+        }
     }
 
     /// Tells the connection that has waited longest to close. It counts no more.
@@ -185,16 +198,19 @@ impl State {
     }
 }
 
+/// Connections that a source may open at once.
+fn burst(limits: ConnectionLimits) -> u32 {
+    limits.setup_rate.saturating_mul(BURST_SECONDS)
+}
+
 impl Source {
     fn take_credit(&mut self, address: IpAddr, rate: u32, burst: u32, now: Instant) -> Result<(), Refusal> {
         if self.blocked.is_some_and(|until| now < until) {
             return Err(Refusal::Rate);
         }
-        let earned = now.saturating_duration_since(self.at).as_secs_f64() * f64::from(rate);
-        self.credit = (self.credit + earned).min(burst.into());
+        self.credit = self.credit_at(rate, burst, now);
         self.at = now;
-        // Who has kept to the rate for as long as it was refused last begins anew.
-        if self.blocked.is_some_and(|until| now.saturating_duration_since(until) > self.last_block()) {
+        if !self.is_on_record(now) {
             (self.blocked, self.blocks) = (None, 0);
         }
         if self.credit >= 1.0 {
@@ -206,6 +222,20 @@ impl Source {
         warn!(peer = %address, seconds = block.as_secs(), "connections come too fast: refused for a while");
         self.blocked = Some(now + block);
         Err(Refusal::Rate)
+    }
+
+    fn credit_at(&self, rate: u32, burst: u32, now: Instant) -> f64 {
+        let earned = now.saturating_duration_since(self.at).as_secs_f64() * f64::from(rate);
+        (self.credit + earned).min(burst.into())
+    }
+
+    /// It was refused, and has not kept to the rate since for as long as that lasted: then it begins anew.
+    fn is_on_record(&self, now: Instant) -> bool {
+        self.blocked.is_some_and(|until| now.saturating_duration_since(until) <= self.last_block())
+    }
+
+    fn is_as_new(&self, rate: u32, burst: u32, now: Instant) -> bool {
+        self.pending == 0 && !self.is_on_record(now) && self.credit_at(rate, burst, now) >= burst.into()
     }
 
     /// How long it was refused the last time: a second, doubled with each block in a row.
@@ -315,5 +345,27 @@ mod tests {
         assert!(admission.admit(IpAddr::from([255, 0, 0, 1]), true, now).is_ok());
         assert_eq!(admission.state().sources.len(), 2);
         drop(held);
+    }
+
+    #[test]
+    fn a_source_is_forgotten_once_it_is_as_good_as_new() {
+        let (admission, now) = (Admission::new(ConnectionLimits { setup_rate: 1, ..LIMITS }), Instant::now());
+        let seconds = |seconds| now + Duration::from_secs(seconds);
+        let known_at = |at| {
+            admission.release(at);
+            let mut known: Vec<_> = admission.state().sources.keys().copied().collect();
+            known.sort();
+            known
+        };
+        let pending = admission.admit(address(1), true, now).expect("there is room");
+        assert_eq!(refused(&admission, 2, true, now), None);
+        // Refused until the first second is over, and on record for one more.
+        while refused(&admission, 3, true, now).is_none() {}
+        assert_eq!(known_at(now), [address(1), address(2), address(3)]);
+        assert_eq!(known_at(seconds(2)), [address(1), address(3)]);
+        assert_eq!(known_at(seconds(3)), [address(1)]);
+        drop(pending);
+        assert_eq!(known_at(seconds(3)), [] as [IpAddr; 0]);
+        assert!(admission.state().sources.capacity() < 4);
     }
 }

@@ -45,7 +45,7 @@ use super::restart::Recorder;
 use super::rib_worker::RibControl;
 use super::state::StateFile;
 use crate::config::{Declarations, OnTerminate};
-use crate::peer::admission::{Admission, Admitted};
+use crate::peer::admission::Admitted;
 use crate::peer::listener::{self, Doors, STRANGER_QUEUE};
 use crate::peer::{NeighborCell, PeerCommand, PeerEvent, PeerEventKind, sleep_to};
 
@@ -111,7 +111,6 @@ pub(super) struct Controller {
     started: SystemTime,
     fabric: Arc<Fabric>,
     doors: Doors,
-    admission: Admission,
     /// Connections refused because a dynamic range had its limit of neighbors.
     refused_range: u64,
     listeners: BTreeMap<SocketAddr, Listening>,
@@ -142,7 +141,6 @@ impl Controller {
         let (events, event_receiver) = mpsc::unbounded_channel();
         let (strangers, stranger_receiver) = mpsc::channel(STRANGER_QUEUE);
         let mut controller = Self {
-            admission: Admission::new(desired.global.connections),
             refused_range: 0,
             base: Running::new(
                 Written { desired: desired.clone(), text: Arc::default(), name: String::new() },
@@ -180,8 +178,8 @@ impl Controller {
     }
 
     fn add_listener(&mut self, address: SocketAddr, socket: Arc<TcpListener>) {
-        let accepting =
-            listener::run(Arc::clone(&socket), self.doors.clone(), self.admission.clone(), self.strangers.clone());
+        let admission = self.fabric.admission.clone();
+        let accepting = listener::run(Arc::clone(&socket), self.doors.clone(), admission, self.strangers.clone());
         self.listeners.insert(address, Listening { socket, task: tokio::spawn(accepting) });
     }
 

@@ -21,6 +21,7 @@ use super::port::Port;
 use super::rib_worker::{Rib, RibControl};
 use super::watch::WatchMessage;
 use crate::observe::Latencies;
+use crate::peer::admission::Admission;
 use crate::rpki::Rpki;
 
 /// Messages that may wait for one partition: with bursts of up to 128 KiB each this bounds what is decoded and not
@@ -65,6 +66,8 @@ pub(crate) struct Fabric {
     pub(crate) library: RwLock<Arc<Library>>,
     /// Who may originate what.
     pub(crate) rpki: Rpki,
+    /// Who may connect.
+    pub(crate) admission: Admission,
     /// When the speaker started: ages of routes count from here.
     pub(crate) started: Instant,
     /// What this speaker says of its own restart.

@@ -1,7 +1,7 @@
 //! Memory that was not needed lately goes back, a little at a time, so that nobody waits for it.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -20,6 +20,7 @@ pub(super) async fn run(fabric: Arc<Fabric>) {
     loop {
         steps.tick().await;
         fabric.control_all(|| RibControl::Release);
+        fabric.admission.release(Instant::now());
         (0..STRIPES).for_each(|_| fabric.interner.release());
     }
 }

@@ -71,7 +71,7 @@ impl Controller {
                 .deferral
                 .until
                 .map_or(0, |until| until.saturating_duration_since(Instant::now()).as_secs()),
-            connections: ConnectionCounts { refused_range: self.refused_range, ..self.admission.counts() },
+            connections: ConnectionCounts { refused_range: self.refused_range, ..self.fabric.admission.counts() },
             revision: self.revision(),
             document: self.base.document.name.clone(),
             confirm_seconds_left: self

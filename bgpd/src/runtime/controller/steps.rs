@@ -111,7 +111,7 @@ impl Controller {
         self.fabric.control_all(|| RibControl::Reconfigure { router_id, options });
         // The drivers read it from here on; `config::apply` follows and stores the same.
         self.desired.global = global.clone();
-        self.admission.set_limits(global.connections);
+        self.fabric.admission.set_limits(global.connections);
         let addresses: Vec<IpAddr> = self.neighbors.keys().copied().collect();
         for address in addresses {
             let Some(entry) = self.neighbors.get(&address) else { continue };
