@@ -26,12 +26,14 @@ pub struct Measure {
     pub flaps: usize,
     /// UPDATEs with one octet changed.
     pub flipped: usize,
-    /// How often all of it after a first round that warms bgpd up: what is not given back would add up.
+    /// Rounds of all of it that warm bgpd up, at least one: the C library keeps for its threads what they once needed.
+    pub warming: usize,
+    /// How often all of it after that: what is not given back adds up.
     pub rounds: usize,
 }
 
-/// Memory that may be held after a round and was not after the first one, besides a tenth of that: where threads of the
-/// runtime took what they took is not the same each time.
+/// Memory that may be held after a round and was not when bgpd was warm, besides a tenth of that: which thread took what
+/// is not the same each time.
 const KEPT_KIB: u64 = 8 << 10;
 /// Octets that may wait for a peer that reads nothing: its queue (4 MiB), and what one chunk is more.
 const QUEUED: u64 = 5 << 20;
@@ -79,8 +81,10 @@ pub struct Round {
 pub struct Summary {
     /// Before anything.
     pub before: Held,
-    /// Each round. The first warms bgpd up: the C library keeps for its threads what they once needed.
+    /// Each round.
     pub rounds: Vec<Round>,
+    /// How many of them were to warm bgpd up.
+    pub warming: usize,
     /// Ends of bystanders' sessions.
     pub bystander_flaps: u64,
     /// Octets that waited for the peer that reads nothing, at most.
@@ -92,12 +96,12 @@ impl Summary {
     #[must_use]
     pub fn wrong(&self) -> Vec<String> {
         let mut wrong = Vec::new();
-        let warm = self.rounds.first().map_or(self.before, |round| round.after);
-        for (number, Round { after, .. }) in self.rounds.iter().enumerate().skip(1) {
+        let warm = warm(&self.rounds, self.warming).unwrap_or(self.before);
+        for (number, Round { after, .. }) in self.rounds.iter().enumerate().skip(self.warming) {
             if after.resident_kib > allowed_kib(warm) {
                 let kept = after.resident_kib.saturating_sub(warm.resident_kib) as f64 / 1024.0;
-                wrong
-                    .push(format!("{kept:.1} MiB more than after the first round are held after round {}", number + 1));
+                let (warming, number) = (self.warming, number + 1);
+                wrong.push(format!("{kept:.1} MiB more than after round {warming} are held after round {number}"));
             }
         }
         for (number, Round { after, .. }) in self.rounds.iter().enumerate() {
@@ -117,6 +121,11 @@ impl Summary {
         }
         wrong
     }
+}
+
+/// What is held when bgpd is warm, if it is.
+fn warm(rounds: &[Round], warming: usize) -> Option<Held> {
+    Some(rounds.get(warming.checked_sub(1)?)?.after)
 }
 
 /// Resident memory that is as good as what is held when bgpd is `warm`.
@@ -200,14 +209,14 @@ pub fn run(measure: &Measure) -> Summary {
     let before = storms.held();
     let mut stuck_octets = 0;
     let mut rounds: Vec<Round> = Vec::new();
-    for _ in 0..=measure.rounds {
-        let warm = rounds.first().map(|round| round.after);
+    for _ in 0..measure.warming + measure.rounds {
+        let warm = warm(&rounds, measure.warming);
         rounds.push(storms.round(&mut peers, before, warm, &mut stuck_octets));
     }
     assert!(storms.bgpd.daemon.is_running(), "bgpd ended\n{}", storms.bgpd.daemon.log_end());
     let bystander_flaps = storms.bgpd.neighbor(BIRD_ADDRESS)["flaps"].as_u64().unwrap_or(u64::MAX);
     drop(bird);
-    Summary { before, rounds, bystander_flaps, stuck_octets }
+    Summary { before, rounds, warming: measure.warming, bystander_flaps, stuck_octets }
 }
 
 impl Storms<'_> {

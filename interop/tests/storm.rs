@@ -4,7 +4,8 @@ use interop::storm::{Measure, run};
 
 #[test]
 fn storms_leave_bystanders_alone_and_nothing_behind() {
-    let measure = Measure { cycles: 150, dribblers: 60, colliding: 40, table: 5000, flaps: 4, flipped: 200, rounds: 1 };
+    let (cycles, dribblers, colliding, flipped) = (150, 60, 40, 200);
+    let measure = Measure { cycles, dribblers, colliding, table: 5000, flaps: 4, flipped, warming: 1, rounds: 1 };
     let summary = run(&measure);
     eprintln!("{summary}");
     assert_eq!(summary.wrong(), Vec::<String>::new(), "{summary}");
