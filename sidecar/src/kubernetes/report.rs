@@ -18,6 +18,8 @@ use crate::problem::Problem;
 const CONDITION: &str = "BgpReady";
 /// Name that Events come from.
 const CONTROLLER: &str = "bgp-sidecar";
+/// Where Events of Nodes are.
+const NAMESPACE: &str = "default";
 /// Shortest time between two requests, so that many problems at once do not load the API server.
 const PAUSE: Duration = Duration::from_secs(1);
 /// How often the condition is said again.
@@ -83,6 +85,9 @@ impl Reporter {
         let regarding = ObjectReference {
             api_version: Some("v1".into()),
             kind: Some("Node".into()),
+            // API servers up to 1.20 take an Event without this in no other namespace than kube-system; later ones take
+            // it in that of Events of Nodes as well. With it, all do.
+            namespace: Some(NAMESPACE.into()),
             // Events of Nodes carry the name as UID, as those of the kubelet do.
             uid: Some(name.clone()),
             name: Some(name),
