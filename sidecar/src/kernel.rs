@@ -27,7 +27,7 @@ const EVENT_BUFFER: usize = 8 << 20;
 #[derive(Debug, thiserror::Error)]
 pub enum KernelError {
     /// It said no.
-    #[error("the kernel refuses it: {0}")]
+    #[error("the kernel refuses it: {0}{advice}", advice = advice(.0))]
     Refused(io::Error),
     /// No socket could be opened, or it was closed.
     #[error("netlink does not work: {0}")]
@@ -44,6 +44,21 @@ impl KernelError {
 
 const ESRCH: i32 = 3;
 const EEXIST: i32 = 17;
+
+/// What may be wrong when the kernel says no in that way (errno of Linux).
+fn advice(error: &io::Error) -> &'static str {
+    match error.raw_os_error() {
+        // EPERM
+        Some(1) => "; the capability net_admin is needed",
+        // ENOMEM, ENOSPC, ENOBUFS
+        Some(12 | 28 | 105) => "; its routing table or its memory is full",
+        // ENETDOWN
+        Some(100) => "; is the interface of its next hop up?",
+        // ENETUNREACH, EHOSTUNREACH
+        Some(101 | 113) => "; its next hop cannot be reached from here",
+        _ => "",
+    }
+}
 
 impl From<rtnetlink::Error> for KernelError {
     fn from(error: rtnetlink::Error) -> Self {

@@ -178,7 +178,12 @@ fn explained(error: &kube::Error, needs: &str) -> String {
             403 => format!("the API server forbids it (403): {}; the ClusterRole needs {needs}", status.message),
             code => format!("the API server says {code}: {}", status.message),
         },
-        other => format!("the API server cannot be used: {}", root(other)),
+        other => {
+            let cause = root(other);
+            let is_of_certificate = cause.contains("certificate");
+            let wanted = "; expected a certificate of the authority in our configuration";
+            format!("the API server cannot be used: {cause}{}", if is_of_certificate { wanted } else { "" })
+        }
     }
 }
 

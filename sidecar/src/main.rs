@@ -62,7 +62,9 @@ fn failed(message: &str) -> ExitCode {
 
 /// `BGP_SIDECAR_LOG` is a filter such as `info,bgp_sidecar=debug`.
 fn start_log() {
-    let filter = EnvFilter::try_from_env("BGP_SIDECAR_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    // The watches of the kube crate say at every attempt what is said here once.
+    let default = || EnvFilter::new("info,kube_runtime=error,kube_client=error");
+    let filter = EnvFilter::try_from_env("BGP_SIDECAR_LOG").unwrap_or_else(|_| default());
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
     builder.with_ansi(std::io::stderr().is_terminal()).init();
 }
