@@ -45,6 +45,9 @@ impl Namespace {
     pub(super) fn new(name: &str) -> Self {
         run_ok(&["ip", "netns", "add", name]);
         let namespace = Self { name: name.to_owned() };
+        // Else a new interface resolves no neighbor for what it forwards over IPv6 until its link-local address has been
+        // found to be nobody else's: two seconds. A node and its pods are older than that when their routes come.
+        let _ = namespace.run(&["sysctl", "-q", "-w", "net.ipv6.conf.default.accept_dad=0"]);
         namespace.ip("link set lo up");
         namespace
     }

@@ -10,6 +10,7 @@ mod modes;
 mod order;
 mod page;
 mod strict;
+mod timeline;
 mod world;
 
 use std::collections::BTreeSet;
@@ -17,6 +18,7 @@ use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use interop::lab::{Daemon, Namespace, wait_until};
+use timeline::{Timeline, distribution, summary};
 use world::{Member, Speaker, World};
 
 /// Listens in a namespace for echo requests.
@@ -49,7 +51,7 @@ impl Capture {
 
 fn assert_every_pod_shows_its_own_address(world: &World) {
     let captures: Vec<Capture> = world.members.iter().map(|member| Capture::start(&member.pod.namespace)).collect();
-    world.wait_reachable("with a capture", &[]);
+    let _ = world.wait_reachable("with a capture", &[]);
     for (member, capture) in world.members.iter().zip(captures) {
         let others = world.members.iter().filter(|other| other.name != member.name);
         let mut expected: BTreeSet<String> =
@@ -94,16 +96,22 @@ fn holds(daemon: &Daemon) -> (usize, usize, usize) {
 fn processes(world: &World) -> Vec<(String, &Daemon)> {
     let mut all: Vec<(String, &Daemon)> =
         world.reflectors.iter().map(|bgpd| ("reflector".to_owned(), &bgpd.daemon)).collect();
-    if let Speaker::Own { bgpd, sidecar } = &world.members[0].speaker {
-        all.push(("bgpd of a node".to_owned(), &bgpd.daemon));
-        all.push(("sidecar of a node".to_owned(), &sidecar.daemon));
+    for Member { name, speaker, .. } in &world.members {
+        if let Speaker::Own { bgpd, .. } = speaker {
+            all.push((format!("bgpd of {name}"), &bgpd.daemon));
+        }
+        if let Speaker::Own { sidecar, .. } | Speaker::KubeRouter { sidecar, .. } = speaker {
+            all.push((format!("sidecar of {name}"), &sidecar.daemon));
+        }
     }
     all
 }
 
-fn routes(world: &World) -> usize {
+/// Lines of routes and of rules for packets, with the elements of their sets, in all kernels.
+fn kernel_state(world: &World) -> usize {
     let count = |namespace: &Namespace| {
-        (namespace.ip("route show table all") + &namespace.ip("-6 route show table all")).lines().count()
+        let routes = namespace.ip("route show table all") + &namespace.ip("-6 route show table all");
+        routes.lines().count() + namespace.run_ok(&["nft", "list", "ruleset"]).lines().count()
     };
     world.kernels().map(|(_, namespace)| count(namespace)).sum()
 }
@@ -119,27 +127,35 @@ fn every_pod_of_three_clusters_reaches_every_other_with_its_own_address_and_node
     let start = Instant::now();
     wait_ready(&world);
     println!("all sidecars are ready after {:?}", start.elapsed());
-    println!("all pods reach each other after {:?}", world.wait_reachable("at first", &[]));
+    let reaching = Instant::now();
+    let _ = world.wait_reachable("at first", &[]);
+    println!("all pods reach each other after {:?}", reaching.elapsed());
     assert_every_pod_shows_its_own_address(&world);
 
     let mut tenth = world.place(1, 14);
+    let timeline = Timeline::watch(&world, &tenth);
     let mut before = None;
-    let cycles = rounds("BGPD_NODE_CYCLES", 3);
-    for cycle in 0..cycles {
+    let (mut joins, mut departures) = (Vec::new(), Vec::new());
+    for cycle in 0..rounds("BGPD_NODE_CYCLES", 3) {
         let start = Instant::now();
         world.start(&mut tenth);
-        world.wait_reachable("the tenth node", &[&tenth]);
-        println!("cycle {cycle}: the tenth node is reached by all and reaches all after {:?}", start.elapsed());
+        let started = start.elapsed();
+        let join = timeline.join(start, started, &world.wait_reachable_since(start, "the tenth node", &[&tenth]));
+        println!("cycle {cycle}: the tenth node reaches all and is reached by all: {join}");
+        joins.push(join);
         world.delete(&mut tenth);
-        println!("cycle {cycle}: no trace of it is left after {:?}", wait_no_trace(&world, &tenth));
+        let gone = wait_no_trace(&world, &tenth);
+        println!("cycle {cycle}: no trace of it is left after {} ms", gone.as_millis());
+        departures.push(gone);
         // The first cycle warms up.
         if cycle == 0 {
             let held: Vec<_> = processes(&world).iter().map(|(_, daemon)| holds(daemon)).collect();
-            before = Some((held, routes(&world)));
+            before = Some((held, kernel_state(&world)));
         }
     }
-    let (held, routes_before) = before.expect("at least one cycle");
-    assert_eq!(routes(&world), routes_before);
+    println!("{}\ngone: {}", summary(&joins), distribution(departures.into_iter()));
+    let (held, in_kernels) = before.expect("at least one cycle");
+    assert_eq!(kernel_state(&world), in_kernels);
     for ((name, daemon), (files, threads, resident)) in processes(&world).into_iter().zip(held) {
         let now = holds(daemon);
         println!("{name}: files {files} -> {}, threads {threads} -> {}, {resident} kB -> {} kB", now.0, now.1, now.2);

@@ -57,6 +57,15 @@ pub(crate) struct Member {
     pub(crate) speaker: Speaker,
 }
 
+/// That a pod was reached.
+pub(crate) struct Echo {
+    pub(crate) from: String,
+    pub(crate) to: String,
+    pub(crate) after: Duration,
+    /// Echo requests up to the one that was answered.
+    pub(crate) tries: u32,
+}
+
 pub(crate) struct World {
     pub(crate) members: Vec<Member>,
     pub(crate) reflectors: Vec<Bgpd>,
@@ -201,6 +210,11 @@ impl World {
             let _ = bgpd.daemon.terminate();
             std::fs::remove_dir_all(member.node.dir.join("state")).expect("bgpd has remembered something");
             std::fs::remove_file(member.node.dir.join("sidecar.json")).expect("the sidecar has remembered something");
+            // The kernel of a machine that is switched off forgets what the sidecar would leave in it.
+            let namespace = &member.node.namespace;
+            namespace.ip("route flush proto 145");
+            namespace.ip("-6 route flush proto 145");
+            let _ = namespace.run_ok(&["nft", "delete", "table", "inet", "bgp-sidecar"]);
         }
         member.speaker = Speaker::Stopped;
     }
@@ -241,13 +255,17 @@ impl World {
         found
     }
 
-    /// Waits until all pods reach each other; or, with `others`, until these reach all and are reached by all. How long
-    /// that took.
-    pub(crate) fn wait_reachable(&self, what: &str, others: &[&Member]) -> Duration {
-        let start = Instant::now();
+    /// Waits until all pods reach each other; or, with `others`, until these reach all and are reached by all.
+    pub(crate) fn wait_reachable(&self, what: &str, others: &[&Member]) -> Vec<Echo> {
+        self.wait_reachable_since(Instant::now(), what, others)
+    }
+
+    /// The same with times since another moment.
+    pub(crate) fn wait_reachable_since(&self, since: Instant, what: &str, others: &[&Member]) -> Vec<Echo> {
         let all: Vec<&Pod> = self.members.iter().chain(others.iter().copied()).map(|member| &member.pod).collect();
         let is_other = |pod: &Pod| others.iter().any(|member| member.pod.ipv4 == pod.ipv4);
         thread::scope(|scope| {
+            let mut waits = Vec::new();
             for from in &all {
                 let wanted = all.iter().copied().filter(|to| to.ipv4 != from.ipv4);
                 let wanted = wanted.filter(|to| others.is_empty() || is_other(from) || is_other(to));
@@ -255,27 +273,36 @@ impl World {
                 // A new node has as many pings under way as it has targets, so that their number does not count.
                 for part in addresses.chunks(if is_other(from) { 1 } else { addresses.len() }) {
                     let part = part.to_vec();
-                    scope.spawn(move || self.wait_echo(what, from, &part));
+                    waits.push(scope.spawn(move || {
+                        part.into_iter().map(|to| self.wait_echo(since, what, from, to)).collect::<Vec<_>>()
+                    }));
                 }
             }
-        });
-        start.elapsed()
+            waits.into_iter().flat_map(|wait| wait.join().expect("a pod is reached")).collect()
+        })
     }
 
-    fn wait_echo(&self, what: &str, from: &Pod, addresses: &[String]) {
-        for address in addresses {
-            wait_until(
-                &format!("{what}: {} reaches {address}", from.ipv4),
-                || from.namespace.succeeds(&["ping", "-c1", "-W0.3", "-n", address]),
-                || self.picture(),
-            );
-        }
+    fn wait_echo(&self, since: Instant, what: &str, from: &Pod, to: String) -> Echo {
+        let mut tries = 0;
+        wait_until(
+            &format!("{what}: {} reaches {to}", from.ipv4),
+            || {
+                tries += 1;
+                from.namespace.succeeds(&["ping", "-c1", "-W0.3", "-n", &to])
+            },
+            || self.picture(),
+        );
+        Echo { from: from.ipv4.to_string(), to, after: since.elapsed(), tries }
     }
 }
 
 /// The first or the second reflector. Its configuration guards two clusters; the third is told to it as to any that runs.
 pub(crate) fn start_reflector(node: &Node, index: usize) -> Bgpd {
-    let bgpd = Bgpd::confined(node, &remembering(REFLECTORS[index], node), BGPD_CAPABILITIES);
+    start_reflector_with(node, REFLECTORS[index])
+}
+
+fn start_reflector_with(node: &Node, config: &str) -> Bgpd {
+    let bgpd = Bgpd::confined(node, &remembering(config, node), BGPD_CAPABILITIES);
     let pods = ["--pod-cidr=10.3.0.0/16", "--pod-cidr=fd00:3::/32"];
     let nodes = ["--node-range=172.16.3.0/24", "--node-range=2001:db8:3::/64"];
     let _ = bgpd.ctl(&[&["cluster", "set", "cluster-3"], &pods[..], &nodes[..]].concat());
