@@ -27,14 +27,27 @@ impl Sidecar {
         arguments: &[&str],
         environment: &[&str],
     ) -> Self {
+        Self::start_at(node, &json!({"server": api_server}), capabilities, arguments, environment)
+    }
+
+    /// The same with a cluster as a kubeconfig describes it.
+    #[must_use]
+    pub fn start_at(
+        node: &Node,
+        cluster: &Value,
+        capabilities: &str,
+        arguments: &[&str],
+        environment: &[&str],
+    ) -> Self {
         let kubeconfig = json!({
             "apiVersion": "v1", "kind": "Config", "current-context": "lab",
-            "clusters": [{"name": "lab", "cluster": {"server": api_server}}],
+            "clusters": [{"name": "lab", "cluster": cluster}],
             "users": [{"name": "lab", "user": {"token": "secret"}}],
             "contexts": [{"name": "lab", "context": {"cluster": "lab", "user": "lab"}}],
         });
         // Sidecars of several clusters can run on one node.
-        let file = format!("kubeconfig-{}", api_server.rsplit([':', '/']).next().unwrap_or_default());
+        let server = cluster["server"].as_str().unwrap_or_default();
+        let file = format!("kubeconfig-{}", server.rsplit([':', '/']).next().unwrap_or_default());
         let kubeconfig = node.write(&file, &kubeconfig.to_string()).display().to_string();
         let program = build_bgpd().join("bgp-sidecar").display().to_string();
         let mut all = environment.to_vec();

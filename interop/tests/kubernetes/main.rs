@@ -5,12 +5,14 @@
 mod apiserver;
 mod clients;
 mod crashes;
+mod faults;
 mod loss;
 mod modes;
 mod order;
 mod page;
 mod strict;
 mod timeline;
+mod tls;
 mod world;
 
 use std::collections::BTreeSet;

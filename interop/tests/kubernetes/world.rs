@@ -301,6 +301,13 @@ pub(crate) fn start_reflector(node: &Node, index: usize) -> Bgpd {
     start_reflector_with(node, REFLECTORS[index])
 }
 
+/// The first reflector without the other one.
+pub(crate) fn start_only_reflector(node: &Node) -> Bgpd {
+    let (before, after) = REFLECTORS[0].split_once("[[neighbor]]\n").expect("the other reflector");
+    let (_, after) = after.split_once("\n\n").expect("something after it");
+    start_reflector_with(node, &format!("{before}{after}"))
+}
+
 fn start_reflector_with(node: &Node, config: &str) -> Bgpd {
     let bgpd = Bgpd::confined(node, &remembering(config, node), BGPD_CAPABILITIES);
     let pods = ["--pod-cidr=10.3.0.0/16", "--pod-cidr=fd00:3::/32"];

@@ -30,6 +30,8 @@ pub(crate) struct Store {
     watchers: Vec<Watcher>,
     /// Every request with this status.
     pub(crate) refuse: Option<u16>,
+    /// When requests were refused.
+    pub(crate) refused: Vec<std::time::Instant>,
     /// Says 410 as the status of the request rather than in the stream.
     pub(crate) gone_as_status: bool,
     /// Streams come in pieces of a few octets.
@@ -261,6 +263,7 @@ async fn answer(State(store): State<Arc<Mutex<Store>>>, request: Request) -> Res
     let mut store = store.lock().expect("a store");
     store.requests.push(format!("{} {}", parts.method, parts.uri));
     if let Some(code) = store.refuse {
+        store.refused.push(std::time::Instant::now());
         let message = "nodes is forbidden: User \"system:serviceaccount:kube-system:bgp\" cannot list resource";
         return refusal(code, "Forbidden", if code == 403 { message } else { "no" });
     }
