@@ -33,4 +33,12 @@ fn bgpd_does_what_the_rfcs_say_about_every_malformed_message() {
         let shown = bgpd.ctl(&["show", "neighbors", &address]);
         assert!(shown.contains(attribute) && shown.contains(&text("last_hex")), "{shown}");
     }
+    // RFC 7606 §6: the destinations and the whole message are in the log.
+    let number = cases.iter().position(|case| case.name == "COMMUNITIES of length 5").expect("a case of this name");
+    let peer = address(cases[number].who, number).to_string();
+    let whole = bgpd.neighbor(&peer)["malformed"]["last_hex"].as_str().unwrap_or_default().to_owned();
+    let log = bgpd.daemon.log();
+    let said = log.lines().find(|line| line.contains("malformed message") && line.contains(&format!("peer={peer} ")));
+    let said = said.unwrap_or_else(|| panic!("nothing of {peer}: {log}"));
+    assert!(said.contains("prefixes=\"198.18.") && said.contains(&whole), "{said}");
 }

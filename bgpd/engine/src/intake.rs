@@ -10,9 +10,10 @@ mod usable;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use bgp_wire::Family;
 use bgp_wire::attribute::{Attribute, AttributeBlock, Community, LargeCommunity, Origin};
+use bgp_wire::nlri::{Ipv4Unicast, Ipv6Unicast};
 use bgp_wire::update::{DecodeContext, Decoder, Fault, FaultAction, NextHop, NlriBlock, ResetFault, Update};
+use bgp_wire::{Family, Nlri};
 use ipnet::IpNet;
 
 use crate::attr::{AttrRef, Interner, edit};
@@ -176,6 +177,18 @@ impl Intake {
         self.settings.decode.families.retain(|other| *other != family);
     }
 
+    /// The first destinations that an UPDATE is about, for whoever writes down what was wrong with it (RFC 7606 §6).
+    #[must_use]
+    pub fn destinations(&self, body: &[u8], most: usize) -> Vec<String> {
+        let mut decoder = Decoder::new();
+        let Ok(update) = decoder.decode(body, &self.settings.decode) else { return Vec::new() };
+        let blocks =
+            [Some(update.nlri), update.mp_reach.map(|reach| reach.nlri), Some(update.withdrawn), update.mp_unreach];
+        let mut found: Vec<_> = blocks.into_iter().flatten().flat_map(|block| prefixes(&block, most)).collect();
+        found.truncate(most);
+        found
+    }
+
     /// What came in so far.
     #[must_use]
     pub fn statistics(&self) -> &IntakeStatistics {
@@ -301,6 +314,17 @@ impl Work<'_> {
             _ => None,
         };
         *self.last = Some(Judged { announced, marked, rejection, changed });
+    }
+}
+
+fn prefixes(block: &NlriBlock<'_>, most: usize) -> Vec<String> {
+    fn of<N: Nlri>(block: &NlriBlock<'_>, most: usize) -> Vec<String> {
+        block.iter::<N>().take(most).map(|path| N::prefix(&path.key).to_string()).collect()
+    }
+    match block.family() {
+        Family::IPV4_UNICAST => of::<Ipv4Unicast>(block, most),
+        Family::IPV6_UNICAST => of::<Ipv6Unicast>(block, most),
+        _ => Vec::new(),
     }
 }
 

@@ -19,6 +19,8 @@ use crate::runtime::fabric::RibMessage;
 use crate::runtime::rib_worker;
 use crate::runtime::status::Malformed;
 
+/// Destinations of a malformed UPDATE that are logged (RFC 7606 §6); its octets, which are logged too, have all.
+const DESTINATIONS: usize = 20;
 /// Octets of a malformed message that are kept for people.
 const MESSAGE_EXCERPT: usize = 4096;
 /// Octets of a malformed attribute that are kept for people.
@@ -32,12 +34,13 @@ impl Driver {
             Ok(received) => {
                 let faults = established.intake.last_faults();
                 if !faults.is_empty() {
-                    report(&self.cell.address, &mut self.cell.view().malformed, faults, body);
+                    let about = || established.intake.destinations(body, DESTINATIONS);
+                    report(&self.cell.address, &mut self.cell.view().malformed, faults, body, about);
                 }
                 self.after_update(received);
             }
             Err(reset) => {
-                report(&self.cell.address, &mut self.cell.view().malformed, &[reset.fault], body);
+                report(&self.cell.address, &mut self.cell.view().malformed, &[reset.fault], body, Vec::new);
                 self.input(Input::Fault { conn, notification: reset.notification, error: reset.fault.to_string() });
             }
         }
@@ -48,7 +51,7 @@ impl Driver {
         let mut view = self.cell.view();
         view.malformed.session_reset += 1;
         let reason = format!("{kind}: {notification} (session reset)");
-        keep(&self.cell.address, &mut view.malformed, reason, kind, &notification.data, octets);
+        keep(&self.cell.address, &mut view.malformed, reason, kind, &notification.data, octets, Vec::new);
     }
 
     /// Fences for what an UPDATE said besides routes. They go behind the routes that came before.
@@ -136,7 +139,13 @@ pub(super) fn complaint(action: &Action) -> Option<Notification> {
 }
 
 /// Counts, logs and keeps what was wrong with an UPDATE.
-fn report(peer: &IpAddr, malformed: &mut Malformed, faults: &[Fault], body: &[u8]) {
+fn report(
+    peer: &IpAddr,
+    malformed: &mut Malformed,
+    faults: &[Fault],
+    body: &[u8],
+    about: impl FnOnce() -> Vec<String>,
+) {
     for fault in faults {
         let counter = match fault.action {
             FaultAction::SessionReset => &mut malformed.session_reset,
@@ -153,19 +162,28 @@ fn report(peer: &IpAddr, malformed: &mut Malformed, faults: &[Fault], body: &[u8
     let reason = faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
     // The strongest verdict is the one to look at.
     let Some(worst) = faults.iter().min_by_key(|fault| fault.action) else { return };
-    keep(peer, malformed, reason, &worst.subject(), worst.octets(body), body);
+    keep(peer, malformed, reason, &worst.subject(), worst.octets(body), body, about);
 }
 
-fn keep(peer: &IpAddr, malformed: &mut Malformed, reason: String, subject: &str, part: &[u8], whole: &[u8]) {
-    let message = hex(whole, MESSAGE_EXCERPT);
+fn keep(
+    peer: &IpAddr,
+    malformed: &mut Malformed,
+    reason: String,
+    subject: &str,
+    part: &[u8],
+    whole: &[u8],
+    about: impl FnOnce() -> Vec<String>,
+) {
     // The same peer is told of once; repetitions are counted and can be read with `show neighbors`.
     if malformed.last.as_ref() != Some(&reason) {
-        warn!(%peer, reason, message, "malformed message");
+        // RFC 7606 §6: the destinations, and the message as a whole.
+        let (prefixes, message) = (about().join(" "), hex(whole, frame::MAX_EXTENDED_LEN));
+        warn!(%peer, reason, prefixes, message, "malformed message");
     }
     malformed.last = Some(reason);
     malformed.last_attribute = Some(subject.to_owned());
     malformed.last_attribute_hex = Some(hex(part, ATTRIBUTE_EXCERPT));
-    malformed.last_hex = Some(message);
+    malformed.last_hex = Some(hex(whole, MESSAGE_EXCERPT));
 }
 
 fn hex(octets: &[u8], most: usize) -> String {
