@@ -1,5 +1,7 @@
 //! The command line of bgpd: a thin client of its gRPC API, and an offline decoder of BGP messages.
 
+#![forbid(unsafe_code)]
+
 mod arguments;
 mod client;
 mod commands;

@@ -1,5 +1,7 @@
 //! `bgpctl`: the command line of bgpd.
 
+#![forbid(unsafe_code)]
+
 use std::process::ExitCode;
 
 use bgpctl::{Arguments, run};

@@ -1,5 +1,7 @@
 //! `bgpd`: BGP route reflector and speaker.
 
+#![forbid(unsafe_code)]
+
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

@@ -2,6 +2,8 @@
 //!
 //! The definitions, with their documentation, are in `bgpd/v1/*.proto`.
 
+#![forbid(unsafe_code)]
+
 /// Version 1.
 #[expect(clippy::all, clippy::pedantic, missing_docs, reason = "generated")]
 pub mod v1 {

@@ -1,5 +1,7 @@
 //! `bgp-sidecar`: between Kubernetes, bgpd and the kernel.
 
+#![forbid(unsafe_code)]
+
 use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::time::Duration;
