@@ -1,5 +1,6 @@
 //! One TCP connection of a session: what was read and not yet split, and the queue of its writer.
 
+use std::convert::Infallible;
 use std::io::{self, Read};
 use std::mem::MaybeUninit;
 use std::net::SocketAddr;
@@ -11,7 +12,8 @@ use socket2::SockRef;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedReadHalf;
-use tokio::sync::mpsc;
+use tokio::sync::oneshot::error::TryRecvError;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -47,6 +49,21 @@ pub(super) struct Connection {
     events: mpsc::UnboundedReceiver<WriterEvent>,
     /// Until the OPEN of a connection that the peer opened is there.
     pub(super) pending: Option<Pending>,
+}
+
+/// A connection that is being closed. The handle of its task would do, but keeps the memory of a task that has ended.
+pub(super) struct Closing(oneshot::Receiver<Infallible>);
+
+impl Closing {
+    pub(super) fn is_over(&mut self) -> bool {
+        matches!(self.0.try_recv(), Err(TryRecvError::Closed))
+    }
+
+    /// Until the peer has read all, or has had time enough for that.
+    pub(super) async fn over(self) {
+        // Nothing is ever said but that it is over.
+        let _ = self.0.await;
+    }
 }
 
 /// What happened on a connection.
@@ -132,12 +149,13 @@ impl Connection {
 
     /// Closes in the background: what was sent before goes out first, and the peer gets time to read it. A close with
     /// octets unread would make the kernel send RST, which can destroy a NOTIFICATION under way.
-    pub(super) fn close(self) -> JoinHandle<()> {
+    pub(super) fn close(self) -> Closing {
         self.queue.finish();
-        // It counts as pending until it is closed; all else goes at once.
+        // Until it is closed it counts as pending, and is waited for; all else goes at once.
         let Self { mut read, mut writer, pending, .. } = self;
+        let (closed, closing) = oneshot::channel::<Infallible>();
         tokio::spawn(async move {
-            let _pending = pending;
+            let _until_then = (pending, closed);
             let drain = async {
                 let _ = (&mut writer).await;
                 let mut sink = [0; SINK];
@@ -146,7 +164,8 @@ impl Connection {
             // Both outcomes are the end of this connection.
             let _ = timeout(CLOSE_TIMEOUT, drain).await;
             writer.abort();
-        })
+        });
+        Closing(closing)
     }
 }
 

@@ -25,7 +25,7 @@ use tracing::{debug, info, warn};
 
 use super::admission::Admitted;
 use super::cell::NeighborCell;
-use super::connection::{Connection, ConnectionEvent};
+use super::connection::{Closing, Connection, ConnectionEvent};
 use super::establish::Established;
 use super::intake::complaint;
 use super::queue::OutQueue;
@@ -119,7 +119,7 @@ pub(crate) struct Driver {
     pub(super) read_at: Instant,
     idle_since: Instant,
     removed: bool,
-    closing: Vec<tokio::task::JoinHandle<()>>,
+    closing: Vec<Closing>,
 }
 
 /// What woke the driver.
@@ -167,9 +167,9 @@ impl Driver {
             self.perform().await;
             self.publish();
         }
-        for task in std::mem::take(&mut self.closing) {
-            // The task only waits for the peer to read the NOTIFICATION.
-            let _ = task.await;
+        for closing in std::mem::take(&mut self.closing) {
+            // It only waits for the peer to read the NOTIFICATION.
+            closing.over().await;
         }
         Self::tell(&self.events, &self.cell, PeerEventKind::Ended);
     }
@@ -518,7 +518,7 @@ impl Driver {
     }
 
     fn close(&mut self, conn: ConnectionId) {
-        self.closing.retain(|task| !task.is_finished());
+        self.closing.retain_mut(|closing| !closing.is_over());
         if let Some(connection) = self.take(conn) {
             self.closing.push(connection.close());
         }
@@ -532,6 +532,7 @@ impl Driver {
         }
         if self.is_alone() {
             self.idle_since = Instant::now();
+            self.actions.shrink_to_fit();
         }
         connection
     }
