@@ -261,3 +261,34 @@ fn the_sessions_that_a_diff_names_are_those_that_are_reset() {
     }
     assert!(counts.0 >= 5 && counts.1 >= 5, "{counts:?}");
 }
+
+/// RFC 4456 §6: what is in no OPEN changes while the session goes on, in both directions.
+#[test]
+fn clients_become_non_clients_and_clients_again_while_their_sessions_stay() {
+    let config = |clients: [bool; 4]| {
+        let hosts = (11..).zip(clients);
+        let of = |(host, client_here): (u8, bool)| {
+            client(host, "")
+                .replace("route-reflector-client = true", &format!("route-reflector-client = {client_here}"))
+        };
+        GLOBAL.to_owned() + &hosts.map(of).collect::<String>()
+    };
+    let four = Four::start("kinds", &config([true; 4]));
+    let pods = [11, 12, 13, 14].map(|host| format!("10.1.{host}.0/24"));
+    let told = |clients: [bool; 4]| {
+        four.wait("each has the routes of all it is to have, and no other", |routes| {
+            (0..4).all(|to_peer| {
+                (0..4).filter(|from| *from != to_peer).all(|from| {
+                    let reflected = clients[from] || clients[to_peer];
+                    to(&routes[to_peer], &pods[from]).is_some() == reflected
+                })
+            })
+        });
+    };
+    told([true; 4]);
+    for clients in [[false, true, false, true], [false; 4], [true, false, false, true], [true; 4]] {
+        four.apply_live(&config(clients));
+        told(clients);
+        assert_eq!(four.flaps(), [0; 4], "{}", four.picture());
+    }
+}

@@ -172,6 +172,11 @@ impl Intake {
         self.settings.import.guard = guard;
     }
 
+    /// The peer is something else from now on; whether that is new.
+    pub fn replace_kind(&mut self, kind: SourceKind) -> bool {
+        std::mem::replace(&mut self.settings.kind, kind) != kind
+    }
+
     /// Ignores a family from now on (RFC 7606 §2, "AFI/SAFI disable").
     pub fn disable(&mut self, family: Family) {
         self.settings.decode.families.retain(|other| *other != family);

@@ -190,11 +190,15 @@ impl Partition {
             }
             Fence::ImportReplaced { peer, ref import } => {
                 self.peers.replace_import(peer, import);
-                self.tables.each(|table| table.import_again(peer));
+                self.tables.each(|table| table.import_again(peer, false));
             }
             Fence::GuardReplaced { peer, ref guard } => {
                 self.peers.replace_guard(peer, guard);
-                self.tables.each(|table| table.import_again(peer));
+                self.tables.each(|table| table.import_again(peer, false));
+            }
+            Fence::KindReplaced { peer, kind } => {
+                self.peers.replace_kind(peer, kind);
+                self.tables.each(|table| table.import_again(peer, true));
             }
             Fence::PeerDown { peer, ref retained } => {
                 self.peers.down(peer);

@@ -216,6 +216,13 @@ pub enum Fence {
         /// The new rules; none: as it likes.
         guard: Option<PrefixGuard>,
     },
+    /// The peer's routes go to others now as those of a client, or of a non-client (RFC 4456 §6).
+    KindReplaced {
+        /// Whose.
+        peer: PeerIndex,
+        /// What it is.
+        kind: SourceKind,
+    },
     /// The session ended: its paths go, or become stale.
     PeerDown {
         /// Whose session.

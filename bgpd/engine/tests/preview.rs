@@ -47,6 +47,7 @@ struct In {
 struct Out {
     rules: Rules,
     next_hop_self: bool,
+    client: bool,
     draining: bool,
 }
 
@@ -68,6 +69,10 @@ fn key(at: usize) -> PathKey<<Ipv4Unicast as Nlri>::Key> {
 
 fn router_id(peer: u32) -> Ipv4Addr {
     Ipv4Addr::from(0x0a00_0001 + peer)
+}
+
+fn kind(client: bool) -> SourceKind {
+    if client { SourceKind::Client } else { SourceKind::NonClient }
 }
 
 fn options(always_compare_med: bool) -> decision::Options {
@@ -151,7 +156,7 @@ impl Router {
         let key = ExportKey {
             family: FAMILY,
             external_as: None,
-            client: true,
+            client: out.client,
             client_to_client: true,
             cluster_id: Ipv4Addr::new(192, 0, 2, 1),
             next_hop_self: out.next_hop_self,
@@ -237,6 +242,9 @@ impl Router {
         for (peer, import) in &proposal.incoming {
             self.fence(&Fence::ImportReplaced { peer: *peer, import: import.clone() });
         }
+        for (peer, kind) in &proposal.kinds {
+            self.fence(&Fence::KindReplaced { peer: *peer, kind: *kind });
+        }
         for (group, out) in GROUPS.into_iter().zip(&outs) {
             let spec = self.spec(out);
             self.partition.replace_export(group, &spec);
@@ -276,9 +284,11 @@ fn import() -> impl Strategy<Value = In> {
 }
 
 fn out() -> impl Strategy<Value = Out> {
-    (rules(), any::<bool>(), any::<bool>()).prop_map(|(rules, next_hop_self, draining)| Out {
+    let bools = any::<(bool, bool, bool)>();
+    (rules(), bools).prop_map(|(rules, (next_hop_self, client, draining))| Out {
         rules,
         next_hop_self,
+        client,
         draining,
     })
 }
@@ -299,6 +309,7 @@ proptest! {
         outs in [out(), out()],
         new_imports in proptest::collection::btree_map(0..PEERS, import(), 0..3),
         new_outs in [proptest::option::of(out()), proptest::option::of(out())],
+        new_kinds in proptest::collection::btree_map(0..PEERS - 1, any::<bool>(), 0..3),
         lost in proptest::option::of(0..PEERS),
         new_local in proptest::collection::btree_map(0..PREFIXES, proptest::option::of(looks()), 0..4),
         always_compare_med: bool,
@@ -324,6 +335,7 @@ proptest! {
         };
         let proposal = Proposal {
             incoming: new_imports.iter().map(|(peer, new)| (PeerIndex(*peer), router.import(new))).collect(),
+            kinds: new_kinds.iter().map(|(peer, client)| (PeerIndex(*peer), kind(*client))).collect(),
             lost: lost.into_iter().map(|peer| (PeerIndex(peer), FAMILY)).collect(),
             originated,
             partitions: 1,

@@ -300,7 +300,8 @@ impl Driver {
         }
         let of = |neighbor: &Neighbor, global: &Global| {
             let settings = &neighbor.settings;
-            (settings.import_policy.clone(), settings.reject_as_sets, settings.is_shutting_down(global))
+            let is_client = settings.route_reflector_client;
+            (settings.import_policy.clone(), settings.reject_as_sets, is_client, settings.is_shutting_down(global))
         };
         let changed = of(&self.neighbor, &self.global) != of(&neighbor, &global);
         let old = std::mem::replace(&mut self.neighbor, neighbor);

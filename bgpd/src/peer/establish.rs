@@ -96,6 +96,7 @@ impl Driver {
     pub(super) fn replace_import(&mut self) {
         let Some((_, negotiated)) = self.session.established() else { return };
         let shutting_down = self.neighbor.settings.is_shutting_down(&self.global);
+        let kind = self.source(negotiated).kind;
         let replaced = self.import(negotiated.external);
         let Some(established) = self.established.as_mut() else { return };
         match replaced {
@@ -103,6 +104,9 @@ impl Driver {
                 let guard = self.cell.prefix_guard(self.guard.as_ref());
                 let import = Import { policy, graceful_shutdown: shutting_down, guard };
                 established.intake.replace_import(import.clone(), reject_as_sets);
+                if established.intake.replace_kind(kind) {
+                    self.fences.push(Fence::KindReplaced { peer: self.cell.index, kind });
+                }
                 self.fences.push(Fence::ImportReplaced { peer: self.cell.index, import });
             }
             Err(reason) => error!(peer = %self.cell.address, reason, "policy not found, the old one stays"),

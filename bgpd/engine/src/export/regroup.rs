@@ -38,6 +38,8 @@ impl ExportKey {
     #[must_use]
     pub fn under(&self, global: &Global, settings: &NeighborSettings) -> Self {
         Self {
+            // RFC 4456 §6: of eBGP sessions it means nothing.
+            client: self.external_as.is_none() && settings.route_reflector_client,
             client_to_client: global.client_to_client,
             next_hop_self: settings.next_hop_self,
             policy: settings.export_policy.clone(),
@@ -47,7 +49,7 @@ impl ExportKey {
 
     /// Whether routes that go to groups with both keys look the same in both.
     pub(super) fn looks_like(&self, other: &Self) -> bool {
-        let decides = |key: &Self| Self { policy: None, client_to_client: true, ..key.clone() };
+        let decides = |key: &Self| Self { policy: None, client: true, client_to_client: true, ..key.clone() };
         decides(self) == decides(other)
     }
 }

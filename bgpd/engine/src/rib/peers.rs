@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use bgp_wire::Family;
 
-use crate::id::{PeerIndex, Source};
+use crate::id::{PeerIndex, Source, SourceKind};
 use crate::policy::Provenance;
 use crate::stage::{Import, PrefixBudget, PrefixGuard, local_source};
 
 /// The peers a partition has heard of.
+#[derive(Clone)]
 pub(super) struct Peers(Vec<Option<Peer>>);
 
 /// One peer, or this speaker.
@@ -87,6 +88,13 @@ impl Peers {
     pub(super) fn replace_import(&mut self, peer: PeerIndex, import: &Import) {
         if let Some(Some(peer)) = self.0.get_mut(position(peer)) {
             peer.import = import.clone();
+        }
+    }
+
+    /// What a peer is has changed.
+    pub(super) fn replace_kind(&mut self, peer: PeerIndex, kind: SourceKind) {
+        if let Some(Some(peer)) = self.0.get_mut(position(peer)) {
+            peer.source.kind = kind;
         }
     }
 

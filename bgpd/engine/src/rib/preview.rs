@@ -20,7 +20,7 @@ use super::table::{Scratch, Table};
 use super::told::{Exceptions, Place, Told};
 use crate::attr::{AttrRef, Interner};
 use crate::export::ExportSpec;
-use crate::id::{GroupIndex, PeerIndex};
+use crate::id::{GroupIndex, PeerIndex, SourceKind};
 use crate::policy::Memo;
 use crate::stage::{Import, Rejection, Routed, partition_of};
 
@@ -30,6 +30,8 @@ pub struct Proposal {
     /// What the routes of peers are to pass on their way in, where that is something else than now. Its guards are to
     /// count in counters of their own.
     pub incoming: BTreeMap<PeerIndex, Import>,
+    /// Peers whose routes go to others as those of something else than now (RFC 4456 §6).
+    pub kinds: BTreeMap<PeerIndex, SourceKind>,
     /// Peers whose routes of a family go.
     pub lost: BTreeSet<(PeerIndex, Family)>,
     /// What is to be originated here in another way than now, in the order of the prefixes; `None`: no longer.
@@ -170,6 +172,12 @@ impl<N: Routed> Table<N> {
         around: Around<'_>,
         counted: &mut Counted,
     ) -> Option<Cursor> {
+        let peers = (!proposal.kinds.is_empty()).then(|| {
+            let mut peers = around.peers.clone();
+            proposal.kinds.iter().for_each(|(peer, kind)| peers.replace_kind(*peer, *kind));
+            peers
+        });
+        let around = Around { peers: peers.as_ref().unwrap_or(around.peers), ..around };
         let mut slice = Slice {
             proposal,
             around,
@@ -242,7 +250,7 @@ impl<N: Routed> Table<N> {
             let (was, differs) = (path.rejection.is_none(), becomes.as_ref().is_none_or(|new| new.0 != path.attrs));
             let is = becomes.as_ref().is_some_and(|(_, rejection)| rejection.is_none());
             *counted.entry(path.peer).or_default() += RouteChanges::coming(was, is, differs);
-            touched |= differs || was != is;
+            touched |= differs || was != is || slice.proposal.kinds.contains_key(&path.peer);
             match becomes {
                 Some((attrs, rejection)) => copy.paths.push(Path { attrs, rejection, ..path.clone() }),
                 None if index == 0 => copy.has_best = false,

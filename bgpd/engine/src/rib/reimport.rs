@@ -53,6 +53,8 @@ pub(super) struct Reimports(VecDeque<Reimport>);
 struct Reimport {
     peer: PeerIndex,
     cursor: u32,
+    /// Destinations are decided again also where nothing has changed of the paths: the peer itself is something else.
+    anyway: bool,
     memo: Memo,
 }
 
@@ -64,11 +66,12 @@ impl Reimports {
 
 impl<N: Routed> Table<N> {
     /// Judges all paths of `peer` again, in slices.
-    pub(super) fn begin_reimport(&mut self, peer: PeerIndex) {
+    pub(super) fn begin_reimport(&mut self, peer: PeerIndex, anyway: bool) {
         // One that is under way goes by rules that hold no longer.
+        let anyway = anyway || self.reimports.0.iter().any(|other| other.peer == peer && other.anyway);
         self.reimports.0.retain(|other| other.peer != peer);
         if self.paths_of(peer).counters.received > 0 {
-            self.reimports.0.push_back(Reimport { peer, cursor: 0, memo: Memo::default() });
+            self.reimports.0.push_back(Reimport { peer, cursor: 0, anyway, memo: Memo::default() });
         }
     }
 
@@ -100,6 +103,7 @@ impl<N: Routed> Table<N> {
         let mut first = None;
         let paths = destination.paths.as_mut_slice().iter_mut().enumerate();
         for (index, path) in paths.filter(|(_, path)| path.peer == reimport.peer) {
+            changed |= reimport.anyway;
             let received = self.received.of(at, path).clone();
             let judged = judge.judge::<N>(path, &received, &destination.key, &mut reimport.memo);
             let Some((attrs, rejection)) = judged else { continue };

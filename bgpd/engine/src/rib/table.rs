@@ -111,8 +111,8 @@ pub(super) trait FamilyTable {
     fn deferral_mut(&mut self) -> &mut Deferral;
     fn limit(&mut self, peer: PeerIndex, budgets: &[Arc<PrefixBudget>]);
     fn take_alarms(&mut self, alarms: &mut Vec<Alarm>);
-    /// The import policy of a peer is another one.
-    fn import_again(&mut self, peer: PeerIndex);
+    /// The import policy of a peer is another one; `anyway`: also what stays as it is is decided again.
+    fn import_again(&mut self, peer: PeerIndex, anyway: bool);
     fn refresh_begin(&mut self, peer: PeerIndex);
     fn refresh_end(&mut self, peer: PeerIndex);
     /// Returns how many destinations it visited.
@@ -361,8 +361,8 @@ impl<N: Routed> FamilyTable for Table<N> {
         alarms.append(&mut self.alarms);
     }
 
-    fn import_again(&mut self, peer: PeerIndex) {
-        self.begin_reimport(peer);
+    fn import_again(&mut self, peer: PeerIndex, anyway: bool) {
+        self.begin_reimport(peer, anyway);
     }
 
     fn refresh_begin(&mut self, peer: PeerIndex) {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bgp_engine::attr::AttrRef;
 use bgp_engine::config::{self, Desired, Global, Neighbor, NeighborSettings, Step};
 use bgp_engine::export::ExportKey;
-use bgp_engine::id::{GroupIndex, PeerIndex};
+use bgp_engine::id::{GroupIndex, PeerIndex, SourceKind};
 use bgp_engine::intake;
 use bgp_engine::policy::{Direction, Library, UnknownPolicy};
 use bgp_engine::rib::{Counted, Cursor, Outgoing, Proposal, RouteChanges};
@@ -116,6 +116,7 @@ impl Controller {
             if let Some(neighbor) = &neighbor {
                 let incoming = view.incoming(entry, neighbor, &self.desired).map_err(refused)?;
                 proposal.incoming.extend(incoming.map(|import| (entry.cell.index, import)));
+                proposal.kinds.extend(view.kind(entry, neighbor).map(|kind| (entry.cell.index, kind)));
                 let memberships = entry.cell.memberships();
                 for (_, group) in memberships.into_iter().filter(|(family, _)| stays(family)) {
                     let Some(key) = self.groups.key(group) else { continue };
@@ -167,6 +168,14 @@ impl Wanted<'_> {
         neighbor.settings.shutdown.is_none().then_some(neighbor)
     }
 
+    /// What a neighbor becomes, if that is something else than now (RFC 4456 §6).
+    fn kind(&self, entry: &super::Entry, neighbor: &Neighbor) -> Option<SourceKind> {
+        let (old, new) = (&entry.neighbor.settings, &neighbor.settings);
+        let internal = new.remote_asn == new.local_asn.unwrap_or(self.desired.global.asn);
+        let changes = internal && old.route_reflector_client != new.route_reflector_client;
+        changes.then_some(if new.route_reflector_client { SourceKind::Client } else { SourceKind::NonClient })
+    }
+
     /// What the routes of a neighbor are to pass, if that is something else than now.
     fn incoming(
         &self,
@@ -180,6 +189,7 @@ impl Wanted<'_> {
         let is_same = old.import_policy == new.import_policy
             && !self.uses(&new.import_policy)
             && old.is_shutting_down(&now.global) == graceful_shutdown
+            && old.route_reflector_client == new.route_reflector_client
             && guard == entry.guard;
         if is_same {
             return Ok(None);

@@ -162,8 +162,8 @@ fn compare_settings(changes: &mut Comparison, old: &NeighborSettings, new: &Neig
     } = old;
     changes.field("remote-asn", Impact::SessionReset, remote_asn, &new.remote_asn);
     changes.field("local-asn", Impact::SessionReset, local_asn, &new.local_asn);
-    // Also how routes *from* this peer go to others (RFC 4456 §6), which every partition knows since the session came up.
-    changes.field("route-reflector-client", Impact::SessionReset, route_reflector_client, &new.route_reflector_client);
+    // Also how routes *from* this peer go to others (RFC 4456 §6).
+    changes.field("route-reflector-client", Impact::ExportAgain, route_reflector_client, &new.route_reflector_client);
     changes.field("families", Impact::SessionReset, families, &new.families);
     changes.field("hold-time", Impact::NextSession, hold_seconds, &new.hold_seconds);
     changes.field("idle-hold-time", Impact::None, idle_hold, &new.idle_hold);
