@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use interop::lab::{BIRD, Bgpd, Bird, Lab, Node, Sidecar, segment_v4, to, wait_until};
 use serde_json::json;
 
-use crate::world::{api_server, kernel_routes, node_object, remembering, sidecar_on};
+use crate::world::{api_server, kernel_routes, node_object, remembering, sidecar_on, start_only_reflector};
 
 const MESH: &str = "
 [global]
@@ -149,4 +149,54 @@ fn sidecar_beside_a_reflector_speaks_for_nodes_that_speak_no_bgp() {
     wait_until("the overlap is said", || said("overlaps 10.1.22.0/24 of node n22, which keeps it"), picture);
     wait_until("the missing pod CIDR is said", || said("node/n31"), picture);
     assert!(route("10.1.22.0/24").is_some() && route("10.1.22.128/25").is_none());
+}
+
+#[test]
+fn addresses_of_services_are_announced_where_their_endpoints_are() {
+    let lab = Lab::new("services", &[&BIRD[..], &["setpriv"]].concat());
+    let _router = lab.router([0, 1]);
+    let (host, client) = (lab.host("rr1", 0, 1), lab.host("client", 0, 11));
+    let api = api_server(&host.namespace, "172.16.0.1:8081");
+    for host in [21, 22] {
+        api.put("nodes", node_object(&format!("n{host}"), 1, host));
+    }
+    let service = |policy: &str| {
+        json!({
+            "apiVersion": "v1", "kind": "Service", "metadata": {"name": "web", "namespace": "default"},
+            "spec": {"externalIPs": ["203.0.113.7"], "externalTrafficPolicy": policy},
+            "status": {"loadBalancer": {"ingress": [{"ip": "203.0.113.8"}]}},
+        })
+    };
+    let endpoint = |nodes: &[&str]| {
+        let endpoints: Vec<_> = nodes.iter().map(|node| json!({"addresses": ["10.1.0.2"], "nodeName": node})).collect();
+        json!({
+            "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+            "metadata": {"name": "web-1", "namespace": "default", "labels": {"kubernetes.io/service-name": "web"}},
+            "endpoints": endpoints,
+        })
+    };
+    api.put("services", service("Local"));
+    api.put("endpointslices", endpoint(&["n22"]));
+    let bgpd = start_only_reflector(&host);
+    let server = format!("--server=unix:{}", bgpd.socket());
+    let arguments = [server.as_str(), "--mode=cluster", "--drain-time=1", "--services=load-balancer,external"];
+    let sidecar = Sidecar::start(&host, "http://172.16.0.1:8081", "-all,+net_admin", &arguments);
+    let bird_config = include_str!("../../peers/router-bird.conf").replace("ADDRESS", &client.ipv4.to_string());
+    let bird = Bird::start(&client, &bird_config);
+    let leads = |wanted: Option<u8>| {
+        let wanted = wanted.map(|host| segment_v4(1, host).to_string());
+        let next_hop = |prefix| to(&bird.routes(false), prefix).map(|route| route.next_hop.clone());
+        ["203.0.113.7/32", "203.0.113.8/32"].into_iter().all(|prefix| next_hop(prefix) == wanted)
+    };
+    let picture = || bgpd.picture() + &sidecar.picture() + &bird.picture();
+    wait_until("the node with the endpoint takes the traffic", || leads(Some(22)), picture);
+    api.put("endpointslices", endpoint(&["n21"]));
+    wait_until("it goes with the endpoint", || leads(Some(21)), picture);
+    api.put("endpointslices", endpoint(&[]));
+    wait_until("nobody takes it without one", || leads(None), picture);
+    api.put("services", service("Cluster"));
+    wait_until("any node does where the policy lets it", || leads(Some(21)), picture);
+    api.delete("services", "web");
+    wait_until("its addresses go with it", || leads(None), picture);
+    assert!(to(&bird.routes(false), "10.1.21.0/24").is_some(), "{}", picture());
 }
