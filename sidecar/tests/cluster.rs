@@ -18,25 +18,31 @@ use bgp_sidecar::problem::{Problem, Reason};
 use k8s_openapi::api::core::v1::{Node, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::events::v1::Event;
+use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
-use kube::{Api, Client, Resource};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Api, Client, Config, Resource};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, watch};
 
+const RULES: &str = include_str!("../../config/kubernetes/base/rbac.yaml");
 const PATIENCE: Duration = Duration::from_secs(30);
 
 struct Cluster {
     client: Client,
-    /// Ends with the test.
-    _stand_in: Option<ApiServer>,
+    kubeconfig: PathBuf,
+    _directory: Option<tempfile::TempDir>,
+    /// Ends with the test; it enforces no rules.
+    stand_in: Option<ApiServer>,
 }
 
 impl Cluster {
     async fn open() -> Self {
         if let Some(file) = std::env::var_os("KUBECONFIG") {
-            let client = connect(Some(&PathBuf::from(file))).await.expect("a client from KUBECONFIG");
-            return Self { client, _stand_in: None };
+            let kubeconfig = PathBuf::from(file);
+            let client = connect(Some(&kubeconfig)).await.expect("a client from KUBECONFIG");
+            return Self { client, kubeconfig, _directory: None, stand_in: None };
         }
         let server = ApiServer::start();
         let directory = tempfile::tempdir().expect("a directory");
@@ -48,7 +54,37 @@ impl Cluster {
             "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test"}}],
         });
         std::fs::write(&file, kubeconfig.to_string()).expect("a file");
-        Self { client: connect(Some(&file)).await.expect("a client"), _stand_in: Some(server) }
+        let client = connect(Some(&file)).await.expect("a client");
+        Self { client, kubeconfig: file, _directory: Some(directory), stand_in: Some(server) }
+    }
+
+    /// A client that may do what config/kubernetes/base lets the sidecar do, and nothing else.
+    async fn as_sidecar(&self, name: &str) -> Client {
+        let mut role: ClusterRole =
+            serde_saphyr::from_str(RULES.split("\n---\n").nth(1).expect("a role")).expect("a role");
+        role.metadata.name = Some(name.to_owned());
+        let create = PostParams::default();
+        Api::all(self.client.clone()).create(&create, &role).await.expect("a role");
+        let account = format!("system:serviceaccount:bgpd:{name}");
+        let binding = json!({
+            "metadata": {"name": name},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name},
+            "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": account}],
+        });
+        self.bindings().create(&create, &serde_json::from_value(binding).expect("a binding")).await.expect("a binding");
+        let kubeconfig = Kubeconfig::read_from(&self.kubeconfig).expect("a kubeconfig");
+        let mut config =
+            Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.expect("a config");
+        config.auth_info.impersonate = Some(account);
+        Client::try_from(config).expect("a client")
+    }
+
+    fn bindings(&self) -> Api<ClusterRoleBinding> {
+        Api::all(self.client.clone())
+    }
+
+    fn roles(&self) -> Api<ClusterRole> {
+        Api::all(self.client.clone())
     }
 
     fn nodes(&self) -> Api<Node> {
@@ -56,10 +92,14 @@ impl Cluster {
     }
 
     fn observe(&self, nodes: NodeSelection, with_services: bool) -> watch::Receiver<Known> {
-        let (sender, known) = watch::channel(Known::default());
-        tokio::spawn(observe(self.client.clone(), nodes, with_services, Arc::new(sender)));
-        known
+        observed(self.client.clone(), nodes, with_services)
     }
+}
+
+fn observed(client: Client, nodes: NodeSelection, with_services: bool) -> watch::Receiver<Known> {
+    let (sender, known) = watch::channel(Known::default());
+    tokio::spawn(observe(client, nodes, with_services, Arc::new(sender)));
+    known
 }
 
 /// A name that nobody else has.
@@ -159,9 +199,15 @@ async fn problem_becomes_an_event_and_the_standing_a_condition() {
     let cluster = Cluster::open().await;
     let name = unique("reporter");
     create(&cluster.nodes(), node(&name)).await;
+    says(&cluster, cluster.client.clone(), &name).await;
+    cluster.nodes().delete(&name, &DeleteParams::default()).await.expect("deleted");
+}
+
+/// An Event and a condition of a Node.
+async fn says(cluster: &Cluster, client: Client, name: &str) {
     let (problems, received) = mpsc::channel(8);
     let (standing, said) = watch::channel(Standing::default());
-    tokio::spawn(Reporter::new(cluster.client.clone(), Some(name.clone())).run(received, said));
+    tokio::spawn(Reporter::new(client, Some(name.to_owned())).run(received, said));
     let problem = Problem::new("route/10.0.0.0/8", Reason::RouteRefused, "covers this node's pod CIDR");
     problems.send(problem).await.expect("a reporter");
     standing.send(Standing { ready: true, message: "2 routes announced".into() }).expect("a reporter");
@@ -169,16 +215,38 @@ async fn problem_becomes_an_event_and_the_standing_a_condition() {
     eventually("the Event", || async {
         let all = events.list(&ListParams::default()).await.expect("a list").items;
         all.iter().any(|event| {
-            let of_node = event.regarding.as_ref().and_then(|object| object.name.as_deref()) == Some(name.as_str());
+            let of_node = event.regarding.as_ref().and_then(|object| object.name.as_deref()) == Some(name);
             of_node && event.reason.as_deref() == Some("RouteRefused")
         })
     })
     .await;
     eventually("the condition", || async {
-        let node = cluster.nodes().get(&name).await.expect("the node");
+        let node = cluster.nodes().get(name).await.expect("the node");
         let conditions = node.status.and_then(|status| status.conditions).unwrap_or_default();
         conditions.iter().any(|one| one.type_ == "BgpReady" && one.status == "True")
     })
     .await;
+}
+
+#[tokio::test]
+async fn rules_of_the_manifests_are_enough_for_a_node() {
+    let cluster = Cluster::open().await;
+    let name = unique("rules");
+    let client = cluster.as_sidecar(&name).await;
+    let mut known = observed(client.clone(), NodeSelection::One(name.clone()), false);
+    wait(&mut known, "the list", |known| known.has_nodes).await;
+    create(&cluster.nodes(), node(&name)).await;
+    wait(&mut known, "the node", |known| known.cluster.nodes.contains_key(&name)).await;
+    says(&cluster, client.clone(), &name).await;
+    if cluster.stand_in.is_none() {
+        let nodes: Api<Node> = Api::all(client);
+        let refused = nodes.delete(&name, &DeleteParams::default()).await;
+        assert!(
+            matches!(refused, Err(kube::Error::Api(status)) if status.code == 403),
+            "more is allowed than is needed"
+        );
+    }
     cluster.nodes().delete(&name, &DeleteParams::default()).await.expect("deleted");
+    cluster.bindings().delete(&name, &DeleteParams::default()).await.expect("deleted");
+    cluster.roles().delete(&name, &DeleteParams::default()).await.expect("deleted");
 }
