@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::{env, fs};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let files = ["cluster", "types", "neighbor", "policy", "route", "rpki", "log", "system"]
+    let files = ["cluster", "kernel", "types", "neighbor", "policy", "route", "rpki", "log", "system"]
         .map(|name| format!("bgpd/v1/{name}.proto"));
     for file in &files {
         println!("cargo::rerun-if-changed={file}");

@@ -7,6 +7,7 @@ mod access;
 mod clusters;
 mod convert;
 mod endpoint;
+mod kernel;
 mod log;
 mod neighbors;
 mod owners;
@@ -30,6 +31,7 @@ use tracing::info;
 
 pub use self::access::Access;
 use self::endpoint::Listener;
+use self::kernel::Installers;
 pub use self::policy::test as test_policy;
 use self::streams::Streams;
 use crate::config::ApiSettings;
@@ -84,6 +86,7 @@ pub struct Api {
     base: PathBuf,
     listeners: Vec<Listener>,
     streams: Streams,
+    installers: Installers,
     access: Access,
 }
 
@@ -97,7 +100,7 @@ impl Api {
         let streams = Streams::new(settings.max_streams);
         let access = Access::new(settings.credentials.clone());
         let (listeners, base) = (listeners.collect::<Result<_, _>>()?, base.to_owned());
-        Ok(Self { handle, base, listeners, streams, access })
+        Ok(Self { handle, base, listeners, streams, installers: Installers::default(), access })
     }
 
     /// The credentials in force.
@@ -114,7 +117,7 @@ impl Api {
         let mut servers = tokio::task::JoinSet::new();
         for listener in self.listeners {
             info!(endpoint = %listener, "API listening");
-            let routes = services(&self.handle, &self.streams, &self.base).await?;
+            let routes = services(&self.handle, &self.streams, &self.installers, &self.base).await?;
             servers.spawn(listener.serve(routes, self.access.clone(), stopped.clone()));
         }
         while let Some(ended) = servers.join_next().await {
@@ -127,11 +130,19 @@ impl Api {
     }
 }
 
-async fn services(handle: &Handle, streams: &Streams, base: &Path) -> Result<Routes, ApiError> {
+async fn services(
+    handle: &Handle,
+    streams: &Streams,
+    installers: &Installers,
+    base: &Path,
+) -> Result<Routes, ApiError> {
     let neighbors =
         v1::neighbor_service_server::NeighborServiceServer::new(neighbors::Service(handle.clone(), streams.clone()));
-    let routes = v1::route_service_server::RouteServiceServer::new(routes::Service(handle.clone(), streams.clone()))
-        .max_decoding_message_size(owners::MESSAGE_MAX);
+    let routes = routes::Service(handle.clone(), streams.clone(), installers.clone());
+    let routes =
+        v1::route_service_server::RouteServiceServer::new(routes).max_decoding_message_size(owners::MESSAGE_MAX);
+    let kernel = kernel::Service(installers.clone(), streams.clone());
+    let kernel = v1::kernel_service_server::KernelServiceServer::new(kernel);
     let clusters = v1::cluster_service_server::ClusterServiceServer::new(clusters::Service(handle.clone()));
     let rpki = v1::rpki_service_server::RpkiServiceServer::new(rpki::Service(handle.clone()));
     let log = v1::log_service_server::LogServiceServer::new(log::Service);
@@ -148,6 +159,7 @@ async fn services(handle: &Handle, streams: &Streams, base: &Path) -> Result<Rou
         .add_service(reflection)
         .add_service(neighbors)
         .add_service(clusters)
+        .add_service(kernel)
         .add_service(policies)
         .add_service(routes)
         .add_service(rpki)

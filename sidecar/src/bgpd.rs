@@ -6,6 +6,7 @@
 //! nothing is taken back: kernel routes stay, and what is wanted is declared again when it is there.
 
 mod announce;
+mod explain;
 mod follow;
 mod nodes;
 mod sessions;
@@ -15,6 +16,7 @@ use std::time::Duration;
 use tonic::transport::{Channel, Endpoint};
 
 pub use self::announce::{Applied, Ownership, announce, withdraw};
+pub use self::explain::answer;
 pub use self::follow::{Followed, follow};
 pub use self::nodes::{NodesDeclared, declare_nodes};
 pub use self::sessions::{Session, Sessions, keep_neighbors};

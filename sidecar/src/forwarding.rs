@@ -4,11 +4,14 @@
 //! is ours when it carries our protocol number; no other is ever touched. Those of an earlier run are adopted where
 //! they are right, and removed only once the speaker's snapshot has ended: until then nobody knows that they are stale.
 
+mod explain;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 
+pub use self::explain::Fate;
 use crate::guard::{Guard, Protected};
 use crate::learned::{Learned, Path, RouteEvent};
 use crate::problem::{Problem, Reason};
@@ -82,6 +85,16 @@ pub struct Counts {
     pub unresolved: usize,
     /// Learned, but not installed for another reason.
     pub failed: usize,
+}
+
+/// What there is to do about a prefix.
+enum Wanted {
+    /// Nothing: it is not learned.
+    Unknown,
+    /// Nothing: it leads to this node, whose pods are reached without a route.
+    Own,
+    /// A route with these ways, at least one.
+    Ways(BTreeSet<Hop>),
 }
 
 #[derive(Debug)]
@@ -267,7 +280,8 @@ impl Forwarding {
     fn step(&mut self, prefix: IpNet, resolved: &mut Resolved) -> Option<Operation> {
         self.problems.remove(&prefix);
         let wanted = match self.wanted(prefix, resolved) {
-            Ok(wanted) => wanted,
+            Ok(Wanted::Ways(ways)) => ways,
+            Ok(Wanted::Unknown | Wanted::Own) => BTreeSet::new(),
             Err(problem) => {
                 self.problems.insert(prefix, problem);
                 BTreeSet::new()
@@ -289,14 +303,13 @@ impl Forwarding {
         }
     }
 
-    fn wanted(&self, prefix: IpNet, resolved: &mut Resolved) -> Result<BTreeSet<Hop>, Problem> {
+    fn wanted(&self, prefix: IpNet, resolved: &mut Resolved) -> Result<Wanted, Problem> {
         let paths: Vec<&Path> = self.learned.paths(&prefix).collect();
         if paths.is_empty() {
-            return Ok(BTreeSet::new());
+            return Ok(Wanted::Unknown);
         }
         if paths.iter().all(|path| self.topology.is_own(path.next_hop)) {
-            // What leads here is this node's own: its pods are reached without a route.
-            return Ok(BTreeSet::new());
+            return Ok(Wanted::Own);
         }
         let problem = |reason, message: String| Problem::new(format_args!("route/{prefix}"), reason, message);
         self.guard.check(prefix).map_err(|refusal| problem(Reason::RouteRefused, refusal.to_string()))?;
@@ -322,7 +335,7 @@ impl Forwarding {
         match failed {
             // Where several paths are equal, those that can be used are.
             Some(unresolved) if hops.is_empty() => Err(problem(Reason::NextHopUnresolved, unresolved.to_string())),
-            _ => Ok(hops),
+            _ => Ok(Wanted::Ways(hops)),
         }
     }
 

@@ -144,6 +144,7 @@ fn start(arguments: &RunArguments, server: Server, client: kube::Client, tasks: 
     let installs = placement.is_some();
     if let Some(placement) = placement {
         tasks.spawn(Installer::new(placement, arguments.exemption(), to_install, report).run());
+        tasks.spawn(bgpd::answer(server.clone(), arguments.owner.clone(), inputs.clone()));
         tasks.spawn(bgpd::follow(server, inputs.clone(), followed));
     }
 

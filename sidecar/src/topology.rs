@@ -149,6 +149,16 @@ impl Topology {
         self.addresses.iter().map(|(_, address)| *address)
     }
 
+    /// A way in the words of `ip route`.
+    pub(crate) fn describe(&self, way: &Hop) -> String {
+        let via = way.via.map(|via| format!("via {via} ")).unwrap_or_default();
+        let onlink = if way.onlink { " onlink" } else { "" };
+        match self.interfaces.get(&way.interface) {
+            Some(interface) => format!("{via}dev {}{onlink}", interface.name),
+            None => format!("{via}dev {}{onlink}", way.interface),
+        }
+    }
+
     /// Whether this is an address of this node.
     pub(crate) fn is_own(&self, address: IpAddr) -> bool {
         self.addresses().any(|own| own.addr() == address)

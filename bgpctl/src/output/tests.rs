@@ -218,6 +218,11 @@ fn an_explanation_names_the_rule_and_who_is_told() {
             },
             v1::Export { to: "2001:db8::12".into(), advertised: true, why: "advertised".into() },
         ],
+        kernels: vec![v1::Kernel {
+            by: "kubernetes".into(),
+            installed: true,
+            why: "installed via 192.0.2.11 dev eth0, table 254, metric 20".into(),
+        }],
     };
     insta::assert_snapshot!(explain::text(&answer));
 }

@@ -204,6 +204,7 @@ pub(super) fn explanation(explanation: &Explanation) -> v1::ExplainResponse {
         exports: exports
             .map(|one| v1::Export { to: one.to.to_string(), advertised: one.advertised, why: one.why.clone() })
             .collect(),
+        kernels: Vec::new(),
     }
 }
 

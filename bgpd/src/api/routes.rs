@@ -10,11 +10,12 @@ use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
+use super::kernel::Installers;
 use super::streams::Streams;
 use super::{Streamed, convert, owners, streamed};
 use crate::runtime::handle::{Handle, RouteRecord, WatchedRoutes};
 
-pub(super) struct Service(pub(super) Handle, pub(super) Streams);
+pub(super) struct Service(pub(super) Handle, pub(super) Streams, pub(super) Installers);
 
 #[tonic::async_trait]
 impl v1::route_service_server::RouteService for Service {
@@ -84,7 +85,8 @@ impl v1::route_service_server::RouteService for Service {
             Some(longest) => return Err(missing(&format!("; the longest prefix that covers it is {longest}"))),
         };
         let explanation = self.0.explain(wanted, to).await.map_err(convert::status_of)?;
-        Ok(Response::new(convert::explanation(&explanation)))
+        let kernels = self.2.explain(wanted).await;
+        Ok(Response::new(v1::ExplainResponse { kernels, ..convert::explanation(&explanation) }))
     }
 
     type WatchStream = Streamed<v1::WatchRoutesResponse>;

@@ -78,8 +78,17 @@ fn nodes_of_a_cluster_without_a_reflector_find_each_other_and_leave_nothing_when
         wait_until("routes to all others", || kernel_routes(&one.node) == wanted, || one.picture());
         wait_until("it is ready", || one.sidecar.is_ready(), || one.picture());
     }
-    // The file says nothing of the neighbors: they come back when it is read again.
+    // What has become of a route in the kernel is said by the sidecar beside it.
     let first = &nodes[0];
+    let kernel = |prefix: &str| {
+        let why = first.bgpd.ctl(&["explain", prefix]);
+        why.split_once("In the kernel\n").map(|(_, said)| said.to_owned()).unwrap_or_default()
+    };
+    let said = kernel("10.1.22.0/24");
+    assert!(said.contains("  installed via 172.16.1.22 dev eth0, table 254, metric "), "{said}");
+    let said = kernel("10.1.21.7");
+    assert!(said.contains("  not installed: bgpd has not told a route from a neighbor"), "{said}");
+    // The file says nothing of the neighbors: they come back when it is read again.
     first.bgpd.reload(&first.node, &Meshed::config(&first.node));
     wait_until("they are there after a reload", || first.neighbors() == addresses(&[22, 23]), || first.picture());
     api.delete("nodes", "n23");

@@ -202,3 +202,43 @@ fn route_that_the_kernel_refuses_is_tried_again_later_and_others_go_on() {
     forwarding.succeeded(again[0].clone());
     assert_eq!((forwarding.problems(), forwarding.next_retry()), (vec![], None));
 }
+
+#[test]
+fn what_has_become_of_a_route_is_explained() {
+    let mut forwarding = node([ours("10.9.0.0/24", "192.0.2.9")]);
+    let start = Instant::now();
+    forwarding.learn(RouteEvent::Snapshot(vec![
+        route("10.2.0.0/24", "192.0.2.2"),
+        route("10.2.0.0/24", "192.0.2.3"),
+        route("10.3.0.0/24", "192.0.2.3"),
+        route("10.4.0.0/24", "198.51.100.4"),
+        route("10.1.0.0/16", "192.0.2.2"),
+        route("10.5.0.0/24", "192.0.2.1"),
+    ]));
+    let coming = "about to be installed via 192.0.2.2 dev eth0, and via 192.0.2.3 dev eth0";
+    assert_eq!(forwarding.explain(net("10.2.0.0/24")), Fate { installed: false, why: coming.to_owned() });
+    for operation in forwarding.plan(start) {
+        if operation.key() == key("10.3.0.0/24") {
+            forwarding.failed(&operation, "the kernel refuses it: no space left on device", start);
+        } else {
+            forwarding.succeeded(operation);
+        }
+    }
+    for (prefix, installed, why) in [
+        ("10.2.0.0/24", true, "installed via 192.0.2.2 dev eth0, and via 192.0.2.3 dev eth0, table 254, metric 20"),
+        (
+            "10.3.0.0/24",
+            false,
+            "not installed via 192.0.2.3 dev eth0: the kernel refuses it: no space left on device (attempt 1, it is tried again)",
+        ),
+        ("10.4.0.0/24", false, "not installed: next hop 198.51.100.4 is not reachable: no subnet or route contains it"),
+        ("10.1.0.0/16", false, "not installed: it covers this node's pod CIDR 10.1.1.0/24"),
+        ("10.5.0.0/24", false, "no route is needed: it leads to this node"),
+        ("10.9.0.0/24", true, "installed by an earlier run: it stays until bgpd has told its whole table"),
+        ("10.8.0.0/24", false, "not installed: bgpd has not told a route from a neighbor"),
+    ] {
+        assert_eq!(forwarding.explain(net(prefix)), Fate { installed, why: why.to_owned() });
+    }
+    let unprotected = Forwarding::new(placement()).explain(net("10.2.0.0/24"));
+    assert_eq!(unprotected.why, "not installed yet: the node's own pod CIDRs are not known");
+}

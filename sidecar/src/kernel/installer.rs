@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use ipnet::IpNet;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::sleep_until;
 use tracing::{debug, info, warn};
 
 use super::{Kernel, KernelError};
-use crate::forwarding::{Counts, Forwarding, KernelEvent, Operation, Placement};
+use crate::forwarding::{Counts, Fate, Forwarding, KernelEvent, Operation, Placement};
 use crate::guard::Protected;
 use crate::learned::RouteEvent;
 use crate::masquerade::Exemption;
@@ -33,6 +33,13 @@ pub enum Input {
     Routes(RouteEvent),
     /// What must not be overlapped by a learned route.
     Protected(Vec<(IpNet, Protected)>),
+    /// Somebody asks what has become of a prefix.
+    Explain {
+        /// The prefix.
+        prefix: IpNet,
+        /// Where the answer goes.
+        reply: oneshot::Sender<Fate>,
+    },
 }
 
 /// How it stands.
@@ -141,6 +148,8 @@ impl Installer {
                 self.forwarding.protect(prefixes);
                 self.is_unheld = true;
             }
+            // Whoever asked may have gone.
+            Input::Explain { prefix, reply } => drop(reply.send(self.forwarding.explain(prefix))),
         }
     }
 
