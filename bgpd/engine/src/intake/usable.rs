@@ -1,5 +1,7 @@
 //! What makes a received path unusable before any policy is asked.
 
+use std::net::IpAddr;
+
 use bgp_wire::attribute::{as_path, code};
 use bgp_wire::update::NextHop;
 
@@ -29,7 +31,7 @@ pub(super) fn check(attrs: &AttrRef, settings: &IntakeSettings) -> Result<(), Re
     {
         return Err(Rejection::RouteLeak);
     }
-    next_hop(&attrs.next_hop, settings)
+    next_hop(&attrs.next_hop, &settings.own_addresses)
 }
 
 fn only_to_customer(attrs: &AttrRef) -> Option<u32> {
@@ -49,9 +51,29 @@ pub(super) fn marked(attrs: &AttrRef, settings: &IntakeSettings, interner: &Inte
 }
 
 /// RFC 4271 §6.3: the next hop must be a host address, in MP_REACH_NLRI as well, and not this speaker's own.
-fn next_hop(next_hop: &NextHop, settings: &IntakeSettings) -> Result<(), Rejection> {
-    if settings.own_addresses.contains(&next_hop.addr()) {
+fn next_hop(next_hop: &NextHop, own_addresses: &[IpAddr]) -> Result<(), Rejection> {
+    if own_addresses.contains(&next_hop.addr()) {
         return Err(Rejection::NextHopSelf);
     }
     if next_hop.is_host() { Ok(()) } else { Err(Rejection::NextHopMartian) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, Ipv6Addr};
+
+    use super::*;
+
+    #[test]
+    fn a_next_hop_is_a_host_and_not_this_speaker() {
+        // RFC 4271 §6.3.
+        let (v4, v6) = (Ipv4Addr::new(192, 0, 2, 1), Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1));
+        let own = [v4.into(), v6.into()];
+        let of = |global| NextHop::V6 { global, link_local: None };
+        assert_eq!(next_hop(&NextHop::V4(v4), &own), Err(Rejection::NextHopSelf));
+        assert_eq!(next_hop(&of(v6), &own), Err(Rejection::NextHopSelf));
+        assert_eq!(next_hop(&NextHop::V4(Ipv4Addr::new(192, 0, 2, 2)), &own), Ok(()));
+        assert_eq!(next_hop(&of(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 2)), &own), Ok(()));
+        assert_eq!(next_hop(&of(Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1)), &own), Err(Rejection::NextHopMartian));
+    }
 }
