@@ -118,6 +118,9 @@ fn kernel_state(world: &World) -> usize {
     world.kernels().map(|(_, namespace)| count(namespace)).sum()
 }
 
+/// A join that takes longer tells its story.
+const SLOW: Duration = Duration::from_secs(2);
+
 /// How often, unless the environment says otherwise.
 fn rounds(variable: &str, default: usize) -> usize {
     std::env::var(variable).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
@@ -144,6 +147,9 @@ fn every_pod_of_three_clusters_reaches_every_other_with_its_own_address_and_node
         let started = start.elapsed();
         let join = timeline.join(start, started, &world.wait_reachable_since(start, "the tenth node", &[&tenth]));
         println!("cycle {cycle}: the tenth node reaches all and is reached by all: {join}");
+        if join.reached > SLOW {
+            println!("{}", world.story(&tenth));
+        }
         joins.push(join);
         world.delete(&mut tenth);
         let gone = wait_no_trace(&world, &tenth);

@@ -219,6 +219,15 @@ impl World {
         member.speaker = Speaker::Stopped;
     }
 
+    /// The ends of the logs of a node and of the reflectors.
+    pub(crate) fn story(&self, member: &Member) -> String {
+        let mut text: String = self.reflectors.iter().map(|bgpd| bgpd.daemon.log_end()).collect();
+        if let Speaker::Own { bgpd, sidecar } = &member.speaker {
+            text += &(bgpd.daemon.log_end() + &sidecar.daemon.log_end());
+        }
+        text
+    }
+
     /// How things are, for a failure.
     pub(crate) fn picture(&self) -> String {
         let mut text: String = self.reflectors.iter().map(Bgpd::picture).collect();
