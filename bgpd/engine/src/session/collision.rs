@@ -22,6 +22,10 @@ pub(super) fn winner(settings: &SessionSettings, peer_router_id: Ipv4Addr) -> Co
 /// After a collision that left no connection the next attempt comes soon: nothing is wrong with the peer.
 const RETRY: Duration = Duration::from_secs(1);
 
+/// A connection that comes so soon after the other one is Established has crossed it: the peer has not restarted meanwhile,
+/// it still says that it had before.
+const CROSSING: Duration = Duration::from_secs(1);
+
 /// How long the winner of a collision may take to the next message of the peer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -51,6 +55,7 @@ impl Session {
     ) -> bool {
         let peer_router_id = negotiated.peer_router_id;
         let restarted = negotiated.graceful_restart.as_ref().is_some_and(|restart| restart.restarting);
+        let opened = self.connection(conn).map(|connection| connection.opened);
         let other = conn.other();
         let cease = Notification::cease(CeaseSubcode::ConnectionCollision);
         match self.connection(other).map(|connection| &connection.phase) {
@@ -67,7 +72,7 @@ impl Session {
                 }
                 false
             }
-            Some(Phase::Established { .. }) if restarted => {
+            Some(Phase::Established { since, .. }) if restarted && opened > Some(*since + CROSSING) => {
                 // RFC 4724 §4.2, §5: a peer that has restarted has lost the first connection.
                 actions.push(Action::Close { conn: other });
                 let error = "the peer has restarted and opened a new connection".to_owned();

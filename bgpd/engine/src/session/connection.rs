@@ -40,6 +40,8 @@ pub(super) struct Connection {
     pub(super) phase: Phase,
     /// The OPEN that we sent on it.
     pub(super) sent: Open,
+    /// When that was.
+    pub(super) opened: Instant,
     /// HoldTimer.
     pub(super) hold: Option<Instant>,
     /// KeepaliveTimer.
@@ -48,7 +50,7 @@ pub(super) struct Connection {
 
 impl Connection {
     pub(super) fn new(sent: Open, now: Instant) -> Self {
-        Self { phase: Phase::OpenSent, sent, hold: Some(now + OPEN_HOLD), keepalive: None }
+        Self { phase: Phase::OpenSent, sent, opened: now, hold: Some(now + OPEN_HOLD), keepalive: None }
     }
 
     /// Restarts the hold timer; a hold time of 0 means that there is none (RFC 4271 §4.2).

@@ -256,11 +256,26 @@ fn a_peer_that_has_restarted_takes_the_place_of_its_lost_connection() {
     // RFC 4724 §5
     let mut rig = Rig::graceful(capabilities(false, true, true));
     let new = ConnectionId::Incoming;
-    rig.connected(new).receive(new, &encoded(&peer(capabilities(true, true, true))));
+    rig.wait(Duration::from_secs(2)).connected(new).receive(new, &encoded(&peer(capabilities(true, true, true))));
     rig.assert_retained(&[V4, V6]);
     rig.keepalive(new);
     assert_eq!(rig.state(), State::Established);
     assert!(rig.session.receives_updates(new));
+}
+
+#[test]
+fn a_peer_that_has_restarted_and_connects_at_the_same_time_as_this_speaker_keeps_the_first_session() {
+    // RFC 4271 §6.8: its OPENs say on both connections that it has restarted (RFC 4724 §4.1).
+    for pause in [Duration::ZERO, Duration::from_millis(999)] {
+        let mut rig = Rig::graceful(capabilities(true, true, true));
+        let crossing = ConnectionId::Incoming;
+        rig.wait(pause).connected(crossing);
+        rig.wait(Duration::from_secs(5)).receive(crossing, &encoded(&peer(capabilities(true, true, true))));
+        let cease = Notification::cease(CeaseSubcode::ConnectionCollision);
+        assert_eq!(rig.notifications(), [(crossing, cease)]);
+        assert_eq!(rig.state(), State::Established);
+        assert!(rig.session.receives_updates(CONN));
+    }
 }
 
 #[test]
