@@ -9,6 +9,7 @@ mod intake;
 mod limit;
 pub(crate) mod listener;
 mod local;
+mod logged;
 pub(crate) mod queue;
 mod rekeyed;
 pub(crate) mod socket;

@@ -15,6 +15,7 @@ use bgp_wire::capability::Capability;
 use bgp_wire::frame::MessageType;
 use ipnet::IpNet;
 
+use super::logged::Logged;
 use super::queue::OutQueue;
 use crate::config::Source;
 use crate::runtime::status::{Malformed, MessageCounts};
@@ -78,6 +79,7 @@ pub(crate) struct SessionView {
     pub(crate) established_count: u64,
     pub(crate) flaps: u64,
     pub(crate) last_error: Option<(String, SystemTime)>,
+    pub(super) logged: Logged,
     pub(crate) notification_sent: Option<String>,
     pub(crate) notification_received: Option<String>,
     pub(crate) local: Option<SocketAddr>,
@@ -211,6 +213,7 @@ impl SessionView {
             established_count: 0,
             flaps: 0,
             last_error: None,
+            logged: Logged::default(),
             notification_sent: None,
             notification_received: None,
             local: None,

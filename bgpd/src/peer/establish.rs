@@ -192,8 +192,7 @@ impl Driver {
     /// A session or an attempt at one ended in an error.
     pub(super) fn failed(&mut self, error: String) {
         let mut view = self.cell.view();
-        // The same failure again and again is one line in the log.
-        if view.last_error.as_ref().map(|(text, _)| text) != Some(&error) {
+        if view.logged.is_news(&error) {
             warn!(peer = %self.cell.address, error, "session failed");
         }
         view.last_error = Some((error, SystemTime::now()));
@@ -213,6 +212,7 @@ impl Driver {
         }
         if to == State::Established {
             view.established_count += 1;
+            view.logged.forget();
         }
         if from == State::Established {
             view.flaps += 1;
