@@ -104,9 +104,10 @@ impl<N: Routed> Table<N> {
         let paths = destination.paths.as_mut_slice().iter_mut().enumerate();
         for (index, path) in paths.filter(|(_, path)| path.peer == reimport.peer) {
             changed |= reimport.anyway;
-            let received = self.received.of(at, path).clone();
-            let judged = judge.judge::<N>(path, &received, &destination.key, &mut reimport.memo);
+            let received = self.received.of(at, path);
+            let judged = judge.judge::<N>(path, received, &destination.key, &mut reimport.memo);
             let Some((attrs, rejection)) = judged else { continue };
+            let received = received.clone();
             let before = usize::from(path.rejection.is_none());
             changed |= path.attrs != attrs || path.rejection != rejection;
             self.received.note(at, path.local_id, (attrs != received).then_some(&received));
