@@ -157,7 +157,7 @@ struct Trial<'a> {
 
 impl Trial<'_> {
     fn is_external(&self, settings: &NeighborSettings) -> bool {
-        settings.remote_asn != settings.local_asn.unwrap_or(self.desired.global.asn)
+        settings.is_external(self.desired.global.asn)
     }
 
     /// A route that is not there, as a request describes it.

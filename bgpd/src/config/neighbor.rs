@@ -262,7 +262,7 @@ fn password(section: &mut Section<'_>, problems: &mut Problems<'_>) -> Option<Se
 }
 
 fn is_external(settings: &NeighborSettings, asn: u32) -> bool {
-    settings.remote_asn != 0 && settings.remote_asn != settings.local_asn.unwrap_or(asn)
+    settings.remote_asn != 0 && settings.is_external(asn)
 }
 
 /// Contradictions between settings. Those of the peer group, `base`, are reported there.

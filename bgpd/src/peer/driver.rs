@@ -423,7 +423,7 @@ impl Driver {
 
     fn transport(&self, remote: SocketAddr) -> Transport {
         let settings: &NeighborSettings = &self.neighbor.settings;
-        let external = settings.remote_asn != settings.local_asn.unwrap_or(self.global.asn);
+        let external = settings.is_external(self.global.asn);
         Transport { remote, local: settings.local_address, keys: settings.keys(), ttl: Ttl::new(settings, external) }
     }
 

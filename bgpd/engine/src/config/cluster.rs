@@ -155,8 +155,7 @@ impl Guard {
     /// What a neighbor's sessions may announce; `None` where they are not guarded.
     pub fn session(&self, neighbor: &Neighbor, own_asn: u32) -> Option<SessionGuard> {
         let settings = &neighbor.settings;
-        let reflector =
-            settings.remote_asn == settings.local_asn.unwrap_or(own_asn) && !settings.route_reflector_client;
+        let reflector = !settings.is_external(own_asn) && !settings.route_reflector_client;
         self.session_of(neighbor.address, neighbor.peer_group.as_deref(), reflector)
     }
 

@@ -197,6 +197,12 @@ impl NeighborSettings {
         Keys { md5: self.md5_password.clone(), ao: self.ao_keys.clone() }
     }
 
+    /// Whether the neighbor is in another AS than this speaker, which has this number unless it shows it another one.
+    #[must_use]
+    pub fn is_external(&self, own_asn: u32) -> bool {
+        self.remote_asn != self.local_asn.unwrap_or(own_asn)
+    }
+
     /// Whether the session is about to be shut down, alone or with all others (RFC 8326).
     #[must_use]
     pub fn is_shutting_down(&self, global: &Global) -> bool {

@@ -31,7 +31,7 @@ pub(super) fn check(fabric: &Fabric, wanted: &Desired) -> Result<(), ControlErro
     let neighbors = wanted.neighbors.values().map(|one| (format!("neighbor {}", one.address), &one.settings));
     let ranges = wanted.dynamic.values().map(|one| (format!("dynamic-neighbors {}", one.prefix), &one.settings));
     for (who, settings) in neighbors.chain(ranges) {
-        let external = settings.remote_asn != settings.local_asn.unwrap_or(wanted.global.asn);
+        let external = settings.is_external(wanted.global.asn);
         for (field, names, direction) in [
             ("import-policy", &settings.import_policy, Direction::Import),
             ("export-policy", &settings.export_policy, Direction::Export),

@@ -171,8 +171,8 @@ impl Wanted<'_> {
     /// What a neighbor becomes, if that is something else than now (RFC 4456 §6).
     fn kind(&self, entry: &super::Entry, neighbor: &Neighbor) -> Option<SourceKind> {
         let (old, new) = (&entry.neighbor.settings, &neighbor.settings);
-        let internal = new.remote_asn == new.local_asn.unwrap_or(self.desired.global.asn);
-        let changes = internal && old.route_reflector_client != new.route_reflector_client;
+        let changes =
+            !new.is_external(self.desired.global.asn) && old.route_reflector_client != new.route_reflector_client;
         changes.then_some(if new.route_reflector_client { SourceKind::Client } else { SourceKind::NonClient })
     }
 
@@ -194,8 +194,8 @@ impl Wanted<'_> {
         if is_same {
             return Ok(None);
         }
-        let external = new.remote_asn != new.local_asn.unwrap_or(global.asn);
-        let policy = self.library.resolve(new.import_policy.as_deref(), external, Direction::Import)?;
+        let policy =
+            self.library.resolve(new.import_policy.as_deref(), new.is_external(global.asn), Direction::Import)?;
         // What is only counted is not refused in earnest.
         let guard = guard.map(|rules| PrefixGuard::new(rules, Arc::default()));
         Ok(Some(Import { policy, graceful_shutdown, guard }))
