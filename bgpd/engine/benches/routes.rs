@@ -129,7 +129,7 @@ fn spec() -> ExportSpec {
         external_as: None,
         client: true,
         client_to_client: true,
-        cluster_id: Ipv4Addr::new(10, 0, 0, 100),
+        cluster_id: Some(Ipv4Addr::new(10, 0, 0, 100)),
         next_hop_self: false,
         local: LocalAddresses::default(),
         four_octet_as: true,

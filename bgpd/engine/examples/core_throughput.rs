@@ -88,7 +88,7 @@ fn spec() -> ExportSpec {
         external_as: None,
         client: true,
         client_to_client: true,
-        cluster_id: Ipv4Addr::new(10, 0, 0, 100),
+        cluster_id: Some(Ipv4Addr::new(10, 0, 0, 100)),
         next_hop_self: false,
         local: LocalAddresses::default(),
         four_octet_as: true,
@@ -106,7 +106,6 @@ fn intake(interner: &Arc<Interner>) -> Intake {
     let settings = IntakeSettings {
         own_asn: 65_000,
         router_id: Ipv4Addr::new(10, 0, 0, 100),
-        cluster_id: Ipv4Addr::new(10, 0, 0, 100),
         kind: SourceKind::Client,
         address: IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)),
         asn: 65_000,

@@ -30,8 +30,6 @@ pub struct IntakeSettings {
     pub own_asn: u32,
     /// Own BGP identifier.
     pub router_id: Ipv4Addr,
-    /// Own cluster identifier.
-    pub cluster_id: Ipv4Addr,
     /// How the routes of this session come.
     pub kind: SourceKind,
     /// The peer's address.
@@ -304,17 +302,18 @@ impl Work<'_> {
         }
         let announced = self.interner.intern(next_hop, block);
         let marked = usable::marked(&announced, self.settings, self.interner);
-        let rejection = match (usable::check(&announced, self.settings), &self.settings.import.policy) {
-            (Err(rejection), _) => Some(rejection),
-            (Ok(()), Policy::RejectAll) => Some(Rejection::Policy),
-            (Ok(()), Policy::Missing) => Some(Rejection::NoImportPolicy),
-            (Ok(()), Policy::AcceptAll | Policy::Rules(_)) => None,
-        };
+        let import = &self.settings.import;
+        let unusable = usable::check(&announced, self.settings).err().or_else(|| import.find_loop(&announced));
+        let rejection = unusable.or(match import.policy {
+            Policy::RejectAll => Some(Rejection::Policy),
+            Policy::Missing => Some(Rejection::NoImportPolicy),
+            Policy::AcceptAll | Policy::Rules(_) => None,
+        });
         let received = marked.as_ref().unwrap_or(&announced);
-        let changed = match &self.settings.import.policy {
-            Policy::AcceptAll if rejection.is_none() && self.settings.import.changes(received) => {
+        let changed = match &import.policy {
+            Policy::AcceptAll if rejection.is_none() && import.changes(received) => {
                 let verdict = Verdict::Accept(received.clone());
-                Some(self.settings.import.outcome(verdict, received, self.interner).0)
+                Some(import.outcome(verdict, received, self.interner).0)
             }
             _ => None,
         };

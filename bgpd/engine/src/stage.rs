@@ -21,10 +21,13 @@ use bgp_wire::update::PathKey;
 use bgp_wire::{Family, Nlri};
 use ipnet::IpNet;
 
+use bgp_wire::attribute::code;
+
 use crate::attr::{AttrRef, Interner};
 use crate::config::cluster::Refused;
+use crate::config::{Global, NeighborSettings};
 use crate::id::{GroupIndex, PeerIndex, Source, SourceKind};
-use crate::policy::{Policy, Verdict};
+use crate::policy::{Direction, Library, Policy, UnknownPolicy, Verdict};
 pub use limit::{Alarm, AlarmKind, PrefixBudget};
 pub use prefix_guard::PrefixGuard;
 
@@ -62,9 +65,9 @@ impl Rejection {
         matches!(self, Self::Policy | Self::NoImportPolicy)
     }
 
-    /// Whether the path can become usable while it is in: by another policy, or by other rules of the guard.
+    /// Whether the path can become usable while it is in: by what its [`Import`] says.
     pub(crate) fn is_by_rules(self) -> bool {
-        self.is_by_policy() || matches!(self, Self::Guard(_))
+        self.is_by_policy() || matches!(self, Self::Guard(_) | Self::ClusterLoop)
     }
 }
 
@@ -75,13 +78,43 @@ pub struct Import {
     pub policy: Policy,
     /// The session is about to be shut down (RFC 8326).
     pub graceful_shutdown: bool,
+    /// A path that has been in this cluster is a loop (RFC 4456 §8); none where there is no CLUSTER_LIST: on eBGP, and of
+    /// what is originated here.
+    pub cluster_id: Option<Ipv4Addr>,
     /// What the peer may announce as a node of a cluster; before any policy, so that what is refused stays so.
     pub guard: Option<PrefixGuard>,
 }
 
 impl Import {
     /// Everything passes as it is.
-    pub const ACCEPT_ALL: Self = Self { policy: Policy::AcceptAll, graceful_shutdown: false, guard: None };
+    pub const ACCEPT_ALL: Self =
+        Self { policy: Policy::AcceptAll, graceful_shutdown: false, cluster_id: None, guard: None };
+
+    /// What the routes of a session pass.
+    ///
+    /// # Errors
+    /// A policy name that does not exist.
+    pub fn resolve(
+        library: &Library,
+        global: &Global,
+        settings: &NeighborSettings,
+        external: bool,
+        guard: Option<PrefixGuard>,
+    ) -> Result<Self, UnknownPolicy> {
+        Ok(Self {
+            policy: library.resolve(settings.import_policy.as_deref(), external, Direction::Import)?,
+            graceful_shutdown: settings.is_shutting_down(global),
+            cluster_id: (!external).then_some(global.cluster_id),
+            guard,
+        })
+    }
+
+    /// Why a path that was received with these attributes is a loop, if it is one.
+    pub(crate) fn find_loop(&self, received: &AttrRef) -> Option<Rejection> {
+        let own = self.cluster_id?.octets();
+        let clusters = received.block().get(code::CLUSTER_LIST)?;
+        clusters.chunks_exact(4).any(|id| id == own).then_some(Rejection::ClusterLoop)
+    }
 
     /// Whether routes with these attributes that the policy accepts are changed all the same: RFC 8326 §4, what is about
     /// to go is the last choice.

@@ -1,4 +1,5 @@
-//! The guard of the clusters changes while routes are in: they go and come without the peer's help.
+//! The guard of the clusters, or the cluster of this speaker, changes while routes are in: they go and come without the
+//! peer's help.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -7,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bgp_engine::attr::{Interner, edit};
 use bgp_engine::config::cluster::{Cluster, Guard, SessionGuard};
 use bgp_engine::id::{PeerIndex, Source, SourceKind};
+use bgp_engine::policy::Policy;
 use bgp_engine::rib::{Partition, PartitionSettings, decision};
 use bgp_engine::stage::{Batch, Fence, Import, PrefixGuard, Routed};
 use bgp_wire::Family;
@@ -63,7 +65,14 @@ impl Router {
     }
 
     fn announce(&mut self, prefix: &str) {
-        let bytes = edit::build(&[Attribute::Origin(Origin::Igp), Attribute::AsPath(AsPath::sequence(&[]))]);
+        self.announce_from(&[], prefix);
+    }
+
+    /// A route that has been in clusters.
+    fn announce_from(&mut self, clusters: &[Ipv4Addr], prefix: &str) {
+        let mut attributes = vec![Attribute::Origin(Origin::Igp), Attribute::AsPath(AsPath::sequence(&[]))];
+        attributes.extend((!clusters.is_empty()).then(|| Attribute::ClusterList(clusters.to_vec())));
+        let bytes = edit::build(&attributes);
         let attrs = self.interner.intern(NextHop::V4(ADDRESS), AttributeBlock::from_canonical(&bytes));
         let key = Ipv4Unicast::from_prefix(prefix.parse().expect("a prefix")).expect("IPv4");
         let mut batch = Batch::<Ipv4Unicast>::new(PEER);
@@ -109,4 +118,25 @@ fn routes_that_graceful_restart_keeps_go_when_the_guard_refuses_them() {
     // What comes in again under other rules is judged by these.
     router.guard("10.2.0.0/16");
     assert_eq!(router.accepted(), 0);
+}
+
+#[test]
+fn routes_that_have_been_in_the_cluster_go_and_come_with_its_identifier() {
+    // RFC 4456 §8
+    let mut router = Router::new();
+    let [one, two] = [Ipv4Addr::new(192, 0, 2, 1), Ipv4Addr::new(192, 0, 2, 2)];
+    router.announce("10.1.1.0/24");
+    router.announce_from(&[one], "10.1.2.0/24");
+    router.announce_from(&[one, two], "10.1.3.0/24");
+    let policy = Policy::RejectAll;
+    for (import, accepted) in [
+        (Import { cluster_id: Some(one), ..Import::ACCEPT_ALL }, 1),
+        (Import { cluster_id: Some(two), ..Import::ACCEPT_ALL }, 2),
+        (Import { cluster_id: Some(two), policy, ..Import::ACCEPT_ALL }, 0),
+        (Import { cluster_id: Some(one), ..Import::ACCEPT_ALL }, 1),
+        (Import { cluster_id: Some(ADDRESS), ..Import::ACCEPT_ALL }, 3),
+    ] {
+        router.fence(&Fence::ImportReplaced { peer: PEER, import: import.clone() });
+        assert_eq!(router.accepted(), accepted, "{import:?}");
+    }
 }

@@ -86,7 +86,7 @@ impl Router {
             external_as: None,
             client: true,
             client_to_client: true,
-            cluster_id: Ipv4Addr::new(192, 0, 2, 1),
+            cluster_id: Some(Ipv4Addr::new(192, 0, 2, 1)),
             next_hop_self: false,
             local: LocalAddresses::default(),
             four_octet_as: true,

@@ -34,12 +34,16 @@ type Rules = Vec<Option<u32>>;
 /// Routes by prefix and path identifier, with what they look like.
 type Routes<T> = BTreeMap<(IpNet, u32), T>;
 
+/// Clusters that this speaker can be in.
+const CLUSTERS: [Ipv4Addr; 2] = [Ipv4Addr::new(192, 0, 2, 1), Ipv4Addr::new(192, 0, 2, 2)];
+
 /// What the routes of a peer pass on their way in.
 #[derive(Debug, Clone)]
 struct In {
     rules: Rules,
     guarded: bool,
     draining: bool,
+    cluster: usize,
 }
 
 /// What a group is told.
@@ -49,11 +53,14 @@ struct Out {
     next_hop_self: bool,
     client: bool,
     draining: bool,
+    cluster: usize,
 }
 
 /// What a path looks like.
 #[derive(Debug, Clone, Copy)]
 struct Looks {
+    /// The one that it has been in, if any.
+    cluster: Option<usize>,
     pref: u32,
     med: u32,
     neighbor_as: u32,
@@ -148,6 +155,7 @@ impl Router {
         Import {
             policy: self.policy(&import.rules, Direction::Import),
             graceful_shutdown: import.draining,
+            cluster_id: Some(CLUSTERS[import.cluster]),
             guard: rules.map(|rules| PrefixGuard::new(rules, Arc::default())),
         }
     }
@@ -158,7 +166,7 @@ impl Router {
             external_as: None,
             client: out.client,
             client_to_client: true,
-            cluster_id: Ipv4Addr::new(192, 0, 2, 1),
+            cluster_id: Some(CLUSTERS[out.cluster]),
             next_hop_self: out.next_hop_self,
             local: LocalAddresses::of(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1))),
             four_octet_as: true,
@@ -179,12 +187,14 @@ impl Router {
     }
 
     fn attrs(&self, peer: u32, looks: Looks) -> AttrRef {
-        let bytes = edit::build(&[
+        let mut attributes = vec![
             Attribute::LocalPref(looks.pref),
             Attribute::Origin(Origin::Igp),
             Attribute::MultiExitDisc(looks.med),
             Attribute::AsPath(AsPath::sequence(&[looks.neighbor_as])),
-        ]);
+        ];
+        attributes.extend(looks.cluster.map(|at| Attribute::ClusterList(vec![CLUSTERS[at]])));
+        let bytes = edit::build(&attributes);
         self.interner.intern(NextHop::V4(router_id(peer)), AttributeBlock::from_canonical(&bytes))
     }
 
@@ -280,21 +290,34 @@ fn rules() -> impl Strategy<Value = Rules> {
 }
 
 fn import() -> impl Strategy<Value = In> {
-    (rules(), any::<bool>(), any::<bool>()).prop_map(|(rules, guarded, draining)| In { rules, guarded, draining })
+    let bools = any::<(bool, bool)>();
+    (rules(), bools, 0..2usize).prop_map(|(rules, (guarded, draining), cluster)| In {
+        rules,
+        guarded,
+        draining,
+        cluster,
+    })
 }
 
 fn out() -> impl Strategy<Value = Out> {
     let bools = any::<(bool, bool, bool)>();
-    (rules(), bools).prop_map(|(rules, (next_hop_self, client, draining))| Out {
+    (rules(), bools, 0..2usize).prop_map(|(rules, (next_hop_self, client, draining), cluster)| Out {
         rules,
         next_hop_self,
         client,
         draining,
+        cluster,
     })
 }
 
 fn looks() -> impl Strategy<Value = Looks> {
-    (0..3u32, 0..3u32, 65_100..65_102u32).prop_map(|(pref, med, neighbor_as)| Looks { pref, med, neighbor_as })
+    let cluster = proptest::option::weighted(0.3, 0..2usize);
+    (cluster, 0..3u32, 0..3u32, 65_100..65_102u32).prop_map(|(cluster, pref, med, neighbor_as)| Looks {
+        cluster,
+        pref,
+        med,
+        neighbor_as,
+    })
 }
 
 proptest! {

@@ -300,8 +300,9 @@ impl Driver {
         }
         let of = |neighbor: &Neighbor, global: &Global| {
             let settings = &neighbor.settings;
-            let is_client = settings.route_reflector_client;
-            (settings.import_policy.clone(), settings.reject_as_sets, is_client, settings.is_shutting_down(global))
+            let (is_client, cluster_id) = (settings.route_reflector_client, global.cluster_id);
+            let shutting_down = settings.is_shutting_down(global);
+            (settings.import_policy.clone(), settings.reject_as_sets, is_client, cluster_id, shutting_down)
         };
         let changed = of(&self.neighbor, &self.global) != of(&neighbor, &global);
         let old = std::mem::replace(&mut self.neighbor, neighbor);

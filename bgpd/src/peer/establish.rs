@@ -9,7 +9,6 @@ use std::time::{Instant, SystemTime};
 use bgp_engine::export::LocalAddresses;
 use bgp_engine::id::{Source, SourceKind};
 use bgp_engine::intake::{Intake, IntakeSettings};
-use bgp_engine::policy::{Direction, Policy};
 use bgp_engine::session::{ConnectionId, Negotiated, State};
 use bgp_engine::stage::{Fence, Import};
 use bgp_wire::Family;
@@ -82,27 +81,24 @@ impl Driver {
         Source { peer: self.cell.index, router_id: negotiated.peer_router_id, kind }
     }
 
-    /// The import policy as configured, and whether AS_SETs are refused.
-    fn import(&self, external: bool) -> Result<(Policy, bool), String> {
+    /// What routes pass on their way in as configured, and whether AS_SETs are refused.
+    fn import(&self, external: bool) -> Result<(Import, bool), String> {
         let settings = &self.neighbor.settings;
-        let library = self.fabric.library();
-        let import = library.resolve(settings.import_policy.as_deref(), external, Direction::Import);
+        let guard = self.cell.prefix_guard(self.guard.as_ref());
+        let import = Import::resolve(&self.fabric.library(), &self.global, settings, external, guard);
         let import = import.map_err(|unknown| unknown.to_string())?;
         // RFC 9774 §3.
         Ok((import, settings.reject_as_sets.unwrap_or(external)))
     }
 
-    /// Puts a changed import policy to work, also on the routes that are in.
+    /// Puts a changed import to work, also on the routes that are in.
     pub(super) fn replace_import(&mut self) {
         let Some((_, negotiated)) = self.session.established() else { return };
-        let shutting_down = self.neighbor.settings.is_shutting_down(&self.global);
         let kind = self.source(negotiated).kind;
         let replaced = self.import(negotiated.external);
         let Some(established) = self.established.as_mut() else { return };
         match replaced {
-            Ok((policy, reject_as_sets)) => {
-                let guard = self.cell.prefix_guard(self.guard.as_ref());
-                let import = Import { policy, graceful_shutdown: shutting_down, guard };
+            Ok((import, reject_as_sets)) => {
                 established.intake.replace_import(import.clone(), reject_as_sets);
                 if established.intake.replace_kind(kind) {
                     self.fences.push(Fence::KindReplaced { peer: self.cell.index, kind });
@@ -115,11 +111,9 @@ impl Driver {
 
     fn intake(&self, negotiated: &Negotiated, local: LocalAddresses) -> Result<(Intake, Import), String> {
         let settings = &self.neighbor.settings;
-        let (policy, reject_as_sets) = self.import(negotiated.external)?;
         // What was refused in the last session is none of this one's.
         self.cell.refused.store(0, Ordering::Relaxed);
-        let guard = self.cell.prefix_guard(self.guard.as_ref());
-        let import = Import { policy, graceful_shutdown: settings.is_shutting_down(&self.global), guard };
+        let (import, reject_as_sets) = self.import(negotiated.external)?;
         let decode = DecodeContext {
             external: negotiated.external,
             four_octet_as: negotiated.four_octet_as,
@@ -132,7 +126,6 @@ impl Driver {
         let settings = IntakeSettings {
             own_asn: settings.local_asn.unwrap_or(self.global.asn),
             router_id: self.global.router_id,
-            cluster_id: self.global.cluster_id,
             kind: self.source(negotiated).kind,
             address: self.cell.address,
             asn: negotiated.peer_asn,

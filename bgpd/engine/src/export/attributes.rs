@@ -56,7 +56,7 @@ impl ExportSpec {
             local_pref,
             communities,
             (code::ORIGINATOR_ID, originator),
-            (code::CLUSTER_LIST, Edit::prefix_u32(self.key.cluster_id.into())),
+            (code::CLUSTER_LIST, self.key.cluster_id.map_or(Edit::Keep, |own| Edit::prefix_u32(own.into()))),
         ];
         edit::rewrite(attrs.bytes(), &edits, out);
     }
@@ -122,7 +122,7 @@ mod tests {
     fn sent_by(key: ExportKey, kind: SourceKind, attributes: &[Attribute]) -> Vec<u8> {
         let cluster_id = Ipv4Addr::new(10, 0, 0, 100);
         let local = crate::export::LocalAddresses::of(cluster_id.into());
-        let key = ExportKey { cluster_id, local, ..key };
+        let key = ExportKey { cluster_id: Some(cluster_id), local, ..key };
         let next_hop = NextHop::V4(Ipv4Addr::new(192, 0, 2, 1));
         let bytes = edit::build(attributes);
         let attrs = Interner::new(1).intern(next_hop, AttributeBlock::from_canonical(&bytes));

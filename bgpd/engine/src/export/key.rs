@@ -65,8 +65,8 @@ pub struct ExportKey {
     pub client: bool,
     /// Routes of clients are reflected to clients.
     pub client_to_client: bool,
-    /// What is prepended to CLUSTER_LIST (RFC 4456 §8).
-    pub cluster_id: Ipv4Addr,
+    /// What is prepended to CLUSTER_LIST (RFC 4456 §8); none on eBGP, where there is no such list.
+    pub cluster_id: Option<Ipv4Addr>,
     /// This speaker is the next hop of everything.
     pub next_hop_self: bool,
     /// What "this speaker" is as a next hop.
@@ -131,7 +131,7 @@ impl ExportKey {
             external_as: facts.external.then(|| local_asn.unwrap_or(global.asn)),
             client: internal && *route_reflector_client,
             client_to_client: global.client_to_client,
-            cluster_id: global.cluster_id,
+            cluster_id: internal.then_some(global.cluster_id),
             next_hop_self: *next_hop_self,
             local: facts.local,
             four_octet_as: facts.four_octet_as,
@@ -159,7 +159,7 @@ impl ExportKey {
             external_as: None,
             client: true,
             client_to_client: true,
-            cluster_id: Ipv4Addr::UNSPECIFIED,
+            cluster_id: None,
             next_hop_self: false,
             local: LocalAddresses::default(),
             four_octet_as: true,

@@ -41,6 +41,7 @@ impl ExportKey {
             // RFC 4456 §6: of eBGP sessions it means nothing.
             client: self.external_as.is_none() && settings.route_reflector_client,
             client_to_client: global.client_to_client,
+            cluster_id: self.cluster_id.map(|_| global.cluster_id),
             next_hop_self: settings.next_hop_self,
             policy: settings.export_policy.clone(),
             ..self.clone()

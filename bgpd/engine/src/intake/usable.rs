@@ -10,7 +10,7 @@ use crate::stage::Rejection;
 
 use super::IntakeSettings;
 
-/// Whether a path with these attributes may take part in the decision process.
+/// Whether a path with these attributes may take part in the decision process, whatever its [`crate::stage::Import`] says.
 pub(super) fn check(attrs: &AttrRef, settings: &IntakeSettings) -> Result<(), Rejection> {
     let block = attrs.block();
     // RFC 4271 §9.1.2: a path with the own AS in it is a loop, on iBGP too.
@@ -19,10 +19,6 @@ pub(super) fn check(attrs: &AttrRef, settings: &IntakeSettings) -> Result<(), Re
     }
     if attrs.digest.originator_id == Some(settings.router_id) {
         return Err(Rejection::OriginatorLoop); // RFC 4456 §8
-    }
-    let clusters = block.get(code::CLUSTER_LIST).unwrap_or_default();
-    if clusters.chunks_exact(4).any(|id| id == settings.cluster_id.octets()) {
-        return Err(Rejection::ClusterLoop); // RFC 4456 §8
     }
     // RFC 9234 §5: a route that is for customers only and comes from a customer, or from a peer that is not the one who
     // marked it.

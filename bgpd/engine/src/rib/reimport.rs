@@ -1,10 +1,10 @@
-//! A new import policy, or a new guard of the clusters, for routes that are in: they are judged again from what was
-//! received, without asking the peer.
+//! A new import policy, guard of the clusters, or cluster identifier, for routes that are in: they are judged again from
+//! what was received, without asking the peer.
 //!
 //! A path that its import policy did not change is as it was received. Of the others, [`Received`] keeps what they
 //! were, so that only they cost memory. Done in slices; until a slice comes by, a path stays as the old policy made it.
-//! Stale paths (RFC 4724 §4.2) stay as they are: the peer will say them again, or they go. Only what the guard refuses goes
-//! at once, whoever keeps it.
+//! Stale paths (RFC 4724 §4.2) stay as they are: the peer will say them again, or they go. Only what the guard refuses or
+//! what is a loop now goes at once, whoever keeps it.
 
 use std::collections::VecDeque;
 
@@ -150,7 +150,7 @@ impl Judge<'_> {
             return None;
         }
         let prefix = N::prefix(key);
-        let refused = self.import.refuse(&prefix, path.rejection);
+        let refused = self.import.find_loop(received).or_else(|| self.import.refuse(&prefix, path.rejection));
         if self.paths_of.is_stale(path.generation) {
             let refused = refused.filter(|_| path.rejection.is_none())?;
             return Some((path.attrs.clone(), Some(refused)));

@@ -16,7 +16,7 @@ use crate::attr::Interner;
 use crate::export::LocalAddresses;
 use crate::id::{PeerIndex, Source, SourceKind};
 use crate::intake::{Intake, IntakeSettings, Received};
-use crate::policy::{Direction, Library, Policy};
+use crate::policy::Library;
 use crate::session::{ConnectionId, Input, Negotiated};
 use crate::stage::{Fence, Import};
 
@@ -69,19 +69,17 @@ impl Peer {
         Source { peer: self.index, router_id: negotiated.peer_router_id, kind }
     }
 
-    /// The import policy as configured, and whether AS_SETs are refused (RFC 9774 §3).
-    fn import(&self, external: bool, library: &Library) -> Option<(Policy, bool)> {
+    /// What routes pass on their way in as configured, and whether AS_SETs are refused (RFC 9774 §3).
+    fn import(&self, external: bool, library: &Library) -> Option<(Import, bool)> {
         let settings = &self.neighbor.settings;
-        let import = library.resolve(settings.import_policy.as_deref(), external, Direction::Import).ok()?;
+        let import = Import::resolve(library, &self.global, settings, external, None).ok()?;
         Some((import, settings.reject_as_sets.unwrap_or(external)))
     }
 
-    /// Puts a changed import policy to work.
+    /// Puts a changed import to work, also on the routes that are in.
     pub(super) fn replace_import(&mut self, library: &Library, partitions: usize) {
-        let graceful_shutdown = self.neighbor.settings.is_shutting_down(&self.global);
         let replaced = self.session.established().and_then(|(_, negotiated)| self.import(negotiated.external, library));
-        if let (Some((policy, reject_as_sets)), Some(established)) = (replaced, self.established.as_mut()) {
-            let import = Import { policy, graceful_shutdown, guard: None };
+        if let (Some((import, reject_as_sets)), Some(established)) = (replaced, self.established.as_mut()) {
             established.intake.replace_import(import.clone(), reject_as_sets);
             self.deliver(partitions);
             self.push_all(&Fence::ImportReplaced { peer: self.index, import }, partitions);
@@ -96,9 +94,7 @@ impl Peer {
         interner: &Arc<Interner>,
         library: &Library,
     ) -> Option<(Intake, Import)> {
-        let (policy, reject_as_sets) = self.import(negotiated.external, library)?;
-        let graceful_shutdown = self.neighbor.settings.is_shutting_down(&self.global);
-        let import = Import { policy, graceful_shutdown, guard: None };
+        let (import, reject_as_sets) = self.import(negotiated.external, library)?;
         let decode = DecodeContext {
             external: negotiated.external,
             four_octet_as: negotiated.four_octet_as,
@@ -111,7 +107,6 @@ impl Peer {
         let settings = IntakeSettings {
             own_asn: self.neighbor.settings.local_asn.unwrap_or(self.global.asn),
             router_id: self.global.router_id,
-            cluster_id: self.global.cluster_id,
             kind: self.source(negotiated).kind,
             address: self.address,
             asn: negotiated.peer_asn,

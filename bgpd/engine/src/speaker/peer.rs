@@ -438,7 +438,12 @@ impl Speaker {
         peer.session.replace_settings(SessionSettings::new(&neighbor.settings, &global, seed));
         let of = |neighbor: &Neighbor, global: &Global| {
             let settings = &neighbor.settings;
-            (settings.import_policy.clone(), settings.reject_as_sets, settings.is_shutting_down(global))
+            (
+                settings.import_policy.clone(),
+                settings.reject_as_sets,
+                settings.is_shutting_down(global),
+                global.cluster_id,
+            )
         };
         let changed = of(&peer.neighbor, &peer.global) != of(&neighbor, &global);
         peer.neighbor = neighbor;

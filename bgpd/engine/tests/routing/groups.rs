@@ -366,8 +366,8 @@ fn specs(interner: &Arc<Interner>, add_path: bool) -> Vec<ExportSpec> {
         let resolved = library.resolve(policy.as_deref(), false, Direction::Export).expect("it exists");
         ExportSpec::new(ExportKey { policy, cluster_id, ..key(add_path) }, resolved)
     };
-    let own = Ipv4Addr::new(10, 0, 0, 100);
-    vec![spec(None, own), spec(Some("one"), own), spec(Some("two"), own), spec(None, OTHER_CLUSTER)]
+    let own = Some(Ipv4Addr::new(10, 0, 0, 100));
+    vec![spec(None, own), spec(Some("one"), own), spec(Some("two"), own), spec(None, Some(OTHER_CLUSTER))]
 }
 
 fn key(add_path: bool) -> ExportKey {
@@ -376,7 +376,7 @@ fn key(add_path: bool) -> ExportKey {
         external_as: None,
         client: true,
         client_to_client: true,
-        cluster_id: Ipv4Addr::UNSPECIFIED,
+        cluster_id: None,
         next_hop_self: false,
         local: LocalAddresses::default(),
         four_octet_as: true,

@@ -11,7 +11,7 @@ use bgp_engine::config::{self, Desired, Global, Neighbor, NeighborSettings, Step
 use bgp_engine::export::ExportKey;
 use bgp_engine::id::{GroupIndex, PeerIndex, SourceKind};
 use bgp_engine::intake;
-use bgp_engine::policy::{Direction, Library, UnknownPolicy};
+use bgp_engine::policy::{Library, UnknownPolicy};
 use bgp_engine::rib::{Counted, Cursor, Outgoing, Proposal, RouteChanges};
 use bgp_engine::stage::{Import, PrefixGuard};
 use bgp_wire::Family;
@@ -185,20 +185,18 @@ impl Wanted<'_> {
     ) -> Result<Option<Import>, UnknownPolicy> {
         let (old, new, global) = (&entry.neighbor.settings, &neighbor.settings, &self.desired.global);
         let guard = self.desired.guard.session(neighbor, global.asn);
-        let graceful_shutdown = new.is_shutting_down(global);
         let is_same = old.import_policy == new.import_policy
             && !self.uses(&new.import_policy)
-            && old.is_shutting_down(&now.global) == graceful_shutdown
+            && old.is_shutting_down(&now.global) == new.is_shutting_down(global)
+            && now.global.cluster_id == global.cluster_id
             && old.route_reflector_client == new.route_reflector_client
             && guard == entry.guard;
         if is_same {
             return Ok(None);
         }
-        let policy =
-            self.library.resolve(new.import_policy.as_deref(), new.is_external(global.asn), Direction::Import)?;
         // What is only counted is not refused in earnest.
         let guard = guard.map(|rules| PrefixGuard::new(rules, Arc::default()));
-        Ok(Some(Import { policy, graceful_shutdown, guard }))
+        Import::resolve(self.library, global, new, new.is_external(global.asn), guard).map(Some)
     }
 
     /// Adds a member of a group to those that go the same way.

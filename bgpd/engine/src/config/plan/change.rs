@@ -94,8 +94,8 @@ pub(super) fn of_global(old: &Global, new: &Global) -> Vec<Change> {
     let mut changes = Comparison(Vec::new());
     changes.field("asn", Impact::SessionReset, asn, &new.asn);
     changes.field("router-id", Impact::SessionReset, router_id, &new.router_id);
-    // Loop detection and CLUSTER_LIST both read it (RFC 4456 §8): routes of both directions would be half old, half new.
-    changes.field("cluster-id", Impact::SessionReset, cluster_id, &new.cluster_id);
+    // No OPEN has it. Routes that are in are looked through for loops again as well (RFC 4456 §8).
+    changes.field("cluster-id", Impact::ExportAgain, cluster_id, &new.cluster_id);
     changes.field("listen", Impact::None, listen, &new.listen);
     changes.field("client-to-client-reflection", Impact::ExportAgain, client_to_client, &new.client_to_client);
     changes.field("graceful-shutdown", Impact::ExportAgain, graceful_shutdown, &new.graceful_shutdown);
