@@ -13,6 +13,7 @@ mod logged;
 pub(crate) mod queue;
 mod rekeyed;
 pub(crate) mod socket;
+mod transport;
 mod writer;
 
 pub(crate) use cell::{NeighborCell, SessionView};

@@ -260,6 +260,18 @@ fn the_sessions_that_a_diff_names_are_those_that_are_reset() {
         counts = (counts.0 + resets, counts.1 + 4 - resets);
     }
     assert!(counts.0 >= 5 && counts.1 >= 5, "{counts:?}");
+    // An address of its own ends a session that has another one.
+    for (address, resets) in [("192.0.2.1", 0), ("192.0.2.9", 1)] {
+        let first = client(11, &format!("local-address = \"{address}\"\n"));
+        let rest = [12, 13, 14].map(|host| client(host, "")).concat();
+        let config = format!("{GLOBAL}{first}{rest}");
+        let plain = four.nodes[0].write("plain.toml", &config.replace(&first, &client(11, ""))).display().to_string();
+        let _ = four.bgpd.ctl(&["config", "apply", &plain]);
+        four.bgpd.wait_established(&CLIENTS.map(str::to_owned));
+        let file = four.nodes[0].write("new.toml", &config).display().to_string();
+        let diff = four.bgpd.ctl(&["config", "diff", &file]);
+        assert_eq!(diff.matches("is reset: local-address, and the session has another one").count(), resets, "{diff}");
+    }
 }
 
 /// RFC 4456 §6: what is in no OPEN changes while the session goes on, in both directions.

@@ -69,3 +69,33 @@ fn routes_of_a_provider_go_to_customers_only_and_wrong_roles_are_refused() {
     wait_until("the wrong role is said", refused, picture);
     assert!(!bgpd.is_established("192.0.2.14"), "{}", picture());
 }
+
+#[test]
+fn a_role_that_becomes_strict_ends_the_session_of_a_peer_that_says_none_and_no_other() {
+    let lab = Lab::new("strict-role", &BIRD);
+    let us = lab.node("us", 1);
+    let (says, silent) = (lab.node("says", 13), lab.node("silent", 15));
+    let config = |rest: &str| {
+        let role = format!("role = \"peer\"\n{rest}");
+        GLOBAL.to_owned() + &neighbor(13, 65013, &role) + &neighbor(15, 65015, &role)
+    };
+    let bgpd = Bgpd::start(&us, &config(""));
+    let birds = [bird_of_as(&says, 65013, "local role peer;"), bird_of_as(&silent, 65015, "")];
+    let picture = || bgpd.picture() + &birds.each_ref().map(Bird::picture).concat();
+    let both = ["192.0.2.13", "192.0.2.15"];
+    let flaps = || both.map(|address| bgpd.neighbor(address)["flaps"].as_u64());
+    bgpd.wait_established(&both.map(str::to_owned));
+    let file = us.write("strict.toml", &config("role-strict = true")).display().to_string();
+    let diff = bgpd.ctl(&["config", "diff", &file]);
+    let named: Vec<&str> = diff.lines().filter(|line| line.contains("is reset")).collect();
+    assert_eq!(named, ["session with 192.0.2.15 is reset: role-strict, and the peer has not said its role"], "{diff}");
+    let _ = bgpd.ctl(&["config", "apply", &file]);
+    // RFC 9234 §4.2
+    let refused = || bgpd.neighbor("192.0.2.15")["last_error"].to_string().contains("does not say its role");
+    wait_until("the silent one is refused", refused, picture);
+    let file = us.write("lenient.toml", &config("")).display().to_string();
+    assert!(!bgpd.ctl(&["config", "diff", &file]).contains("is reset"), "{}", picture());
+    let _ = bgpd.ctl(&["config", "apply", &file]);
+    bgpd.wait_established(&both.map(str::to_owned));
+    assert_eq!(flaps(), [Some(0), Some(1)], "{}", picture());
+}

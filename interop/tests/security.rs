@@ -3,7 +3,8 @@
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
-use interop::lab::{BIRD, Bgpd, Bird, Lab, Node, build_bgpd, run, to, wait_until};
+use interop::lab::cluster::bird_of_as;
+use interop::lab::{BIRD, Bgpd, Bird, FRR, Frr, Lab, Node, SeenRoute, build_bgpd, run, to, wait_until};
 
 const GLOBAL: &str = "[global]\nasn = 65000\nrouter-id = \"192.0.2.1\"\n";
 const PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 179);
@@ -129,6 +130,76 @@ fn with_ttl_security_only_packets_of_the_same_link_count() {
     );
     assert!(!bgpd.is_established("192.0.2.12") && !two.is_established("reflector"), "{}", picture());
     assert!(to(&bgpd.routes(), "10.1.11.0/24").is_some(), "{}", picture());
+}
+
+#[test]
+fn ttl_security_comes_and_goes_while_sessions_go_on() {
+    let lab = Lab::new("gtsm-live", &[&FRR[..], &BIRD[..], &["nstat"]].concat());
+    let rr = lab.node("rr", 1);
+    let nodes = [lab.node("bgpd", 11), lab.node("frr", 12), lab.node("bird", 13)];
+    let neighbor = |host: u8, asn: u32, rest: &str| {
+        format!(
+            "[[neighbor]]\naddress = \"192.0.2.{host}\"\nremote-asn = {asn}\nconnect-retry = 1\nhold-time = 12\n\
+             import-policy = [\"accept-all\"]\nexport-policy = [\"accept-all\"]\n{rest}\n"
+        )
+    };
+    let here = |plain: &str, hops: &str| {
+        GLOBAL.to_owned() + &neighbor(11, 65000, plain) + &neighbor(12, 65012, hops) + &neighbor(13, 65013, hops)
+    };
+    let there = |rest: &str| GLOBAL.replace("192.0.2.1\"", "192.0.2.11\"") + &neighbor(1, 65000, rest);
+    let (far, near, on) = ("ebgp-multihop = 255", "", "ttl-security = true");
+    let bgpd = Bgpd::start(&rr, &here(near, far));
+    let other = Bgpd::start(&nodes[0], &there(near));
+    // Both send with TTL 255 without asking for it.
+    let frr = Frr::start(
+        &nodes[1],
+        "router bgp 65012\n bgp router-id 192.0.2.12\n no bgp network import-check\n no bgp ebgp-requires-policy\n \
+         neighbor 192.0.2.1 remote-as 65000\n neighbor 192.0.2.1 ebgp-multihop 255\n neighbor 192.0.2.1 timers 4 12\n \
+         neighbor 192.0.2.1 timers connect 1\n address-family ipv4 unicast\n  network 10.12.0.0/24\n exit-address-family\n",
+    );
+    let bird = bird_of_as(&nodes[2], 65013, "multihop 255;");
+    let addresses = [11, 12, 13].map(|host| format!("192.0.2.{host}"));
+    bgpd.wait_established(&addresses);
+    let picture = || bgpd.picture() + &other.picture() + &frr.picture() + &bird.picture();
+    let dropped = |node: &Node| node.namespace.counter("TcpExtTCPMinTTLDrop");
+    let apply = |bgpd: &Bgpd, node: &Node, config: &str| {
+        let file = node.write("new.toml", config).display().to_string();
+        let diff = bgpd.ctl(&["config", "diff", &file]);
+        assert!(diff.contains("ttl-security") && !diff.contains("reset"), "{diff}");
+        let _ = bgpd.ctl(&["config", "apply", &file]);
+    };
+    // What peers say gets through, and what they are told as well.
+    let heard = || {
+        let keepalives = |address: &String| bgpd.neighbor(address)["messages_received"]["keepalive"].as_u64();
+        let before = addresses.each_ref().map(keepalives);
+        wait_until(
+            "each peer is heard",
+            || addresses.iter().zip(before).all(|(of, was)| keepalives(of) > was),
+            picture,
+        );
+    };
+
+    // RFC 5082 §3: what the other bgpd sends counts as from afar until it knows as well.
+    apply(&bgpd, &rr, &here(on, on));
+    wait_until("packets of the usual TTL are dropped", || dropped(&rr) > 0, picture);
+    apply(&other, &nodes[0], &there(on));
+    heard();
+    let total = dropped(&rr);
+    heard();
+    assert_eq!(dropped(&rr), total, "all that comes has TTL 255: {}", picture());
+    // And back: first here, so that it is the other side that drops.
+    apply(&bgpd, &rr, &here(near, far));
+    wait_until("the other side drops what is sent here", || dropped(&nodes[0]) > 0, picture);
+    apply(&other, &nodes[0], &there(near));
+    heard();
+    let _ = bgpd.ctl(&["announce", "10.99.0.0/24"]);
+    for routes in
+        [&|| other.routes(), &|| frr.routes(false), &|| bird.routes(false)] as [&dyn Fn() -> Vec<SeenRoute>; 3]
+    {
+        wait_until("a new route gets to all", || to(&routes(), "10.99.0.0/24").is_some(), picture);
+    }
+    let flaps = addresses.each_ref().map(|address| bgpd.neighbor(address)["flaps"].as_u64());
+    assert_eq!(flaps, [Some(0); 3], "{}", picture());
 }
 
 #[test]

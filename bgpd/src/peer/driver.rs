@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bgp_engine::config::cluster::SessionGuard;
-use bgp_engine::config::{Global, Neighbor, NeighborSettings};
+use bgp_engine::config::{Global, Neighbor};
 use bgp_engine::export::LocalAddresses;
 use bgp_engine::session::{Action, ConnectionId, Input, NO_ANSWER, Negotiated, Session, SessionSettings};
 use bgp_engine::stage::{Alarm, Fence};
@@ -21,7 +21,7 @@ use bytes::{Buf, Bytes};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::sleep_until;
-use tracing::{debug, info, warn};
+use tracing::{debug, info};
 
 use super::admission::Admitted;
 use super::cell::NeighborCell;
@@ -30,7 +30,7 @@ use super::establish::Established;
 use super::intake::complaint;
 use super::queue::OutQueue;
 use super::rekeyed::Rekeyed;
-use super::socket::{self, Transport, Ttl};
+use super::socket;
 use crate::runtime::fabric::Fabric;
 
 /// A dynamic neighbor without a connection is forgotten after this, so that its last error can be read for a while.
@@ -291,6 +291,7 @@ impl Driver {
     }
 
     fn replace_settings(&mut self, neighbor: Arc<Neighbor>, global: Global) {
+        let transport = self.transport(SocketAddr::new(self.cell.address, neighbor.port));
         self.session.replace_settings(SessionSettings::new(&neighbor.settings, &global, self.fabric.next_seed()));
         {
             let mut view = self.cell.view();
@@ -307,9 +308,7 @@ impl Driver {
         let changed = of(&self.neighbor, &self.global) != of(&neighbor, &global);
         let old = std::mem::replace(&mut self.neighbor, neighbor);
         self.global = global;
-        if old.settings.md5_password != self.neighbor.settings.md5_password {
-            self.rekey();
-        }
+        self.replace_transport(&transport);
         if changed {
             self.replace_import();
         }
@@ -318,27 +317,8 @@ impl Driver {
         }
     }
 
-    /// Gives the connections the new TCP-MD5 key: they go on when the peer gets it as well before its hold timer expires.
-    fn rekey(&mut self) {
-        let key = self.neighbor.settings.md5_password.clone();
-        for conn in [ConnectionId::Outgoing, ConnectionId::Incoming] {
-            let Some(connection) = self.connection(conn) else { continue };
-            match connection.queue.set_md5_key(self.cell.address, key.as_ref()) {
-                Ok(()) => self.rekeyed.note(Instant::now()),
-                Err(error) => {
-                    warn!(peer = %self.cell.address, %error, "the kernel refuses the TCP-MD5 key on a connection");
-                    self.begin_anew();
-                    return;
-                }
-            }
-        }
-        if self.connecting.take().is_some() {
-            self.connect();
-        }
-    }
-
     /// Ends the session because of what was configured.
-    fn begin_anew(&mut self) {
+    pub(super) fn begin_anew(&mut self) {
         let notification = Notification::cease(CeaseSubcode::OtherConfigurationChange);
         self.input(Input::Reset { notification, hold_down: false });
     }
@@ -422,12 +402,6 @@ impl Driver {
         }
     }
 
-    fn transport(&self, remote: SocketAddr) -> Transport {
-        let settings: &NeighborSettings = &self.neighbor.settings;
-        let external = settings.is_external(self.global.asn);
-        Transport { remote, local: settings.local_address, keys: settings.keys(), ttl: Ttl::new(settings, external) }
-    }
-
     /// Takes every whole message from a connection's buffer.
     async fn read(&mut self, conn: ConnectionId) {
         let Some(mut buffer) = self.slot(conn).as_mut().map(Connection::take_received) else { return };
@@ -507,6 +481,13 @@ impl Driver {
         if self.connecting.is_none() && self.outgoing.is_none() {
             let remote = SocketAddr::new(self.cell.address, self.neighbor.port);
             self.connecting = Some(Box::pin(socket::connect(self.transport(remote))));
+        }
+    }
+
+    /// An attempt to connect that is under way begins again, with the transport of now.
+    pub(super) fn connect_anew(&mut self) {
+        if self.connecting.take().is_some() {
+            self.connect();
         }
     }
 

@@ -9,11 +9,10 @@
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
-use std::net::{IpAddr, Shutdown};
+use std::net::Shutdown;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use bgp_engine::config::Secret;
 use bgp_engine::group::Chunk;
 use bgp_engine::id::PeerIndex;
 use bytes::{Buf, Bytes};
@@ -23,7 +22,7 @@ use tokio::net::tcp::OwnedWriteHalf;
 use tokio::sync::Notify;
 
 use super::cell::{MessageCounters, NeighborCell};
-use super::socket;
+use super::socket::{self, Transport};
 
 /// Octets that may wait in the data lane. Chunks are shared between members, so this is not memory per member but
 /// how far one may be behind the others.
@@ -152,10 +151,10 @@ impl OutQueue {
         }
     }
 
-    /// Sets the TCP-MD5 key of the connection, or removes it (RFC 2385).
-    pub(super) fn set_md5_key(&self, peer: IpAddr, key: Option<&Secret>) -> io::Result<()> {
+    /// Puts what differs between two transports to work on the connection.
+    pub(super) fn replace_transport(&self, before: &Transport, now: &Transport) -> io::Result<()> {
         let stream: &TcpStream = self.half.as_ref();
-        socket::set_md5_key(stream, peer, key)
+        socket::replace_transport(stream, before, now)
     }
 
     /// Waits until the socket takes something.

@@ -127,9 +127,16 @@ pub(crate) fn probe_ao(algorithm: AoAlgorithm) -> io::Result<()> {
     option::add_ao_key(&socket, nobody, &key, false)
 }
 
-/// Sets the TCP-MD5 key of the peer of a connection, or removes it (RFC 2385).
-pub(crate) fn set_md5_key(socket: &impl AsFd, peer: IpAddr, key: Option<&Secret>) -> io::Result<()> {
-    option::set_md5_key(socket, IpNet::from(peer), key)
+/// Puts what differs between two transports to work on a connection that stands. TCP-AO keys and the own address are those
+/// that it began with.
+pub(crate) fn replace_transport(stream: &TcpStream, before: &Transport, now: &Transport) -> io::Result<()> {
+    if before.ttl != now.ttl {
+        apply_ttl(stream, now)?;
+    }
+    if before.keys.md5 != now.keys.md5 {
+        option::set_md5_key(stream, IpNet::from(now.remote.ip()), now.keys.md5.as_ref())?;
+    }
+    Ok(())
 }
 
 fn apply_ttl(socket: &impl AsFd, transport: &Transport) -> io::Result<()> {
@@ -138,10 +145,8 @@ fn apply_ttl(socket: &impl AsFd, transport: &Transport) -> io::Result<()> {
         SocketAddr::V4(_) => SockRef::from(socket).set_ttl_v4(send)?,
         SocketAddr::V6(_) => SockRef::from(socket).set_unicast_hops_v6(send)?,
     }
-    match receive_min {
-        Some(least) => option::set_min_ttl(socket, transport.remote.is_ipv6(), least),
-        None => Ok(()),
-    }
+    // 0 is the kernel's default: every packet is taken.
+    option::set_min_ttl(socket, transport.remote.is_ipv6(), receive_min.unwrap_or(0))
 }
 
 fn tune(stream: &TcpStream) -> io::Result<()> {

@@ -57,6 +57,12 @@ impl Negotiated {
         self.sent.capabilities.iter().any(|capability| matches!(capability, Capability::GracefulRestart(_)))
     }
 
+    /// The peer says what it is to us (RFC 9234 §4.1).
+    #[must_use]
+    pub fn says_role(&self) -> bool {
+        roles(&self.received.capabilities).next().is_some()
+    }
+
     /// Both sides keep routes also after a NOTIFICATION (RFC 8538 §2, §4).
     #[must_use]
     pub fn notifies_gracefully(&self) -> bool {

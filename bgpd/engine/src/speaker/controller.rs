@@ -256,11 +256,15 @@ impl Speaker {
         let address = neighbor.address;
         let was = self.desired.neighbors.get(&address).and_then(|old| old.settings.shutdown.clone());
         let global = self.desired.global.clone();
+        // Addresses are for whoever opens the connections to know.
+        let ends = step.has(Impact::SessionReset)
+            || step.has(Impact::OwnAddress)
+            || step.has(Impact::RoleRequired) && !self.says_role(address);
         self.tell(address, Arrival::Settings(Box::new(neighbor.clone()), global), now);
         match (was, &neighbor.settings.shutdown) {
             (None, Some(text)) => self.tell(address, Arrival::Stop(Notification::admin_shutdown(text)), now),
             (Some(_), None) => self.tell(address, Arrival::Start, now),
-            _ if step.has(Impact::SessionReset) => {
+            _ if ends => {
                 self.tell(address, Arrival::Reset(Notification::cease(CeaseSubcode::OtherConfigurationChange)), now);
             }
             _ if step.has(Impact::ExportAgain) => {
@@ -272,6 +276,12 @@ impl Speaker {
             _ if step.has(Impact::RefreshIn) => self.tell(address, Arrival::RefreshIn, now),
             _ => {}
         }
+    }
+
+    /// Whether the peer of an Established session has said its role (RFC 9234 §4.1).
+    fn says_role(&self, address: IpAddr) -> bool {
+        let peer = self.neighbors.get(&address).and_then(|index| self.peers.get(index));
+        peer.and_then(|peer| peer.session.established()).is_some_and(|(_, negotiated)| negotiated.says_role())
     }
 
     pub(super) fn tell(&mut self, address: IpAddr, command: Arrival, now: Instant) {

@@ -223,7 +223,7 @@ fn the_documented_effect_of_a_change_is_what_the_plan_does() {
             Some("live") => [Impact::None, Impact::ExportAgain, Impact::PolicyAgain].as_slice(),
             Some("next") => &[Impact::NextSession],
             Some("refresh") => &[Impact::RefreshIn],
-            Some("reset" | "ends") => &[Impact::SessionReset],
+            Some("reset" | "ends") => &[Impact::RoleRequired, Impact::OwnAddress, Impact::SessionReset],
             // Names, and what only decides which settings there are.
             Some("–" | "by") => continue,
             _ => panic!("{key}: \"{change}\" is not one of the effects"),

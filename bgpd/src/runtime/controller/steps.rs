@@ -16,7 +16,7 @@ use super::super::kernel;
 use super::super::rib_worker::{RibControl, decision_options};
 use super::commands::tell;
 use super::policies;
-use super::resets::can_refresh;
+use super::resets::{can_refresh, ending};
 use super::{Controller, Entry};
 use crate::peer::PeerCommand;
 use crate::peer::socket;
@@ -141,6 +141,7 @@ impl Controller {
         let (was, is) = (entry.neighbor.settings.shutdown.clone(), neighbor.settings.shutdown.clone());
         let dynamic = entry.dynamic.is_some();
         let (old_keys, keys) = (entry.neighbor.settings.keys(), neighbor.settings.keys());
+        let ends = ending(entry, &neighbor.settings, step.changed()).is_some();
         let neighbor = Arc::new(neighbor);
         entry.neighbor = Arc::clone(&neighbor);
         // The driver does the same when it comes to it: whoever asks next reads what was written.
@@ -151,7 +152,7 @@ impl Controller {
             (Some(_), Some(_)) => {}
             (None, Some(text)) => tell(entry, PeerCommand::Stop(Notification::admin_shutdown(&text))),
             (Some(_), None) => tell(entry, PeerCommand::Start),
-            _ if step.has(Impact::SessionReset) => reset(entry),
+            _ if ends => reset(entry),
             _ => {
                 if step.has(Impact::RefreshIn) {
                     refresh_or_reset(entry);

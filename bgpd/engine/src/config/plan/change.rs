@@ -25,6 +25,10 @@ pub enum Impact {
     PolicyAgain,
     /// The peer is asked for its routes again (RFC 2918); the session is reset if it cannot be asked.
     RefreshIn,
+    /// The session ends and starts anew if the peer has not said its role (RFC 9234 §4.2).
+    RoleRequired,
+    /// The session ends and starts anew unless its own address is the one that is wanted.
+    OwnAddress,
     /// The session ends and starts anew.
     SessionReset,
 }
@@ -37,6 +41,8 @@ impl fmt::Display for Impact {
             Self::ExportAgain => "routes are announced again",
             Self::PolicyAgain => "routes are judged again",
             Self::RefreshIn => "routes are requested again",
+            Self::RoleRequired => "resets the session if the peer has not said its role",
+            Self::OwnAddress => "resets the session unless that is its address",
             Self::SessionReset => "resets the session",
         })
     }
@@ -168,19 +174,21 @@ fn compare_settings(changes: &mut Comparison, old: &NeighborSettings, new: &Neig
     changes.field("hold-time", Impact::NextSession, hold_seconds, &new.hold_seconds);
     changes.field("idle-hold-time", Impact::None, idle_hold, &new.idle_hold);
     changes.field("connect-retry", Impact::None, connect_retry, &new.connect_retry);
-    changes.field("local-address", Impact::SessionReset, local_address, &new.local_address);
+    let own = if new.local_address.is_some() { Impact::OwnAddress } else { Impact::NextSession };
+    changes.field("local-address", own, local_address, &new.local_address);
     changes.field("passive", Impact::NextSession, passive, &new.passive);
-    // The kernel takes another key for connections that stand.
+    // The kernel takes another key, and other TTLs, for connections that stand.
     changes.field("md5-password", Impact::None, md5_password, &new.md5_password);
     changes.field("ao-key", Impact::SessionReset, ao_keys, &new.ao_keys);
-    changes.field("ttl-security", Impact::SessionReset, ttl_security, &new.ttl_security);
-    changes.field("ebgp-multihop", Impact::SessionReset, ebgp_multihop, &new.ebgp_multihop);
+    changes.field("ttl-security", Impact::None, ttl_security, &new.ttl_security);
+    changes.field("ebgp-multihop", Impact::None, ebgp_multihop, &new.ebgp_multihop);
     changes.field("next-hop-self", Impact::ExportAgain, next_hop_self, &new.next_hop_self);
     changes.field("add-path", Impact::SessionReset, add_path, &new.add_path);
     changes.field("extended-messages", Impact::SessionReset, extended_messages, &new.extended_messages);
     changes.field("extended-next-hop", Impact::SessionReset, extended_next_hop, &new.extended_next_hop);
     changes.field("role", Impact::SessionReset, role, &new.role);
-    changes.field("role-strict", Impact::SessionReset, role_strict, &new.role_strict);
+    let strict = if new.role_strict { Impact::RoleRequired } else { Impact::None };
+    changes.field("role-strict", strict, role_strict, &new.role_strict);
     changes.field("reject-as-sets", Impact::RefreshIn, reject_as_sets, &new.reject_as_sets);
     compare_restart(changes, graceful_restart, &new.graceful_restart);
     compare_limits(changes, prefix_limits, &new.prefix_limits);

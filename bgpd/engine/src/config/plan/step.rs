@@ -101,13 +101,21 @@ impl Step {
         }
     }
 
-    /// Whether some change in this step has this very impact.
-    pub fn has(&self, impact: Impact) -> bool {
+    /// What is different, of steps that change settings.
+    pub fn changed(&self) -> &[Change] {
         match self {
             Self::SetGlobal { changed, .. }
             | Self::UpdateNeighbor { changed, .. }
-            | Self::UpdateDynamic { changed, .. } => changed.iter().any(|change| change.impact == impact),
-            _ => self.impact() == impact,
+            | Self::UpdateDynamic { changed, .. } => changed,
+            _ => &[],
+        }
+    }
+
+    /// Whether some change in this step has this very impact.
+    pub fn has(&self, impact: Impact) -> bool {
+        match self.changed() {
+            [] => self.impact() == impact,
+            changed => changed.iter().any(|change| change.impact == impact),
         }
     }
 }
