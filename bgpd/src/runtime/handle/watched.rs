@@ -1,7 +1,6 @@
 //! What a watch asks for, and what it says.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bgp_wire::Family;
@@ -67,7 +66,7 @@ pub struct NeighborEvent {
 #[derive(Debug, Clone)]
 pub enum WatchedNeighbors {
     /// State of a neighbor.
-    Status(Arc<NeighborStatus>),
+    Status(Box<NeighborStatus>),
     /// All neighbors have been said once.
     SnapshotEnd,
     /// The neighbor is gone.

@@ -1,4 +1,4 @@
-//! All neighbors' cells and the log of their changes, and who originates routes.
+//! All neighbors' cells and the log of which have changed, and who originates routes.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
@@ -11,8 +11,9 @@ use bgp_engine::id::PeerIndex;
 use ipnet::IpNet;
 
 use super::neighbor::status_of;
-use super::neighbor_watch::{BOUNDS, NeighborChange, NeighborLog};
+use super::neighbor_watch::{BOUNDS, NeighborLog};
 use crate::peer::NeighborCell;
+use crate::runtime::status::NeighborStatus;
 
 /// What the API may read without asking anybody.
 pub(crate) struct Directory {
@@ -50,7 +51,7 @@ impl Directory {
 
     pub(crate) fn remove(&self, address: IpAddr) {
         self.cells.write().unwrap_or_else(PoisonError::into_inner).remove(&address);
-        self.log.append([NeighborChange::Removed(address)]);
+        self.log.append([address]);
     }
 
     pub(super) fn get(&self, address: IpAddr) -> Option<Arc<NeighborCell>> {
@@ -64,9 +65,14 @@ impl Directory {
         cells.range((start, Bound::Unbounded)).map(|(_, cell)| Arc::clone(cell)).collect()
     }
 
-    /// Writes down a neighbor's new state.
+    /// Writes down that a neighbor has changed.
     pub(crate) fn announce(&self, cell: &NeighborCell) {
-        self.log.append([NeighborChange::Status(Arc::new(status_of(cell, None)))]);
+        self.log.append([cell.address]);
+    }
+
+    /// A neighbor as it is now, without what only the partitions know.
+    pub(super) fn status(&self, address: IpAddr) -> Option<NeighborStatus> {
+        self.get(address).map(|cell| status_of(&cell, None))
     }
 
     /// What has changed, for watchers.

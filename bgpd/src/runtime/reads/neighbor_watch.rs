@@ -1,7 +1,7 @@
-//! One reader of the neighbors: all of them as they are, then the log of their changes.
+//! One reader of the neighbors: all of them as they are, then those that change.
 
+use std::collections::HashSet;
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -10,31 +10,19 @@ use tokio::time::sleep;
 use super::Reads;
 use crate::runtime::change_log::{Bounds, ChangeLog, Lost, Revision, Weigh};
 use crate::runtime::handle::{NeighborEvent, WatchedNeighbors};
-use crate::runtime::status::NeighborStatus;
 
-/// What the log remembers. A reader that is further behind is sent all neighbors again, which is hardly more.
-pub(super) const BOUNDS: Bounds = Bounds { entries: 4096, weight: 1 << 20 };
+/// What the log remembers. A reader that is further behind is sent all neighbors again.
+pub(super) const BOUNDS: Bounds = Bounds { entries: 4096, weight: 4096 * size_of::<IpAddr>() };
 /// Events that may wait for whoever listens.
 const QUEUE: usize = 16;
-/// Octets of changes that are taken from the log at a time.
-const WEIGHT: usize = 64 << 10;
 
-/// A neighbor has changed.
-#[derive(Clone)]
-pub(super) enum NeighborChange {
-    Status(Arc<NeighborStatus>),
-    Removed(IpAddr),
-}
+/// Neighbors that have changed, are new or gone. How they are is looked up when that is said: statuses of hundreds of
+/// neighbors that live on in the log, each of them in many pieces, would keep all memory around them in use.
+pub(super) type NeighborLog = ChangeLog<IpAddr>;
 
-pub(super) type NeighborLog = ChangeLog<NeighborChange>;
-
-impl Weigh for NeighborChange {
+impl Weigh for IpAddr {
     fn weight(&self) -> usize {
-        match self {
-            // Capabilities and texts come on top.
-            Self::Status(_) => size_of::<NeighborStatus>() + 1024,
-            Self::Removed(_) => size_of::<Self>(),
-        }
+        size_of::<Self>()
     }
 }
 
@@ -68,7 +56,7 @@ impl Reader {
             None => self.snapshot().await?,
         };
         loop {
-            match log.read(at, None, WEIGHT) {
+            match log.read(at, None, usize::MAX) {
                 Err(lost) => at = self.resync(lost).await?,
                 Ok(stretch) if stretch.changes.is_empty() => tokio::select! {
                     () = log.grown(at) => {}
@@ -94,7 +82,7 @@ impl Reader {
         loop {
             let start = log.head();
             for status in self.reads.neighbors(None, usize::MAX).await.0 {
-                self.send(WatchedNeighbors::Status(Arc::new(status)), None).await?;
+                self.send(WatchedNeighbors::Status(Box::new(status)), None).await?;
             }
             match log.read(start, None, usize::MAX) {
                 Ok(stretch) => {
@@ -107,15 +95,17 @@ impl Reader {
         }
     }
 
-    async fn say(&self, changes: Vec<NeighborChange>, at: Option<Revision>) -> Result<(), Gone> {
-        let count = changes.len();
-        for (index, change) in changes.into_iter().enumerate() {
-            let said = match change {
-                NeighborChange::Status(status) => WatchedNeighbors::Status(status),
-                NeighborChange::Removed(address) => WatchedNeighbors::Removed(address),
+    /// Says how neighbors are now, each once.
+    async fn say(&self, changed: Vec<IpAddr>, at: Option<Revision>) -> Result<(), Gone> {
+        let mut known = HashSet::new();
+        let mut last: Vec<IpAddr> = changed.into_iter().rev().filter(|address| known.insert(*address)).collect();
+        while let Some(address) = last.pop() {
+            let said = match self.reads.directory.status(address) {
+                Some(status) => WatchedNeighbors::Status(Box::new(status)),
+                None => WatchedNeighbors::Removed(address),
             };
             // Only behind the last one has everything up to `at` been said.
-            self.send(said, at.filter(|_| index + 1 == count)).await?;
+            self.send(said, at.filter(|_| last.is_empty())).await?;
         }
         Ok(())
     }
