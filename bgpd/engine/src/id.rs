@@ -35,6 +35,18 @@ pub enum SourceKind {
     NonClient,
 }
 
+impl SourceKind {
+    /// How the routes of a session come.
+    #[must_use]
+    pub fn of_peer(external: bool, client: bool) -> Self {
+        match (external, client) {
+            (true, _) => Self::External,
+            (false, true) => Self::Client,
+            (false, false) => Self::NonClient,
+        }
+    }
+}
+
 /// Who a path came from: travels by value with every exported route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Source {

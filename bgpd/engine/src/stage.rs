@@ -71,6 +71,31 @@ impl Rejection {
     }
 }
 
+/// What of a neighbor's settings decides what becomes of its routes on their way in. Where it stays the same, only other
+/// policies and another guard make a difference.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImportKey {
+    policy: Option<Vec<String>>,
+    reject_as_sets: Option<bool>,
+    client: bool,
+    graceful_shutdown: bool,
+    cluster_id: Ipv4Addr,
+}
+
+impl ImportKey {
+    /// The key of a neighbor.
+    #[must_use]
+    pub fn new(global: &Global, settings: &NeighborSettings) -> Self {
+        Self {
+            policy: settings.import_policy.clone(),
+            reject_as_sets: settings.reject_as_sets,
+            client: settings.route_reflector_client,
+            graceful_shutdown: settings.is_shutting_down(global),
+            cluster_id: global.cluster_id,
+        }
+    }
+}
+
 /// What the routes of a peer pass on their way in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Import {

@@ -12,7 +12,7 @@ use bgp_engine::config::cluster::SessionGuard;
 use bgp_engine::config::{Global, Neighbor};
 use bgp_engine::export::LocalAddresses;
 use bgp_engine::session::{Action, ConnectionId, Input, NO_ANSWER, Negotiated, Session, SessionSettings};
-use bgp_engine::stage::{Alarm, Fence};
+use bgp_engine::stage::{Alarm, Fence, ImportKey};
 use bgp_wire::Notification;
 use bgp_wire::frame::{self, MessageType};
 use bgp_wire::notification::CeaseSubcode;
@@ -299,13 +299,8 @@ impl Driver {
             view.shutting_down = neighbor.settings.is_shutting_down(&global);
             view.capabilities_offered = bgp_engine::session::offered_capabilities(&neighbor.settings, &global);
         }
-        let of = |neighbor: &Neighbor, global: &Global| {
-            let settings = &neighbor.settings;
-            let (is_client, cluster_id) = (settings.route_reflector_client, global.cluster_id);
-            let shutting_down = settings.is_shutting_down(global);
-            (settings.import_policy.clone(), settings.reject_as_sets, is_client, cluster_id, shutting_down)
-        };
-        let changed = of(&self.neighbor, &self.global) != of(&neighbor, &global);
+        let before = ImportKey::new(&self.global, &self.neighbor.settings);
+        let changed = before != ImportKey::new(&global, &neighbor.settings);
         let old = std::mem::replace(&mut self.neighbor, neighbor);
         self.global = global;
         self.replace_transport(&transport);

@@ -73,11 +73,7 @@ impl Driver {
     }
 
     fn source(&self, negotiated: &Negotiated) -> Source {
-        let kind = match (negotiated.external, self.neighbor.settings.route_reflector_client) {
-            (true, _) => SourceKind::External,
-            (false, true) => SourceKind::Client,
-            (false, false) => SourceKind::NonClient,
-        };
+        let kind = SourceKind::of_peer(negotiated.external, self.neighbor.settings.route_reflector_client);
         Source { peer: self.cell.index, router_id: negotiated.peer_router_id, kind }
     }
 

@@ -53,7 +53,7 @@ pub fn disturb(world: &mut World, prefixes: &[IpNet], faults: Faults, random: &m
         let low = Duration::from_millis(100);
         random.time(low, Duration::from_secs(seconds))
     };
-    match random.below(22) {
+    match random.below(23) {
         0 if faults.resets => world.reset_connection(host, random.below(size)),
         1 if faults.resets => {
             if let Some(address) = some_neighbor(world, host, random) {
@@ -88,6 +88,7 @@ pub fn disturb(world: &mut World, prefixes: &[IpNet], faults: Faults, random: &m
         11 if faults.partitions => split(world, random),
         12 if faults.restarts => crash_many(world, random),
         13 if faults.operators => regroup(world, host, random),
+        14 if faults.operators => reshape(world, host, random),
         _ => change_routes(world, host, prefixes, random),
     }
 }
@@ -143,6 +144,35 @@ fn regroup(world: &mut World, host: usize, random: &mut Random) {
         if let Some(neighbor) = desired.neighbors.get_mut(&address) {
             neighbor.settings.export_policy = policy.map(|name| vec![name.to_owned()]);
             neighbor.settings.next_hop_self = next_hop_self;
+        }
+    });
+}
+
+/// Makes a reflector, or what it is to a neighbor, something else for good, while its sessions go on (RFC 4456 §6, §7).
+fn reshape(world: &mut World, host: usize, random: &mut Random) {
+    let links: Vec<usize> = world.topology.numbers_of(host).collect();
+    if !world.topology.is_reflector(host) || links.is_empty() {
+        return;
+    }
+    match random.below(3) {
+        0 => {
+            let other = random.below(world.topology.nodes.len());
+            let node = &world.topology.nodes[other];
+            world.topology.nodes[host].cluster_id = random.pick(&[node.router_id, node.cluster_id]);
+        }
+        1 => world.topology.nodes[host].client_to_client ^= true,
+        _ => {
+            let link = random.pick(&links);
+            let side = world.topology.links[link].side_mut(host);
+            side.client = !side.client;
+        }
+    }
+    let whole = world.topology.desired(host);
+    world.reconfigure(host, |desired| {
+        desired.global = whole.global;
+        for (address, neighbor) in &mut desired.neighbors {
+            let of = whole.neighbors.get(address);
+            neighbor.settings.route_reflector_client = of.is_some_and(|of| of.settings.route_reflector_client);
         }
     });
 }

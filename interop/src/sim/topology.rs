@@ -111,6 +111,11 @@ impl Link {
         self.sides[usize::from(self.ends[0] != of)]
     }
 
+    /// The same, to change it.
+    pub fn side_mut(&mut self, of: usize) -> &mut Side {
+        &mut self.sides[usize::from(self.ends[0] != of)]
+    }
+
     /// The other end.
     #[must_use]
     pub fn other(&self, than: usize) -> usize {
@@ -150,7 +155,12 @@ impl Topology {
 
     /// The sessions of a speaker.
     pub fn links_of(&self, node: usize) -> impl Iterator<Item = &Link> {
-        self.links_of[node].iter().map(|at| &self.links[*at])
+        self.numbers_of(node).map(|at| &self.links[at])
+    }
+
+    /// Where they stand among all links.
+    pub fn numbers_of(&self, node: usize) -> impl Iterator<Item = usize> {
+        self.links_of[node].iter().copied()
     }
 
     /// Whether a speaker reflects.

@@ -271,7 +271,6 @@ impl Speaker {
                 if let Some(&index) = self.neighbors.get(&address) {
                     self.shut_down(index, neighbor.settings.is_shutting_down(&self.desired.global));
                 }
-                self.tell(address, Arrival::RefreshIn, now);
             }
             _ if step.has(Impact::RefreshIn) => self.tell(address, Arrival::RefreshIn, now),
             _ => {}

@@ -61,11 +61,7 @@ impl Peer {
     }
 
     fn source(&self, negotiated: &Negotiated) -> Source {
-        let kind = match (negotiated.external, self.neighbor.settings.route_reflector_client) {
-            (true, _) => SourceKind::External,
-            (false, true) => SourceKind::Client,
-            (false, false) => SourceKind::NonClient,
-        };
+        let kind = SourceKind::of_peer(negotiated.external, self.neighbor.settings.route_reflector_client);
         Source { peer: self.index, router_id: negotiated.peer_router_id, kind }
     }
 
@@ -78,10 +74,15 @@ impl Peer {
 
     /// Puts a changed import to work, also on the routes that are in.
     pub(super) fn replace_import(&mut self, library: &Library, partitions: usize) {
-        let replaced = self.session.established().and_then(|(_, negotiated)| self.import(negotiated.external, library));
+        let Some((_, negotiated)) = self.session.established() else { return };
+        let (kind, replaced) = (self.source(negotiated).kind, self.import(negotiated.external, library));
         if let (Some((import, reject_as_sets)), Some(established)) = (replaced, self.established.as_mut()) {
             established.intake.replace_import(import.clone(), reject_as_sets);
+            let is_new = established.intake.replace_kind(kind);
             self.deliver(partitions);
+            if is_new {
+                self.push_all(&Fence::KindReplaced { peer: self.index, kind }, partitions);
+            }
             self.push_all(&Fence::ImportReplaced { peer: self.index, import }, partitions);
         }
     }

@@ -18,7 +18,7 @@ use crate::config::{Global, Neighbor};
 use crate::export::LocalAddresses;
 use crate::id::{GroupIndex, PeerIndex};
 use crate::session::{Action, ConnectionId, Input, RestartState, Session, SessionSettings};
-use crate::stage::Fence;
+use crate::stage::{Fence, ImportKey};
 
 /// What comes to a driver; one after the other, and none while it waits for room in a queue.
 pub(super) enum Arrival {
@@ -436,16 +436,8 @@ impl Speaker {
         let seed = self.next_seed();
         let Some(peer) = self.peers.get_mut(&index) else { return };
         peer.session.replace_settings(SessionSettings::new(&neighbor.settings, &global, seed));
-        let of = |neighbor: &Neighbor, global: &Global| {
-            let settings = &neighbor.settings;
-            (
-                settings.import_policy.clone(),
-                settings.reject_as_sets,
-                settings.is_shutting_down(global),
-                global.cluster_id,
-            )
-        };
-        let changed = of(&peer.neighbor, &peer.global) != of(&neighbor, &global);
+        let before = ImportKey::new(&peer.global, &peer.neighbor.settings);
+        let changed = before != ImportKey::new(&global, &neighbor.settings);
         peer.neighbor = neighbor;
         peer.global = global;
         if changed {

@@ -13,7 +13,7 @@ use bgp_engine::id::{GroupIndex, PeerIndex, SourceKind};
 use bgp_engine::intake;
 use bgp_engine::policy::{Library, UnknownPolicy};
 use bgp_engine::rib::{Counted, Cursor, Outgoing, Proposal, RouteChanges};
-use bgp_engine::stage::{Import, PrefixGuard};
+use bgp_engine::stage::{Import, ImportKey, PrefixGuard};
 use bgp_wire::Family;
 use ipnet::IpNet;
 use tokio::sync::oneshot;
@@ -173,7 +173,7 @@ impl Wanted<'_> {
         let (old, new) = (&entry.neighbor.settings, &neighbor.settings);
         let changes =
             !new.is_external(self.desired.global.asn) && old.route_reflector_client != new.route_reflector_client;
-        changes.then_some(if new.route_reflector_client { SourceKind::Client } else { SourceKind::NonClient })
+        changes.then_some(SourceKind::of_peer(false, new.route_reflector_client))
     }
 
     /// What the routes of a neighbor are to pass, if that is something else than now.
@@ -185,11 +185,8 @@ impl Wanted<'_> {
     ) -> Result<Option<Import>, UnknownPolicy> {
         let (old, new, global) = (&entry.neighbor.settings, &neighbor.settings, &self.desired.global);
         let guard = self.desired.guard.session(neighbor, global.asn);
-        let is_same = old.import_policy == new.import_policy
+        let is_same = ImportKey::new(&now.global, old) == ImportKey::new(global, new)
             && !self.uses(&new.import_policy)
-            && old.is_shutting_down(&now.global) == new.is_shutting_down(global)
-            && now.global.cluster_id == global.cluster_id
-            && old.route_reflector_client == new.route_reflector_client
             && guard == entry.guard;
         if is_same {
             return Ok(None);
