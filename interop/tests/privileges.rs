@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use interop::lab::{BIRD, Bgpd, Bird, Daemon, Lab, build_bgpd, run, wait_until};
+use interop::lab::{BIRD, Bgpd, Bird, Daemon, Lab, Node, build_bgpd, run, to, wait_until};
 
 const CONFIG: &str = "[global]\nasn = 65000\nrouter-id = \"192.0.2.1\"\n\
     [[neighbor]]\naddress = \"192.0.2.12\"\nremote-asn = 65000\nconnect-retry = 1\nmd5-password = \"key\"\n";
@@ -95,4 +95,94 @@ fn the_unit_is_valid_and_shuts_out_what_bgpd_does_not_need() {
     // Of ten: what is left is the network, which it is for. Above the threshold the command fails.
     let rated = run(&["systemd-analyze", "security", "--no-pager", "--offline=true", "--threshold=20", &copy]);
     assert!(rated.status.success(), "{}", String::from_utf8_lossy(&rated.stdout));
+}
+
+/// A systemd of its own in a node's namespace, with the unit of the project.
+struct Host {
+    systemd: Daemon,
+}
+
+impl Host {
+    fn start(node: &Node, config: &str) -> Self {
+        let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+        fs::create_dir_all(node.dir.join("etc")).expect("the lab's directory can be written");
+        node.write("etc/bgpd.toml", config);
+        let unit = here.join("../config/bgpd.service").display().to_string();
+        let bgpd = build_bgpd().join("bgpd").display().to_string();
+        let script = here.join("peers/systemd-host").display().to_string();
+        let dir = node.dir.display().to_string();
+        let arguments = [&dir, &bgpd, &unit].map(String::as_str);
+        Self { systemd: Daemon::start(node, "systemd", &script, &arguments) }
+    }
+
+    /// Runs a program among the processes of that systemd; what it says.
+    fn run(&self, arguments: &[&str]) -> String {
+        let pid = self.systemd.pid();
+        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+        let first = children.trim();
+        let output = run(&[&["nsenter", "--target", first, "--mount", "--pid", "--net"], arguments].concat());
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+    }
+
+    /// A property of the unit.
+    fn shows(&self, property: &str) -> String {
+        self.run(&["systemctl", "show", "--property", property, "--value", "bgpd"]).trim().to_owned()
+    }
+
+    fn picture(&self) -> String {
+        self.run(&["systemctl", "status", "--no-pager", "--lines=40", "bgpd"]) + &self.systemd.log_end()
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        self.systemd.kill();
+        // Its control groups are empty then.
+        for root in ["/sys/fs/cgroup", "/sys/fs/cgroup/systemd", "/sys/fs/cgroup/unified"] {
+            let _ = run(&["find", &format!("{root}/bgpd-lab"), "-depth", "-type", "d", "-exec", "rmdir", "{}", "+"]);
+        }
+    }
+}
+
+#[test]
+fn the_unit_runs_under_systemd_reloads_and_comes_back_after_a_crash() {
+    let lab = Lab::new("unit", &[&BIRD[..], &["systemctl", "nsenter"]].concat());
+    let (us, bird_node) = (lab.node("us", 1), lab.node("bird", 12));
+    let host = Host::start(&us, CONFIG);
+    let bird = Bird::start(
+        &bird_node,
+        "router id 192.0.2.12; protocol device {} protocol bgp up { local as 65000; neighbor 192.0.2.1 as 65000;
+         password \"key\"; connect retry time 1; error wait time 1, 2; ipv4 { import all; export all; }; }",
+    );
+    let picture = || bird.picture() + &host.picture();
+    wait_until("the session is up, with TCP-MD5", || bird.is_established("up"), picture);
+    let status = host.run(&["cat", &format!("/proc/{}/status", host.shows("MainPID"))]);
+    let of = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().trim().to_owned();
+    for (name, expected) in
+        [("CapEff:", NET_BIND_SERVICE), ("CapBnd:", NET_BIND_SERVICE), ("NoNewPrivs:", "1"), ("Seccomp:", "2")]
+    {
+        assert_eq!(of(name), expected, "{name} {status}");
+    }
+    let user: u32 = of("Uid:").split_whitespace().next().and_then(|user| user.parse().ok()).expect("a number");
+    assert!((61_184..=65_519).contains(&user), "a user that systemd has made: {status}");
+    let state = host.run(&["stat", "--format=%U %a", "/var/lib/private/bgpd", "/run/bgpd/bgpd.sock"]);
+    assert_eq!(state, "bgpd 750\nbgpd 660\n", "{}", picture());
+
+    us.write("etc/bgpd.toml", &format!("{CONFIG}[[originate]]\nprefix = \"10.99.0.0/24\"\n"));
+    let said = host.run(&["systemctl", "reload", "bgpd"]);
+    let known = || to(&bird.routes(false), "10.99.0.0/24").is_some();
+    wait_until("a route of the new configuration is there", known, || said.clone() + &picture());
+    assert!(bird.is_established("up"), "{}", picture());
+
+    let _ = host.run(&["systemctl", "kill", "--signal=KILL", "bgpd"]);
+    wait_until("systemd has started it again", || host.shows("NRestarts") == "1", picture);
+    wait_until("the session is up again", || bird.is_established("up") && known(), picture);
+    let log = host.run(&["journalctl", "--unit=bgpd", "--no-pager", "--output=cat"]);
+    assert!(!log.contains("cold start") && log.matches("bgpd starts").count() == 2, "{log}");
+    // What it is not to reach: the user's files, and a shell with more rights.
+    let inside = format!("/proc/{}/root", host.shows("MainPID"));
+    assert_eq!(
+        host.run(&["sh", "-c", &format!("ls -A {inside}/root {inside}/home | grep -v ':$' | grep -c .")]).trim(),
+        "0"
+    );
 }
