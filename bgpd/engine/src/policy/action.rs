@@ -7,7 +7,7 @@ use bgp_wire::Family;
 use bgp_wire::attribute::{AttributeBlock, as_path, code, flag, put};
 use bgp_wire::update::NextHop;
 
-use super::community::{AnyCommunity, communities};
+use super::community::{AnyCommunity, CODES, communities};
 use super::condition::DEFAULT_LOCAL_PREF;
 use super::definition::{Action, Amount, NewNextHop};
 use super::{Direction, Provenance};
@@ -138,7 +138,7 @@ impl Draft<'_> {
 
     fn retain(&mut self, keep: impl Fn(AnyCommunity) -> bool) {
         let kept: Vec<AnyCommunity> = self.present().into_iter().filter(|community| keep(*community)).collect();
-        for code in [code::COMMUNITIES, code::EXTENDED_COMMUNITIES, code::LARGE_COMMUNITIES] {
+        for code in CODES {
             let Some((_, value)) = self.attributes.get_mut(&code) else { continue };
             value.clear();
             kept.iter().filter(|community| community.code() == code).for_each(|community| community.encode(value));
@@ -150,7 +150,7 @@ impl Draft<'_> {
 
     fn present(&self) -> Vec<AnyCommunity> {
         let mut bytes = Vec::new();
-        for code in [code::COMMUNITIES, code::EXTENDED_COMMUNITIES, code::LARGE_COMMUNITIES] {
+        for code in CODES {
             if let Some((flags, value)) = self.attributes.get(&code) {
                 put(&mut bytes, *flags, code, value);
             }

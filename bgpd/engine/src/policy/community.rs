@@ -1,12 +1,18 @@
 //! Patterns of communities of all kinds, and sets of them.
 //!
 //! A pattern is written like a community, and each of its numbers can be `*` or a range: `65000:*`, `65000:100-199`,
-//! `65000:1:*` (large), `rt:65000:*` (extended). Which kind is meant shows in the form.
+//! `65000:1:*` (large), `rt:65000:*` (extended). Which kind is meant shows in the form. Extended communities without a
+//! form of their own are octets: `0x4004*` stands for those that begin so.
 
 use std::fmt;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
-use bgp_wire::attribute::{AttributeBlock, Community, ExtendedCommunity, LargeCommunity, code};
+use bgp_wire::attribute::{AttributeBlock, Community, ExtendedCommunity, Ipv6ExtendedCommunity, LargeCommunity, code};
+
+/// The attributes that communities are in.
+pub(super) const CODES: [u8; 4] =
+    [code::COMMUNITIES, code::EXTENDED_COMMUNITIES, code::IPV6_EXTENDED_COMMUNITIES, code::LARGE_COMMUNITIES];
 
 /// A community of any kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -15,6 +21,8 @@ pub enum AnyCommunity {
     Standard(Community),
     /// RFC 4360.
     Extended(ExtendedCommunity),
+    /// RFC 5701.
+    Ipv6Extended(Ipv6ExtendedCommunity),
     /// RFC 8092.
     Large(LargeCommunity),
 }
@@ -39,6 +47,7 @@ impl AnyCommunity {
         match self {
             Self::Standard(_) => code::COMMUNITIES,
             Self::Extended(_) => code::EXTENDED_COMMUNITIES,
+            Self::Ipv6Extended(_) => code::IPV6_EXTENDED_COMMUNITIES,
             Self::Large(_) => code::LARGE_COMMUNITIES,
         }
     }
@@ -48,6 +57,7 @@ impl AnyCommunity {
         match self {
             Self::Standard(Community(value)) => out.extend_from_slice(&value.to_be_bytes()),
             Self::Extended(ExtendedCommunity(octets)) => out.extend_from_slice(octets),
+            Self::Ipv6Extended(Ipv6ExtendedCommunity(octets)) => out.extend_from_slice(octets),
             Self::Large(LargeCommunity { global, local1, local2 }) => {
                 [global, local1, local2].into_iter().for_each(|part| out.extend_from_slice(&part.to_be_bytes()));
             }
@@ -65,6 +75,7 @@ impl FromStr for AnyCommunity {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let parsed = match text.matches(':').count() {
+            _ if is_extended(text) && text.contains('[') => text.parse().map(Self::Ipv6Extended).ok(),
             _ if is_extended(text) => text.parse().map(Self::Extended).ok(),
             2 => text.parse().map(Self::Large).ok(),
             _ => text.parse().map(Self::Standard).ok(),
@@ -78,6 +89,7 @@ impl fmt::Display for AnyCommunity {
         match self {
             Self::Standard(community) => community.fmt(f),
             Self::Extended(community) => community.fmt(f),
+            Self::Ipv6Extended(community) => community.fmt(f),
             Self::Large(community) => community.fmt(f),
         }
     }
@@ -102,17 +114,70 @@ impl Span {
     }
 }
 
+/// Whose extended communities are meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Administrator {
+    Any,
+    /// With two or four octets.
+    As(Span),
+    V4(Ipv4Addr),
+    V6(Ipv6Addr),
+}
+
+impl Administrator {
+    fn parse(text: &str) -> Option<Self> {
+        let inside = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+        match inside {
+            _ if text == "*" => Some(Self::Any),
+            Some(address) => address.parse().map(Self::V6).ok(),
+            None => text.parse().map(Self::V4).ok().or_else(|| Span::parse(text, u32::MAX).map(Self::As)),
+        }
+    }
+
+    fn is_as(self, asn: u32) -> bool {
+        matches!(self, Self::Any) || matches!(self, Self::As(span) if span.holds(asn))
+    }
+
+    fn is_v4(self, address: Ipv4Addr) -> bool {
+        matches!(self, Self::Any) || self == Self::V4(address)
+    }
+
+    fn is_v6(self, address: Ipv6Addr) -> bool {
+        matches!(self, Self::Any) || self == Self::V6(address)
+    }
+}
+
+/// Half octets that octets begin with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Beginning(Vec<u8>);
+
+impl Beginning {
+    fn parse(text: &str) -> Option<Self> {
+        let digits = text.strip_prefix("0x")?.strip_suffix('*')?;
+        let digits: Option<Vec<u8>> =
+            digits.chars().map(|digit| digit.to_digit(16).and_then(|digit| digit.try_into().ok())).collect();
+        digits.filter(|digits| digits.len() < 16).map(Self)
+    }
+
+    fn begins(&self, octets: &[u8]) -> bool {
+        let halves = octets.iter().flat_map(|octet| [octet >> 4, octet & 0xf]);
+        self.0.iter().copied().eq(halves.take(self.0.len()))
+    }
+}
+
 /// What a pattern stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Shape {
     Standard(Span, Span),
     Large(Span, Span, Span),
-    /// As its text says, whatever the administrator is: an AS with two or four octets, or an address.
+    /// Route targets or route origins (RFC 4360 §4, §5) of any form.
     Extended {
-        subtype: &'static str,
-        global: Option<String>,
+        subtype: u8,
+        administrator: Administrator,
         local: Span,
     },
+    /// Extended communities of both attributes.
+    Octets(Beginning),
     Exactly(AnyCommunity),
 }
 
@@ -123,34 +188,38 @@ pub struct CommunityPattern {
     shape: Shape,
 }
 
+/// `rt:65000:*`, `soo:192.0.2.1:1-9`, `rt:[2001:db8::1]:*`.
+fn extended(text: &str) -> Option<Shape> {
+    let (name, rest) = text.split_once(':')?;
+    let (administrator, local) = rest.rsplit_once(':')?;
+    let subtype = match name {
+        "rt" => 2,
+        "soo" => 3,
+        _ => return None,
+    };
+    let administrator = Administrator::parse(administrator)?;
+    Some(Shape::Extended { subtype, administrator, local: Span::parse(local, u32::MAX)? })
+}
+
+/// `65000:*`, `65000:1:10-19`.
+fn plain(text: &str) -> Option<Shape> {
+    let parts: Vec<&str> = text.split(':').collect();
+    let short = |text| Span::parse(text, u16::MAX.into());
+    let long = |text| Span::parse(text, u32::MAX);
+    match *parts.as_slice() {
+        [high, low] => Some(Shape::Standard(short(high)?, short(low)?)),
+        [global, local1, local2] => Some(Shape::Large(long(global)?, long(local1)?, long(local2)?)),
+        _ => None,
+    }
+}
+
 impl FromStr for CommunityPattern {
     type Err = InvalidCommunity;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let exactly = |text: &str| text.parse().map(Shape::Exactly).ok();
-        let shape = exactly(text).or_else(|| {
-            let mut parts = text.split(':');
-            let (first, second, third) = (parts.next()?, parts.next()?, parts.next());
-            let most = u32::MAX;
-            match (first, third, parts.next()) {
-                (_, _, Some(_)) => None,
-                ("rt" | "soo", Some(third), None) => Some(Shape::Extended {
-                    subtype: if first == "rt" { "rt" } else { "soo" },
-                    global: match second {
-                        "*" => None,
-                        _ => exactly(&format!("{first}:{second}:0")).map(|_| Some(second.to_owned()))?,
-                    },
-                    local: Span::parse(third, most)?,
-                }),
-                (_, Some(third), None) => {
-                    Some(Shape::Large(Span::parse(first, most)?, Span::parse(second, most)?, Span::parse(third, most)?))
-                }
-                (_, None, None) => {
-                    let most = u16::MAX.into();
-                    Some(Shape::Standard(Span::parse(first, most)?, Span::parse(second, most)?))
-                }
-            }
-        });
+        let shape = text.parse().map(Shape::Exactly).ok();
+        let shape = shape.or_else(|| Beginning::parse(text).map(Shape::Octets));
+        let shape = shape.or_else(|| extended(text)).or_else(|| plain(text));
         match shape {
             Some(shape) => Ok(Self { text: text.to_owned(), shape }),
             None => Err(InvalidCommunity { text: text.to_owned(), expected: PATTERN }),
@@ -176,16 +245,37 @@ impl CommunityPattern {
             (Shape::Large(a, b, c), AnyCommunity::Large(LargeCommunity { global, local1, local2 })) => {
                 a.holds(global) && b.holds(local1) && c.holds(local2)
             }
-            (Shape::Extended { subtype, global, local }, AnyCommunity::Extended(community)) => {
-                let text = community.to_string();
-                let mut parts = text.split(':');
-                let is = |part: Option<&str>, wanted: &str| part == Some(wanted);
-                is(parts.next(), subtype)
-                    && parts.next().is_some_and(|part| global.as_deref().is_none_or(|global| part == global))
-                    && parts.next().and_then(|part| part.parse().ok()).is_some_and(|number| local.holds(number))
+            (Shape::Octets(beginning), AnyCommunity::Extended(ExtendedCommunity(octets))) => beginning.begins(&octets),
+            (Shape::Octets(beginning), AnyCommunity::Ipv6Extended(Ipv6ExtendedCommunity(octets))) => {
+                beginning.begins(&octets)
+            }
+            (Shape::Extended { subtype, administrator, local }, community) => {
+                is_of(community, *subtype, *administrator, *local)
             }
             _ => false,
         }
+    }
+}
+
+/// Whether it is an extended community of that subtype and of such an administrator, with such a number.
+fn is_of(community: AnyCommunity, subtype: u8, administrator: Administrator, local: Span) -> bool {
+    match community {
+        AnyCommunity::Extended(ExtendedCommunity([kind, sub, a, b, c, d, g, h])) if sub == subtype => {
+            let short = u16::from_be_bytes([g, h]).into();
+            match kind {
+                0 => {
+                    let asn = u16::from_be_bytes([a, b]).into();
+                    administrator.is_as(asn) && local.holds(u32::from_be_bytes([c, d, g, h]))
+                }
+                1 => administrator.is_v4(Ipv4Addr::new(a, b, c, d)) && local.holds(short),
+                2 => administrator.is_as(u32::from_be_bytes([a, b, c, d])) && local.holds(short),
+                _ => false,
+            }
+        }
+        AnyCommunity::Ipv6Extended(Ipv6ExtendedCommunity([0, sub, address @ .., high, low])) if sub == subtype => {
+            administrator.is_v6(Ipv6Addr::from(address)) && local.holds(u16::from_be_bytes([high, low]).into())
+        }
+        _ => false,
     }
 }
 
@@ -198,13 +288,16 @@ pub(super) fn communities(block: AttributeBlock<'_>) -> impl Iterator<Item = Any
     let standard = standard.chunks_exact(4).map(move |octets| AnyCommunity::Standard(Community(number(octets))));
     let extended = extended.chunks_exact(8).filter_map(|octets| octets.try_into().ok());
     let extended = extended.map(|octets| AnyCommunity::Extended(ExtendedCommunity(octets)));
+    let of_ipv6 = block.get(code::IPV6_EXTENDED_COMMUNITIES).unwrap_or_default();
+    let of_ipv6 = of_ipv6.chunks_exact(20).filter_map(|octets| octets.try_into().ok());
+    let of_ipv6 = of_ipv6.map(|octets| AnyCommunity::Ipv6Extended(Ipv6ExtendedCommunity(octets)));
     let large = large.chunks_exact(12).map(move |octets| {
         let (global, rest) = octets.split_at(4);
         let (local1, local2) = rest.split_at(4);
         let (global, local1, local2) = (number(global), number(local1), number(local2));
         AnyCommunity::Large(LargeCommunity { global, local1, local2 })
     });
-    standard.chain(extended).chain(large)
+    standard.chain(extended).chain(of_ipv6).chain(large)
 }
 
 /// A named set of communities.
@@ -243,7 +336,25 @@ mod tests {
         assert!(matches("rt:65000:*", "rt:65000:7") && !matches("rt:65000:*", "soo:65000:7"));
         assert!(matches("rt:192.0.2.1:1-9", "rt:192.0.2.1:7") && !matches("rt:192.0.2.1:1-9", "rt:192.0.2.2:7"));
         assert!(matches("soo:*:7", "soo:4200000000:7"));
+        assert!(matches("rt:65000-65010:*", "rt:65010:7") && !matches("rt:65000-65010:*", "rt:65011:7"));
+        assert!(matches("rt:4200000000-4200000009:7", "rt:4200000009:7"));
         assert!(matches("no-export", "65535:65281"));
+    }
+
+    #[test]
+    fn extended_communities_of_ipv6_addresses_are_route_targets_as_well() {
+        assert!(matches("rt:[2001:db8::1]:1-9", "rt:[2001:db8::1]:7"));
+        assert!(!matches("rt:[2001:db8::1]:1-9", "rt:[2001:db8::2]:7"));
+        assert!(matches("rt:*:*", "rt:[2001:db8::1]:7") && !matches("soo:*:*", "rt:[2001:db8::1]:7"));
+        assert!(matches("0x0004:[2001:db8::1]:7", "0x0004:[2001:db8::1]:7"));
+    }
+
+    #[test]
+    fn what_has_no_form_of_its_own_is_matched_by_how_its_octets_begin() {
+        // A link bandwidth: type 0x40, subtype 4.
+        assert!(matches("0x4004*", "0x4004fde84cbebc20") && !matches("0x4006*", "0x4004fde84cbebc20"));
+        assert!(matches("0x4*", "0x4004fde84cbebc20") && matches("0x*", "rt:65000:1") && !matches("0x*", "65000:1"));
+        assert!(matches("0x0004*", "0x0004:[2001:db8::1]:7"));
     }
 
     #[test]
@@ -253,7 +364,18 @@ mod tests {
 
     #[test]
     fn a_wrong_pattern_says_what_would_be_right() {
-        for wrong in ["65000", "65000:65536", "65000:9-1", "1:2:3:4", "rt:65000", "no-exprot", "rt:x:1", "65000:"] {
+        for wrong in [
+            "65000",
+            "65000:65536",
+            "65000:9-1",
+            "1:2:3:4",
+            "rt:65000",
+            "no-exprot",
+            "rt:x:1",
+            "65000:",
+            "0x40g*",
+            "rt:[x]:1",
+        ] {
             let said = wrong.parse::<CommunityPattern>().expect_err(wrong).to_string();
             assert!(
                 said.starts_with(&format!("\"{wrong}\" is not a community")) && said.contains("65000:100"),

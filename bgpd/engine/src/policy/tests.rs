@@ -196,6 +196,12 @@ fn what_is_originated_here_comes_from_no_neighbor() {
     }
 }
 
+/// A route target of an IPv6 address (RFC 5701).
+fn of_ipv6() -> Attribute {
+    let text = "rt:[2001:db8::1]:7";
+    Attribute::Ipv6ExtendedCommunities(vec![text.parse().unwrap_or_else(|error| panic!("{error}"))])
+}
+
 #[test]
 fn every_action_changes_what_it_says() {
     let after = |action: Action, attributes: &[Attribute]| {
@@ -229,6 +235,9 @@ fn every_action_changes_what_it_says() {
         ),
         (Action::RemoveCommunities(vec![remove("65000:*")]), with(&[communities(&[2])]), with(&[])),
         (Action::ReplaceCommunities(vec![add("65000:9")]), with(&[communities(&[2])]), with(&[communities(&[9])])),
+        (Action::ReplaceCommunities(vec![add("65000:9")]), with(&[of_ipv6()]), with(&[communities(&[9])])),
+        (Action::RemoveCommunities(vec![remove("rt:*:*")]), with(&[of_ipv6()]), with(&[])),
+        (Action::AddCommunities(vec![add("rt:[2001:db8::1]:7")]), with(&[]), with(&[of_ipv6()])),
     ];
     for (action, before, expected) in cases {
         assert_eq!(after(action.clone(), &before), expected, "{action}");

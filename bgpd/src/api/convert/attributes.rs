@@ -124,19 +124,21 @@ fn as_path(wanted: &v1::Attributes) -> Result<AsPath, Status> {
 
 /// Communities of all kinds, in whichever list they stand.
 fn communities(wanted: &v1::Attributes) -> Result<impl Iterator<Item = Attribute>, Status> {
-    let (mut standard, mut extended, mut large) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut standard, mut extended, mut of_ipv6, mut large) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let all = wanted.communities.iter().chain(&wanted.large_communities).chain(&wanted.extended_communities);
     for text in all {
         match text.parse().map_err(|error| invalid("communities", error))? {
             AnyCommunity::Standard(one) => standard.push(one),
             AnyCommunity::Extended(one) => extended.push(one),
+            AnyCommunity::Ipv6Extended(one) => of_ipv6.push(one),
             AnyCommunity::Large(one) => large.push(one),
         }
     }
     let standard = (!standard.is_empty()).then_some(Attribute::Communities(standard));
     let extended = (!extended.is_empty()).then_some(Attribute::ExtendedCommunities(extended));
     let large = (!large.is_empty()).then_some(Attribute::LargeCommunities(large));
-    Ok(standard.into_iter().chain(extended).chain(large))
+    let of_ipv6 = (!of_ipv6.is_empty()).then_some(Attribute::Ipv6ExtendedCommunities(of_ipv6));
+    Ok(standard.into_iter().chain(extended).chain(of_ipv6).chain(large))
 }
 
 fn next_hop(wanted: &v1::Attributes) -> Result<NextHop, Status> {

@@ -201,3 +201,28 @@ impl fmt::Display for Ipv6ExtendedCommunity {
         }
     }
 }
+
+impl FromStr for Ipv6ExtendedCommunity {
+    type Err = UnknownCommunity;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let expected = "an extended community of an IPv6 address: expected \"rt:[2001:db8::1]:100\"";
+        let parsed = || {
+            let (name, rest) = text.split_once(":[")?;
+            let (address, local) = rest.split_once("]:")?;
+            let kind = match name.strip_prefix("0x") {
+                Some(hex) if hex.len() == 4 && !hex.starts_with('+') => u16::from_str_radix(hex, 16).ok()?,
+                Some(_) => return None,
+                None => EXTENDED_NAMES.iter().find(|(_, known)| *known == name).map(|(code, _)| u16::from(*code))?,
+            };
+            let mut octets = [0; 20];
+            let (head, tail) = octets.split_at_mut(2);
+            let (middle, end) = tail.split_at_mut(16);
+            head.copy_from_slice(&kind.to_be_bytes());
+            middle.copy_from_slice(&address.parse::<Ipv6Addr>().ok()?.octets());
+            end.copy_from_slice(&local.parse::<u16>().ok()?.to_be_bytes());
+            Some(Self(octets))
+        };
+        parsed().ok_or_else(|| UnknownCommunity { text: text.to_owned(), expected })
+    }
+}
