@@ -100,10 +100,7 @@ pub enum Command {
 #[derive(Debug, Subcommand)]
 pub enum Show {
     /// Neighbors and their sessions; with an address everything about one
-    Neighbors {
-        /// One neighbor
-        address: Option<IpAddr>,
-    },
+    Neighbors(Neighbors),
     /// Routes: all paths, or those of one prefix
     Routes(Routes),
     /// Clusters, their networks and declared nodes
@@ -120,6 +117,26 @@ pub enum Show {
     },
     /// The speaker as a whole
     Summary,
+}
+
+/// `show neighbors …`
+#[derive(Debug, Args)]
+pub struct Neighbors {
+    /// One neighbor
+    #[arg(conflicts_with_all = ["down", "state", "peer_group", "asn"])]
+    pub address: Option<IpAddr>,
+    /// Only those whose session is not Established
+    #[arg(long, conflicts_with = "state")]
+    pub down: bool,
+    /// Only those whose session is in this state, such as Active
+    #[arg(long, value_name = "STATE")]
+    pub state: Option<String>,
+    /// Only those of this peer group
+    #[arg(long, value_name = "NAME")]
+    pub peer_group: Option<String>,
+    /// Only those of this AS
+    #[arg(long, value_name = "ASN")]
+    pub asn: Option<u32>,
 }
 
 /// `show routes …`
@@ -145,6 +162,12 @@ pub struct Routes {
     /// Only routes whose origin is in this state (RFC 6811)
     #[arg(long, value_name = "STATE", value_parser = ["valid", "invalid", "not-found"])]
     pub validation: Option<String>,
+    /// Only routes with this community, or one that matches, such as 65000:1-9; can be given several times
+    #[arg(long = "community", value_name = "PATTERN")]
+    pub communities: Vec<String>,
+    /// Only routes whose AS path this expression matches, such as "^65001 .*"
+    #[arg(long, value_name = "EXPRESSION")]
+    pub as_path: Option<String>,
 }
 
 /// `watch …`

@@ -14,7 +14,7 @@ use bgpd_proto::v1;
 use bgpd_proto::v1::status_service_client::StatusServiceClient;
 use clap::CommandFactory;
 
-use crate::arguments::{Command, Format, Show, Watch};
+use crate::arguments::{Command, Format, Neighbors, Show, Watch};
 use crate::client::{Connection, Server};
 use crate::{Arguments, Error, decode, output};
 
@@ -59,8 +59,10 @@ fn json_line<T: serde::Serialize>(value: &T, pretty: bool) -> Result<(), Error> 
 pub async fn run(arguments: Arguments) -> Result<(), Error> {
     let context = Context { server: arguments.server, format: arguments.output };
     match arguments.command {
-        Command::Show(Show::Neighbors { address: None }) => neighbor::list(&context).await,
-        Command::Show(Show::Neighbors { address: Some(address) }) => neighbor::show(&context, address).await,
+        Command::Show(Show::Neighbors(Neighbors { address: Some(address), .. })) => {
+            neighbor::show(&context, address).await
+        }
+        Command::Show(Show::Neighbors(wanted)) => neighbor::list(&context, wanted).await,
         Command::Show(Show::Routes(wanted)) => routes::list(&context, wanted).await,
         Command::Show(Show::Clusters) => cluster::list(&context).await,
         Command::Show(Show::Owners) => routes::owners(&context).await,

@@ -8,7 +8,7 @@ use bgpd_proto::v1::watch_neighbors_response::Event;
 
 use super::{Context, json_line, say};
 use crate::Error;
-use crate::arguments::{AddNeighbor, Drain, Format, Neighbor, Soft};
+use crate::arguments::{AddNeighbor, Drain, Format, Neighbor, Neighbors, Soft};
 use crate::client::Connection;
 use crate::key;
 use crate::output::{family_of, neighbor};
@@ -21,11 +21,14 @@ async fn client(context: &Context) -> Result<NeighborServiceClient<Connection>, 
     Ok(NeighborServiceClient::new(context.connect().await?).max_decoding_message_size(usize::MAX))
 }
 
-pub(super) async fn list(context: &Context) -> Result<(), Error> {
+pub(super) async fn list(context: &Context, wanted: Neighbors) -> Result<(), Error> {
+    let state = if wanted.down { "down".to_owned() } else { wanted.state.unwrap_or_default() };
+    let (peer_group, asn) = (wanted.peer_group.unwrap_or_default(), wanted.asn.unwrap_or_default());
     let mut client = client(context).await?;
     let (mut neighbors, mut page_token) = (Vec::new(), String::new());
     loop {
-        let request = v1::ListNeighborsRequest { page_size: PAGE, page_token };
+        let (state, peer_group) = (state.clone(), peer_group.clone());
+        let request = v1::ListNeighborsRequest { page_size: PAGE, page_token, state, peer_group, asn };
         let page = client.list(request).await?.into_inner();
         neighbors.extend(page.neighbors);
         page_token = page.next_page_token;

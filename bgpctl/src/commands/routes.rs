@@ -29,6 +29,8 @@ pub(super) async fn list(context: &Context, wanted: Routes) -> Result<(), Error>
         to: text(wanted.to),
         best_only: wanted.best,
         validation: wanted.validation.unwrap_or_default(),
+        communities: wanted.communities,
+        as_path: wanted.as_path.unwrap_or_default(),
         ..Default::default()
     };
     let mut stream = client(context).await?.list(request).await?.into_inner();

@@ -57,6 +57,12 @@ pub enum State {
     Established,
 }
 
+impl State {
+    /// All of them in the order of RFC 4271 §8.2.2.
+    pub const ALL: [Self; 6] =
+        [Self::Idle, Self::Connect, Self::Active, Self::OpenSent, Self::OpenConfirm, Self::Established];
+}
+
 impl fmt::Display for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {

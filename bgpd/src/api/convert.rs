@@ -11,7 +11,7 @@ use std::str::FromStr;
 use std::time::{Duration, SystemTime};
 
 use bgp_engine::config::Step;
-use bgp_engine::policy::RpkiState;
+use bgp_engine::policy::{CommunitySet, RpkiState};
 use bgp_engine::rib::RouteChanges;
 use bgp_wire::Family;
 use bgpd_proto::v1;
@@ -20,7 +20,7 @@ use tonic::Status;
 
 pub(super) use self::attributes::{attributes, interned};
 pub(super) use self::declaration::{neighbor_keys, neighbor_owner};
-pub(super) use self::neighbor::neighbor;
+pub(super) use self::neighbor::{neighbor, neighbor_filter};
 pub(super) use self::owner::{originate, owner, refused, route_set};
 use crate::runtime::handle::{
     ControlError, Explanation, NotARevision, Place, Revision, RouteFilter, RouteRecord, RouteWatch,
@@ -106,6 +106,8 @@ pub(super) fn filter(request: v1::ListRoutesRequest) -> Result<RouteFilter, Stat
         page_size,
         page_token,
         validation,
+        communities,
+        as_path,
     } = request;
     let start = match page_token.as_str() {
         "" => Place::default(),
@@ -121,10 +123,19 @@ pub(super) fn filter(request: v1::ListRoutesRequest) -> Result<RouteFilter, Stat
         to: optional_address("to", &to)?,
         best_only,
         validation: optional_state("validation", &validation)?,
+        communities: CommunitySet { members: parsed_all("communities", &communities)?, all: true },
+        as_path: match as_path.as_str() {
+            "" => None,
+            text => Some(text.parse().map_err(|error| invalid("as_path", error))?),
+        },
         multipath: false,
         start,
         size: usize::try_from(page_size).ok().filter(|size| *size > 0),
     })
+}
+
+fn parsed_all<T: FromStr<Err: std::fmt::Display>>(field: &str, texts: &[String]) -> Result<Vec<T>, Status> {
+    texts.iter().map(|text| text.parse().map_err(|error: T::Err| invalid(field, error))).collect()
 }
 
 fn optional_state(field: &str, text: &str) -> Result<Option<RpkiState>, Status> {

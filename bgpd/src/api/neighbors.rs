@@ -17,10 +17,11 @@ impl v1::neighbor_service_server::NeighborService for Service {
         &self,
         request: Request<v1::ListNeighborsRequest>,
     ) -> Result<Response<v1::ListNeighborsResponse>, Status> {
-        let v1::ListNeighborsRequest { page_size, page_token } = request.into_inner();
+        let v1::ListNeighborsRequest { page_size, page_token, state, peer_group, asn } = request.into_inner();
+        let filter = convert::neighbor_filter(&state, peer_group, asn)?;
         let after = convert::optional_address("page_token", &page_token)?;
         let most = if page_size == 0 { usize::MAX } else { page_size as usize };
-        let (statuses, more) = self.0.neighbors_page(after, most).await;
+        let (statuses, more) = self.0.neighbors_page(&filter, after, most).await;
         let next_page_token = convert::text(statuses.last().filter(|_| more).map(|last| last.address));
         let neighbors = statuses.iter().map(convert::neighbor).collect();
         Ok(Response::new(v1::ListNeighborsResponse { neighbors, next_page_token }))

@@ -3,6 +3,7 @@
 //! Labels are bounded: neighbors up to a limit, families, and words from lists that stand here. Neighbors beyond the
 //! limit have no series of their own; they are in the sums by state, and `bgpd_neighbors_without_series` counts them.
 
+mod load;
 mod process;
 mod rpki;
 mod server;
@@ -17,6 +18,7 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, MetricEncod
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
+use self::load::Load;
 use self::process::Process;
 use self::rpki::Rpki;
 pub use self::server::{MetricsError, Server};
@@ -27,10 +29,6 @@ use crate::runtime::status::{MessageCounts, NeighborStatus, Status};
 /// No labels.
 const NONE: [(&str, &str); 0] = [];
 
-/// States of a session, in the order of RFC 4271 §8.2.2.
-const STATES: [State; 6] =
-    [State::Idle, State::Connect, State::Active, State::OpenSent, State::OpenConfirm, State::Established];
-
 /// The text that a monitoring system reads. At most `neighbor_limit` neighbors have series of their own.
 ///
 /// # Errors
@@ -38,7 +36,7 @@ const STATES: [State; 6] =
 pub async fn page(handle: &Handle, neighbor_limit: usize) -> Result<String, ControlError> {
     let status = handle.status().await?;
     let mut neighbors = handle.neighbors().await;
-    let states = STATES.map(|state| (state, neighbors.iter().filter(|one| one.state == state).count() as u64));
+    let states = State::ALL.map(|state| (state, neighbors.iter().filter(|one| one.state == state).count() as u64));
     let slow = neighbors.iter().filter(|one| one.slow).count() as u64;
     let without_series = neighbors.len().saturating_sub(neighbor_limit) as u64;
     neighbors.truncate(neighbor_limit);
@@ -51,7 +49,8 @@ pub async fn page(handle: &Handle, neighbor_limit: usize) -> Result<String, Cont
     ];
     let rpki = Rpki::read(handle);
     let process = Process::read();
-    let page = Page { status, neighbors, states, slow, without_series, readings, rpki, process };
+    let load = Load::read(handle, &status);
+    let page = Page { status, neighbors, states, slow, without_series, readings, rpki, process, load };
     let mut registry = Registry::default();
     registry.register_collector(Box::new(page));
     let mut out = String::new();
@@ -71,6 +70,7 @@ struct Page {
     readings: Vec<(&'static str, &'static str, Reading)>,
     rpki: Rpki,
     process: Process,
+    load: Load,
 }
 
 impl Collector for Page {
@@ -78,6 +78,7 @@ impl Collector for Page {
         let mut out = Out(encoder);
         self.speaker(&mut out)?;
         self.process(&mut out)?;
+        self.load.encode(&mut out)?;
         self.sessions(&mut out)?;
         self.rpki.encode(&mut out)?;
         self.traffic(&mut out)?;

@@ -14,8 +14,9 @@ use bgp_engine::attr::{AttrRef, Interner};
 use bgp_engine::config::cluster::{ClusterChange, DeclaredNodes};
 use bgp_engine::config::owners::{OwnerName, OwnerView, Routes};
 use bgp_engine::config::{Desired, Originate};
-use bgp_engine::policy::{Library, Provenance, RpkiState};
+use bgp_engine::policy::{AsPathPattern, CommunitySet, Library, Provenance, RpkiState};
 use bgp_engine::rpki::VrpTable;
+use bgp_engine::session::State;
 use bgp_wire::Family;
 use ipnet::IpNet;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -26,7 +27,7 @@ use super::document::Written;
 pub use super::document::{Changes, Shown, Terms};
 use super::reads::Reads;
 pub use super::reads::{OriginCounts, Place};
-use super::status::{NeighborStatus, Status};
+use super::status::{NeighborStatus, StageQueue, Status};
 use crate::config::{Declared, OnTerminate};
 use crate::observe::Latencies;
 use crate::rpki::CacheStatus;
@@ -100,12 +101,40 @@ pub struct RouteFilter {
     pub best_only: bool,
     /// Only routes whose origin is in this state.
     pub validation: Option<RpkiState>,
+    /// Only routes that have one of each of these communities.
+    pub communities: CommunitySet,
+    /// Only routes whose AS path matches.
+    pub as_path: Option<AsPathPattern>,
     /// With `best_only`, also the paths that are as good as the best one.
     pub multipath: bool,
     /// Where to begin.
     pub start: Place,
     /// Most routes, but for those of the last destination.
     pub size: Option<usize>,
+}
+
+/// Which neighbors to list. Empty fields do not filter.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NeighborFilter {
+    /// Only those whose session is in this state; `Some(None)`: in any but Established.
+    pub state: Option<Option<State>>,
+    /// Only those of this peer group.
+    pub peer_group: Option<String>,
+    /// Only those of this AS.
+    pub asn: Option<u32>,
+}
+
+impl NeighborFilter {
+    /// Whether a neighbor matches.
+    pub(super) fn holds(&self, status: &NeighborStatus) -> bool {
+        let in_state = |wanted: Option<State>| match wanted {
+            Some(state) => status.state == state,
+            None => status.state != State::Established,
+        };
+        self.state.is_none_or(in_state)
+            && self.peer_group.as_ref().is_none_or(|group| status.peer_group.as_ref() == Some(group))
+            && self.asn.is_none_or(|asn| status.asn == asn)
+    }
 }
 
 /// One path, for people and programs.
@@ -261,12 +290,17 @@ impl Handle {
 
     /// All neighbors, configured and dynamic, sorted by address.
     pub async fn neighbors(&self) -> Vec<NeighborStatus> {
-        self.reads.neighbors(None, usize::MAX).await.0
+        self.reads.neighbors(&NeighborFilter::default(), None, usize::MAX).await.0
     }
 
     /// Neighbors sorted by address: those behind `after`, and so many at most. And whether there are more.
-    pub async fn neighbors_page(&self, after: Option<IpAddr>, most: usize) -> (Vec<NeighborStatus>, bool) {
-        self.reads.neighbors(after, most).await
+    pub async fn neighbors_page(
+        &self,
+        filter: &NeighborFilter,
+        after: Option<IpAddr>,
+        most: usize,
+    ) -> (Vec<NeighborStatus>, bool) {
+        self.reads.neighbors(filter, after, most).await
     }
 
     /// One neighbor.
@@ -285,6 +319,11 @@ impl Handle {
             status.selection_deferral_seconds = 0;
         }
         Ok(status)
+    }
+
+    /// What waits for the partitions, and for the groups.
+    pub(crate) fn queues(&self) -> [StageQueue; 2] {
+        self.reads.queues()
     }
 
     /// What is measured on the way of a route.

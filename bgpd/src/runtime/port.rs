@@ -80,6 +80,12 @@ impl<S, D, C> Port<S, D, C> {
         self.waiting.load(Ordering::Acquire)
     }
 
+    /// Part of the room for data that is taken, from 0 to 1.
+    pub(super) fn taken(&self) -> f64 {
+        let room = self.data.max_capacity();
+        (room - self.data.capacity()) as f64 / room as f64
+    }
+
     /// So many messages have been dealt with. To be said before the stage is given back.
     pub(super) fn dealt_with(&self, messages: usize) {
         self.waiting.fetch_sub(messages, Ordering::AcqRel);
@@ -156,6 +162,7 @@ mod tests {
         port.dealt_with(1);
         assert_eq!(port.try_send((0, 0)), Ok(()));
         assert_eq!(port.try_send((0, 1)), Err((0, 1)), "there is room for one");
+        assert_eq!((port.waiting(), port.taken()), (1, 1.0));
         assert!(port.idle().is_none(), "data wait");
         assert!(input.data.try_recv().is_ok());
         port.dealt_with(1);

@@ -29,9 +29,11 @@ pub use self::origins::OriginCounts;
 pub use self::routes::Place;
 use super::change_log::Revision;
 use super::fabric::Fabric;
-use super::handle::{ControlError, Explanation, NeighborEvent, RouteEvent, RouteFilter, RoutePage, RouteWatch};
+use super::handle::{
+    ControlError, Explanation, NeighborEvent, NeighborFilter, RouteEvent, RouteFilter, RoutePage, RouteWatch,
+};
 use super::rib_worker::{CounterAnswer, CounterQuery, RibControl};
-use super::status::{NeighborStatus, PrefixCounts, TableCounts};
+use super::status::{NeighborStatus, PrefixCounts, StageQueue, TableCounts};
 use super::watch::{self, Subscribe};
 use crate::observe::Latencies;
 use crate::peer::NeighborCell;
@@ -66,9 +68,26 @@ impl Reads {
         &self.fabric.latencies
     }
 
-    /// Neighbors sorted by address: those behind `after`, and so many at most. And whether there are more.
-    pub(super) async fn neighbors(&self, after: Option<IpAddr>, most: usize) -> (Vec<NeighborStatus>, bool) {
+    /// What waits for the partitions, and for the groups.
+    pub(super) fn queues(&self) -> [StageQueue; 2] {
+        let fabric = &self.fabric;
+        [
+            StageQueue::over(fabric.partitions.iter().map(|port| (port.waiting(), port.taken()))),
+            StageQueue::over(fabric.groups.iter().map(|port| (port.waiting(), port.taken()))),
+        ]
+    }
+
+    /// Neighbors that match, sorted by address: those behind `after`, and so many at most. And whether there are more.
+    pub(super) async fn neighbors(
+        &self,
+        filter: &NeighborFilter,
+        after: Option<IpAddr>,
+        most: usize,
+    ) -> (Vec<NeighborStatus>, bool) {
         let mut cells = self.directory.behind(after);
+        if *filter != NeighborFilter::default() {
+            cells.retain(|cell| filter.holds(&status_of(cell, None)));
+        }
         let more = cells.len() > most;
         cells.truncate(most);
         let mut counts = self.counts(&cells).await;

@@ -240,6 +240,25 @@ pub struct ConnectionCounts {
     pub refused_range: u64,
 }
 
+/// What waits for the threads of a stage.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(crate) struct StageQueue {
+    /// Messages that are not dealt with, of all threads together.
+    pub(crate) waiting: usize,
+    /// Part of the room for data that is taken at the fullest thread, from 0 to 1.
+    pub(crate) fullest: f64,
+}
+
+impl StageQueue {
+    /// Of threads, each with what waits and the part of its room that is taken.
+    pub(super) fn over(threads: impl Iterator<Item = (usize, f64)>) -> Self {
+        threads.fold(Self::default(), |all, (waiting, taken)| Self {
+            waiting: all.waiting + waiting,
+            fullest: all.fullest.max(taken),
+        })
+    }
+}
+
 /// Size of one family's table.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct TableCounts {

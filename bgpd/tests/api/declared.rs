@@ -114,7 +114,7 @@ async fn neighbors_come_in_pages_in_the_order_of_their_addresses() {
     }
     let (mut pages, mut page_token) = (Vec::new(), String::new());
     loop {
-        let request = v1::ListNeighborsRequest { page_size: 2, page_token };
+        let request = v1::ListNeighborsRequest { page_size: 2, page_token, ..Default::default() };
         let page = client(&daemon).await.list(request).await.expect("a page").into_inner();
         pages.push(page.neighbors.into_iter().map(|one| one.address).collect::<Vec<_>>().join(" "));
         page_token = page.next_page_token;
@@ -123,9 +123,33 @@ async fn neighbors_come_in_pages_in_the_order_of_their_addresses() {
         }
     }
     assert_eq!(pages, ["127.0.0.9 127.0.0.11", "127.0.0.12 127.0.0.13", "127.0.0.100"]);
-    let wrong = v1::ListNeighborsRequest { page_size: 2, page_token: "x".to_owned() };
+    let wrong = v1::ListNeighborsRequest { page_token: "x".to_owned(), ..Default::default() };
     let error = client(&daemon).await.list(wrong).await.expect_err("not a token");
     assert_eq!(error.code(), Code::InvalidArgument);
+}
+
+#[tokio::test]
+async fn neighbors_are_filtered_by_state_peer_group_and_as() {
+    let daemon = Daemon::start(&format!("{GLOBAL}{GROUP}{OF_FILE}")).await;
+    add(&daemon, of_group("127.0.0.12"), "").await.expect("added");
+    let alone = v1::NeighborConfig { remote_asn: Some(65001), ..config("127.0.0.13") };
+    add(&daemon, alone, "").await.expect("added");
+    disable(&daemon, "127.0.0.13", "").await;
+    let list = async |state: &str, peer_group: &str, asn: u32| {
+        let (state, peer_group) = (state.to_owned(), peer_group.to_owned());
+        let request = v1::ListNeighborsRequest { page_size: 9, state, peer_group, asn, ..Default::default() };
+        let found = client(&daemon).await.list(request).await?.into_inner().neighbors;
+        Ok::<_, tonic::Status>(found.into_iter().map(|one| one.address).collect::<Vec<_>>().join(" "))
+    };
+    let all = list("", "", 0).await.expect("a list");
+    assert_eq!(list("down", "", 0).await.expect("a list"), all);
+    assert_eq!(list("established", "", 0).await.expect("a list"), "");
+    assert_eq!(list("Idle", "", 0).await.expect("a list"), "127.0.0.13");
+    assert!(list("", "nodes", 0).await.expect("a list").ends_with("127.0.0.12"));
+    assert_eq!(list("", "nobody", 0).await.expect("a list"), "");
+    assert_eq!(list("", "", 65001).await.expect("a list"), "127.0.0.13");
+    assert_eq!(list("", "", 65099).await.expect("a list"), "");
+    assert_eq!(list("up", "", 0).await.expect_err("no state").code(), Code::InvalidArgument);
 }
 
 #[tokio::test]

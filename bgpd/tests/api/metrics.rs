@@ -65,6 +65,10 @@ async fn what_neighbors_do_is_measured() {
         ("bgpd_convergence_in_seconds_count", 2.0),
         ("bgpd_convergence_out_seconds_count", 2.0),
         ("bgpd_slow_neighbors", 0.0),
+        ("bgpd_queue_messages{stage=\"partitions\"}", 0.0),
+        ("bgpd_queue_fullest_ratio{stage=\"groups\"}", 0.0),
+        ("bgpd_connections_pending", 0.0),
+        ("bgpd_connections_refused_total{limit=\"rate\"}", 0.0),
         ("bgpd_neighbors_without_series", 0.0),
     ];
     let holds = || async {

@@ -242,6 +242,7 @@ async fn no_secret_is_in_an_answer_or_in_the_log() {
         wait_until("it is said", || async { daemon.log().lines().count() > lines }).await;
     }
     said += &format!("{:?}", neighbors.list(v1::ListNeighborsRequest::default()).await.expect("an answer"));
+    said += &format!("{:?}", configs.show(v1::ShowConfigRequest {}).await.expect("an answer"));
     let mut log = LogServiceClient::new(daemon.connect().await);
     said += &format!("{:?}", log.get(v1::GetLogRequest {}).await.expect("an answer"));
     let seen = || async { daemon.log().contains("127.0.0.9") };

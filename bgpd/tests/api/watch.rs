@@ -265,6 +265,64 @@ async fn filters_and_heartbeats_are_the_servers() {
     assert_eq!(client.changes, seen, "what is not wanted is not sent");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn heartbeats_come_while_only_what_is_not_wanted_changes() {
+    let daemon = Daemon::start(CONFIG).await;
+    let mut owner = Speaker::open(&daemon, "churn", 3600, None).await;
+    owner.answer().await.expect("an answer");
+    let stop = Arc::new(AtomicBool::new(false));
+    let running = tokio::spawn(churn(owner, Random::new(3), 300, Arc::clone(&stop), Arc::default()));
+    let request =
+        v1::WatchRoutesRequest { prefix: "203.0.113.0/24".to_owned(), heartbeat_seconds: 1, ..Default::default() };
+    let mut stream = daemon.routes().await.watch(request).await.expect("a watch").into_inner();
+    let mut revisions = Vec::new();
+    while revisions.len() < 4 {
+        let message = timeout(Duration::from_secs(10), stream.message()).await.expect("a heartbeat at least");
+        revisions.push(message.expect("the watch goes on").expect("it does not end").revision);
+    }
+    stop.store(true, Ordering::Relaxed);
+    running.await.expect("the churn goes on");
+    revisions.dedup();
+    assert_eq!(revisions.len(), 4, "each says how far the watch is: {revisions:?}");
+}
+
+#[tokio::test]
+async fn listings_are_filtered_by_communities_and_as_paths() {
+    let daemon = Daemon::start(&format!(
+        "{CONFIG}[[originate]]\nprefix = \"10.1.0.0/24\"\ncommunities = [\"65000:1\", \"65000:2\"]\n\
+         [[originate]]\nprefix = \"10.2.0.0/24\"\nlarge-communities = [\"65000:1:2\"]\n"
+    ))
+    .await;
+    let list = async |communities: &[&str], as_path: &str| {
+        let request = v1::ListRoutesRequest {
+            communities: communities.iter().map(|one| (*one).to_owned()).collect(),
+            as_path: as_path.to_owned(),
+            page_size: 1,
+            ..Default::default()
+        };
+        let mut stream = daemon.routes().await.list(request).await?.into_inner();
+        let mut found = Vec::new();
+        while let Some(part) = stream.message().await? {
+            found.extend(part.routes.into_iter().map(|route| route.prefix));
+        }
+        Ok::<_, tonic::Status>(found.join(" "))
+    };
+    let cases: [(&[&str], &str, &str); 6] = [
+        (&["65000:1"], "", "10.1.0.0/24"),
+        (&["65000:1-9", "*:2"], "^$", "10.1.0.0/24"),
+        (&["65000:1", "65000:3"], "", ""),
+        (&["*:*:*"], "", "10.2.0.0/24"),
+        (&[], "65001", ""),
+        (&["rt:*:*"], "", ""),
+    ];
+    for (communities, as_path, expected) in cases {
+        assert_eq!(list(communities, as_path).await.expect("a list"), expected, "{communities:?} {as_path}");
+    }
+    for (communities, as_path) in [(&["x"][..], ""), (&[][..], "(65001")] {
+        assert_eq!(list(communities, as_path).await.expect_err("wrong").code(), Code::InvalidArgument);
+    }
+}
+
 #[tokio::test]
 async fn a_listing_comes_in_pages() {
     let daemon = Daemon::start(CONFIG).await;

@@ -1,9 +1,28 @@
 //! Neighbors: status to message.
 
+use bgp_engine::session::State;
 use bgpd_proto::v1;
+use tonic::Status;
 
-use super::{from_family, seconds_since, text};
+use super::{from_family, invalid, seconds_since, text};
+use crate::runtime::handle::NeighborFilter;
 use crate::runtime::status::{MessageCounts, NeighborStatus, RestartStatus};
+
+/// Which neighbors a request asks for.
+pub(in crate::api) fn neighbor_filter(state: &str, peer_group: String, asn: u32) -> Result<NeighborFilter, Status> {
+    let known = State::ALL.into_iter().find(|known| known.to_string().eq_ignore_ascii_case(state));
+    let state = match (state, known) {
+        ("", _) => None,
+        ("down", _) => Some(None),
+        (_, Some(state)) => Some(Some(state)),
+        _ => {
+            let states = State::ALL.map(|state| state.to_string()).join(", ");
+            return Err(invalid("state", format_args!("\"{state}\" is none of {states}, down")));
+        }
+    };
+    let peer_group = (!peer_group.is_empty()).then_some(peer_group);
+    Ok(NeighborFilter { state, peer_group, asn: (asn != 0).then_some(asn) })
+}
 
 pub(in crate::api) fn neighbor(status: &NeighborStatus) -> v1::Neighbor {
     let NeighborStatus { malformed, messages, .. } = status;

@@ -9,7 +9,7 @@ use tokio::time::sleep;
 
 use super::Reads;
 use crate::runtime::change_log::{Bounds, ChangeLog, Lost, Revision, Weigh};
-use crate::runtime::handle::{NeighborEvent, WatchedNeighbors};
+use crate::runtime::handle::{NeighborEvent, NeighborFilter, WatchedNeighbors};
 
 /// What the log remembers. A reader that is further behind is sent all neighbors again.
 pub(super) const BOUNDS: Bounds = Bounds { entries: 4096, weight: 4096 * size_of::<IpAddr>() };
@@ -81,7 +81,7 @@ impl Reader {
         let log = self.reads.directory.log();
         loop {
             let start = log.head();
-            for status in self.reads.neighbors(None, usize::MAX).await.0 {
+            for status in self.reads.neighbors(&NeighborFilter::default(), None, usize::MAX).await.0 {
                 self.send(WatchedNeighbors::Status(Box::new(status)), None).await?;
             }
             match log.read(start, None, usize::MAX) {

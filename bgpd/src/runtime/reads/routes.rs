@@ -9,6 +9,7 @@ use bgp_engine::id::PeerIndex;
 use bgp_engine::policy::Trace;
 use bgp_engine::rib::{self, Cursor, RouteQuery, Scope, Slice};
 use bgp_wire::Family;
+use bgp_wire::attribute::code;
 use ipnet::IpNet;
 use tokio::sync::{mpsc, oneshot};
 
@@ -113,9 +114,7 @@ impl<'a> Walk<'a> {
             };
             let now = reads.fabric.uptime_seconds();
             let records = slice.routes.into_iter().map(|view| record::of_view(reads, family, view, now));
-            let wanted =
-                |record: &RouteRecord| self.filter.validation.is_none_or(|wanted| record.validation == Some(wanted));
-            let records: Vec<RouteRecord> = records.filter(wanted).collect();
+            let records: Vec<RouteRecord> = records.filter(|record| wants(self.filter, record)).collect();
             self.left = self.left.saturating_sub(records.len());
             if !records.is_empty() {
                 return Some(records);
@@ -128,6 +127,15 @@ impl<'a> Walk<'a> {
     fn next_page(&self) -> Option<Place> {
         (self.place.family < self.families.len()).then_some(self.place)
     }
+}
+
+/// Whether a route is wanted, as far as partitions do not say it.
+fn wants(filter: &RouteFilter, record: &RouteRecord) -> bool {
+    let block = record.attrs.block();
+    let path = || block.get(code::AS_PATH).unwrap_or_default();
+    filter.validation.is_none_or(|wanted| record.validation == Some(wanted))
+        && (filter.communities.members.is_empty() || filter.communities.matches(block))
+        && filter.as_path.as_ref().is_none_or(|pattern| pattern.matches(path()))
 }
 
 /// Partitions hold different lengths, so each has its own longest match: the longest of them is the answer.

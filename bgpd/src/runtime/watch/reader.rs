@@ -4,7 +4,7 @@
 //! repeated before the end of the snapshot, so that what has been said then is the table at that revision.
 
 use std::collections::HashSet;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
@@ -35,7 +35,7 @@ pub(in crate::runtime) fn read(
         };
         // Without a log the daemon is stopping.
         let Ok(log) = log else { return };
-        let reader = Reader { reads, log, watch, events };
+        let reader = Reader { reads, log, watch, events, said: Mutex::new(Instant::now()) };
         // It ends when nobody listens any more.
         let _ = reader.run().await;
     });
@@ -47,6 +47,8 @@ struct Reader {
     log: Arc<RouteLog>,
     watch: RouteWatch,
     events: mpsc::Sender<RouteEvent>,
+    /// When something was said last.
+    said: Mutex<Instant>,
 }
 
 /// Nobody listens any more.
@@ -65,6 +67,10 @@ impl Reader {
                 Ok(stretch) => {
                     at = stretch.at;
                     self.say(&stretch.changes, Some(at)).await?;
+                    // Changes that are not wanted do not break the silence.
+                    if self.silence() <= Instant::now() {
+                        self.beat(at).await?;
+                    }
                 }
             }
         }
@@ -84,14 +90,20 @@ impl Reader {
 
     /// Waits for a change, and says now and then that there is none.
     async fn wait(&self, at: Revision) -> Result<(), Gone> {
-        let silence = Instant::now() + self.watch.heartbeat;
         tokio::select! {
             () = self.log.grown(at) => Ok(()),
             () = self.events.closed() => Err(Gone),
-            () = sleep_until(silence) => {
-                self.send(RouteEvent { said: WatchedRoutes::Heartbeat, revision: Some(at) }).await
-            }
+            () = sleep_until(self.silence()) => self.beat(at).await,
         }
+    }
+
+    /// When it has been silent for as long as it may be.
+    fn silence(&self) -> Instant {
+        *self.said.lock().unwrap_or_else(PoisonError::into_inner) + self.watch.heartbeat
+    }
+
+    async fn beat(&self, at: Revision) -> Result<(), Gone> {
+        self.send(RouteEvent { said: WatchedRoutes::Heartbeat, revision: Some(at) }).await
     }
 
     /// The whole table, if it is wanted; where the log is to be followed from.
@@ -209,6 +221,8 @@ impl Reader {
     }
 
     async fn send(&self, event: RouteEvent) -> Result<(), Gone> {
-        self.events.send(event).await.map_err(|_| Gone)
+        self.events.send(event).await.map_err(|_| Gone)?;
+        *self.said.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        Ok(())
     }
 }
