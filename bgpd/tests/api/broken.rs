@@ -93,7 +93,8 @@ async fn said(daemon: &Daemon, page: Page, case: &Case) -> Vec<String> {
         let answer = client.get(v1::GetNeighborRequest { address }).await.expect("it is configured").into_inner();
         return answer.neighbor.expect("it is there").problems;
     }
-    let wanted = v1::ExplainRequest { prefix: case.prefix.into(), to: String::new() };
+    let to = if matches!(page, Page::Told) { address.clone() } else { String::new() };
+    let wanted = v1::ExplainRequest { prefix: case.prefix.into(), to };
     let Ok(answer) = daemon.routes().await.explain(wanted).await else { return Vec::new() };
     let v1::ExplainResponse { candidates, exports, .. } = answer.into_inner();
     match page {

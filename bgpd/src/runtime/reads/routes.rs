@@ -8,12 +8,13 @@ use std::sync::Arc;
 use bgp_engine::id::PeerIndex;
 use bgp_engine::policy::Trace;
 use bgp_engine::rib::{self, Cursor, RouteQuery, Scope, Slice};
+use bgp_engine::session::State;
 use bgp_wire::Family;
 use bgp_wire::attribute::code;
 use ipnet::IpNet;
 use tokio::sync::{mpsc, oneshot};
 
-use super::{FAMILIES, Reads, record};
+use super::{FAMILIES, Reads, record, status_of};
 use crate::peer::NeighborCell;
 use crate::runtime::handle::{
     Candidate, ControlError, Explanation, ExportVerdict, RouteFilter, RoutePage, RouteRecord,
@@ -204,7 +205,9 @@ pub(super) async fn explain(reads: &Reads, prefix: IpNet, to: Option<IpAddr>) ->
         return Err(ControlError::NotFound { what: format!("a route to {prefix}") });
     };
     let now = reads.fabric.uptime_seconds();
-    let exports = only.iter().filter_map(|cell| export_of(cell, family, &found)).collect();
+    // Whoever asks about one neighbor gets an answer about it.
+    let untold = |cell: &Arc<NeighborCell>| to.map(|_| untold(cell, family));
+    let exports = only.iter().filter_map(|cell| export_of(cell, family, &found).or_else(|| untold(cell))).collect();
     let candidates = found.candidates.into_iter().map(|candidate| {
         let verdict = candidate.verdict;
         let is_refused = candidate.route.rejection.is_some_and(|rejection| !rejection.is_by_policy());
@@ -234,6 +237,22 @@ fn export_of(cell: &Arc<NeighborCell>, family: Family, found: &rib::Explanation)
         other => by(other.to_string(), &export),
     };
     Some(ExportVerdict { to: cell.address, advertised, why })
+}
+
+/// Why a neighbor is told nothing of a family at all.
+fn untold(cell: &NeighborCell, family: Family) -> ExportVerdict {
+    let status = status_of(cell, None);
+    let has = cell.view().neighbor.settings.families.contains(&family);
+    let of_family = || status.problems.iter().find(|problem| problem.starts_with(&family.to_string()));
+    let why = match status.state {
+        State::Established if !has => format!("{family} is not one of its families"),
+        State::Established => of_family().cloned().unwrap_or_else(|| "its session has just come up".to_owned()),
+        state => match status.problems.first() {
+            Some(problem) => format!("its session is {state}: {problem}"),
+            None => format!("its session is {state}"),
+        },
+    };
+    ExportVerdict { to: cell.address, advertised: false, why: format!("not advertised: {why}") }
 }
 
 /// A verdict with the policy and statement that decided, where policies were asked.

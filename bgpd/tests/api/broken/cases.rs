@@ -85,6 +85,8 @@ communities = ["no-advertise"]
 [[originate]]
 prefix = "10.4.0.0/24"
 next-hop = "2001:db8::1"
+[[originate]]
+prefix = "2001:db8:1::/48"
 "#;
 
 const IBGP: &str = "remote-asn = 65000\npassive = true";
@@ -419,7 +421,7 @@ const fn also(host: u8, what: &'static str, prefix: &'static str, cause: &'stati
     Case { host, says_asn: 0, what, config: "", peer: Peer::Absent, prefix, cause }
 }
 
-pub(super) const ROUTES_OUT: [Case; 13] = [
+pub(super) const ROUTES_OUT: [Case; 16] = [
     receiver(51, 65001, "it has NO_EXPORT", EBGP, "10.2.0.0/24", "not advertised: community no-export"),
     receiver(52, 65000, "it has NO_ADVERTISE", CLIENT, "10.3.0.0/24", "not advertised: community no-advertise"),
     receiver(
@@ -490,6 +492,24 @@ pub(super) const ROUTES_OUT: [Case; 13] = [
         prefix: "10.82.0.0/24",
         cause: "not advertised: OTC says that it is for customers only",
     },
+    also(
+        18,
+        "the neighbor is disabled, or its session is down for another reason",
+        "10.1.0.0/24",
+        "not advertised: its session is Idle: administratively down: \"maintenance until 6\"",
+    ),
+    also(
+        15,
+        "the peer lacks the family of the route",
+        "2001:db8:1::/48",
+        "not advertised: ipv6-unicast is not negotiated: the peer does not offer it",
+    ),
+    also(
+        52,
+        "the session is not configured for the family of the route",
+        "2001:db8:1::/48",
+        "not advertised: ipv6-unicast is not one of its families",
+    ),
     also(52, "no path is usable", "10.63.0.0/24", "not advertised: no usable path"),
     Case {
         host: 60,
