@@ -26,22 +26,20 @@ pub struct Measure {
     pub flaps: usize,
     /// UPDATEs with one octet changed.
     pub flipped: usize,
-    /// Rounds of all of it that warm bgpd up, at least one: the C library keeps for its threads what they once needed.
-    pub warming: usize,
-    /// How often all of it after that: what is not given back adds up.
+    /// How often all of it: what is not given back adds up.
     pub rounds: usize,
 }
 
-/// Memory that may be held after a round and was not when bgpd was warm, besides a tenth of that: which thread took what
-/// is not the same each time.
-const KEPT_KIB: u64 = 8 << 10;
+/// Memory that may be held after a round and was not before the first: code that has run once, what threads keep to take
+/// from, and pages of which a part is in use.
+const KEPT_KIB: u64 = 12 << 10;
 /// Octets that may wait for a peer that reads nothing: its queue (4 MiB), and what one chunk is more.
 const QUEUED: u64 = 5 << 20;
 /// bgpd remembers peers from a range for a minute, so that their last error can be read; then it gives memory back in
-/// steps of seconds.
+/// steps of seconds, some of them to the kernel.
 const SETTLED: Duration = Duration::from_secs(180);
-/// In so much time bgpd has made some of those steps.
-const STEPS: Duration = Duration::from_secs(12);
+/// In so much time bgpd has made all of those steps.
+const STEPS: Duration = Duration::from_secs(40);
 
 /// What a storm came to.
 #[derive(Debug, Clone, Copy)]
@@ -83,8 +81,6 @@ pub struct Summary {
     pub before: Held,
     /// Each round.
     pub rounds: Vec<Round>,
-    /// How many of them were to warm bgpd up.
-    pub warming: usize,
     /// Ends of bystanders' sessions.
     pub bystander_flaps: u64,
     /// Octets that waited for the peer that reads nothing, at most.
@@ -96,15 +92,11 @@ impl Summary {
     #[must_use]
     pub fn wrong(&self) -> Vec<String> {
         let mut wrong = Vec::new();
-        let warm = warm(&self.rounds, self.warming).unwrap_or(self.before);
-        for (number, Round { after, .. }) in self.rounds.iter().enumerate().skip(self.warming) {
-            if after.resident_kib > allowed_kib(warm) {
-                let kept = after.resident_kib.saturating_sub(warm.resident_kib) as f64 / 1024.0;
-                let (warming, number) = (self.warming, number + 1);
-                wrong.push(format!("{kept:.1} MiB more than after round {warming} are held after round {number}"));
-            }
-        }
         for (number, Round { after, .. }) in self.rounds.iter().enumerate() {
+            if after.resident_kib > self.before.resident_kib + KEPT_KIB {
+                let kept = (after.resident_kib - self.before.resident_kib) as f64 / 1024.0;
+                wrong.push(format!("{kept:.1} MiB more than before are held after round {}", number + 1));
+            }
             if after.descriptors > self.before.descriptors {
                 let (before, after) = (self.before.descriptors, after.descriptors);
                 wrong.push(format!(
@@ -121,16 +113,6 @@ impl Summary {
         }
         wrong
     }
-}
-
-/// What is held when bgpd is warm, if it is.
-fn warm(rounds: &[Round], warming: usize) -> Option<Held> {
-    Some(rounds.get(warming.checked_sub(1)?)?.after)
-}
-
-/// Resident memory that is as good as what is held when bgpd is `warm`.
-fn allowed_kib(warm: Held) -> u64 {
-    warm.resident_kib + warm.resident_kib / 10 + KEPT_KIB
 }
 
 impl fmt::Display for Summary {
@@ -208,20 +190,16 @@ pub fn run(measure: &Measure) -> Summary {
     let mut storms = Storms { bgpd, us: &us, measure };
     let before = storms.held();
     let mut stuck_octets = 0;
-    let mut rounds: Vec<Round> = Vec::new();
-    for _ in 0..measure.warming + measure.rounds {
-        let warm = warm(&rounds, measure.warming);
-        rounds.push(storms.round(&mut peers, before, warm, &mut stuck_octets));
-    }
+    let rounds = (0..measure.rounds).map(|_| storms.round(&mut peers, before, &mut stuck_octets)).collect();
     assert!(storms.bgpd.daemon.is_running(), "bgpd ended\n{}", storms.bgpd.daemon.log_end());
     let bystander_flaps = storms.bgpd.neighbor(BIRD_ADDRESS)["flaps"].as_u64().unwrap_or(u64::MAX);
     drop(bird);
-    Summary { before, rounds, warming: measure.warming, bystander_flaps, stuck_octets }
+    Summary { before, rounds, bystander_flaps, stuck_octets }
 }
 
 impl Storms<'_> {
     /// All storms, one after the other, while one peer reads nothing.
-    fn round(&mut self, peers: &mut Peers<'_>, before: Held, warm: Option<Held>, stuck_octets: &mut u64) -> Round {
+    fn round(&mut self, peers: &mut Peers<'_>, before: Held, stuck_octets: &mut u64) -> Round {
         let stuck = peers.stuck();
         let of = self.measure;
         let storms: [(&str, usize, Storm); 5] = [
@@ -247,7 +225,7 @@ impl Storms<'_> {
             phases.push(Phase { name, count, took, after: self.held(), peak_kib: self.status_kib("VmHWM:") });
         }
         drop(stuck);
-        Round { phases, after: self.settled(before, warm) }
+        Round { phases, after: self.settled(before) }
     }
 
     /// Neighbors that are there for this storm only.
@@ -257,9 +235,8 @@ impl Storms<'_> {
         self.bgpd.reload(self.us, &config(0));
     }
 
-    /// What bgpd holds when it has let go of all peers and has had some steps to give memory back, or has had time
-    /// enough for that.
-    fn settled(&self, before: Held, warm: Option<Held>) -> Held {
+    /// What bgpd holds when it has let go of all peers and has given their memory back, or has had time enough for that.
+    fn settled(&self, before: Held) -> Held {
         let deadline = Instant::now() + SETTLED;
         let neighbors = || self.bgpd.json(&["show", "summary"])["neighbors"].as_u64();
         let mut forgotten = None;
@@ -267,7 +244,7 @@ impl Storms<'_> {
             forgotten = forgotten.or_else(|| (neighbors() == Some(BYSTANDERS)).then(Instant::now));
             let held = self.held();
             let is_back = held.descriptors <= before.descriptors
-                && warm.is_none_or(|warm| held.resident_kib <= allowed_kib(warm))
+                && held.resident_kib <= before.resident_kib + KEPT_KIB
                 && forgotten.is_some_and(|since| since.elapsed() >= STEPS);
             if is_back || Instant::now() >= deadline {
                 return held;

@@ -12,6 +12,8 @@ use ipnet::IpNet;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream};
 
+pub(crate) use option::{limit_free_memory, release_memory};
+
 /// Connections that may wait to be accepted: a fleet of nodes that start at once.
 const LISTEN_BACKLOG: i32 = 4096;
 /// Attempts to connect are given up after this.

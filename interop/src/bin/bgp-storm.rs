@@ -26,18 +26,14 @@ struct Options {
     /// UPDATEs with one octet changed.
     #[arg(long, default_value_t = 2000)]
     flipped: usize,
-    /// Rounds of all of it that warm bgpd up.
-    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..))]
-    warming: u8,
-    /// How often all of it after that.
-    #[arg(long, default_value_t = 4)]
+    /// How often all of it.
+    #[arg(long, default_value_t = 6)]
     rounds: usize,
 }
 
 fn main() -> ExitCode {
-    let Options { cycles, dribblers, colliding, table, flaps, flipped, warming, rounds } = Options::parse();
-    let warming = warming.into();
-    let summary = run(&Measure { cycles, dribblers, colliding, table, flaps, flipped, warming, rounds });
+    let Options { cycles, dribblers, colliding, table, flaps, flipped, rounds } = Options::parse();
+    let summary = run(&Measure { cycles, dribblers, colliding, table, flaps, flipped, rounds });
     print!("{summary}");
     let wrong = summary.wrong();
     wrong.iter().for_each(|wrong| println!("wrong: {wrong}"));

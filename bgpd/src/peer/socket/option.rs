@@ -1,8 +1,11 @@
 //! The socket options that no library offers: `TCP_MD5SIG_EXT`, `TCP_AO_ADD_KEY`, `TCP_AO_DEL_KEY` and `IP_MINTTL`.
 //!
 //! All `unsafe` of the daemon is here: calls of `setsockopt` with a pointer to a value that outlives the call and its
-//! exact size.
-#![expect(unsafe_code, reason = "setsockopt with options that socket2 and nix do not know")]
+//! exact size, and two calls that have nothing to do with sockets: [`limit_free_memory`] and [`release_memory`].
+#![expect(
+    unsafe_code,
+    reason = "setsockopt with options that socket2 and nix do not know, and the C library's allocator"
+)]
 
 use std::io;
 use std::mem;
@@ -188,4 +191,30 @@ fn set<T>(socket: &impl AsFd, level: libc::c_int, name: libc::c_int, value: &T) 
         )
     };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Free memory at the end of an arena that the C library's allocator keeps, and the least piece that comes from the kernel
+/// by itself and goes back there: its defaults. Unless they are set, each large piece that is freed moves both up, to
+/// 64 and 32 MiB.
+const FREE_MAX: libc::c_int = 128 << 10;
+
+/// Keeps the allocator from holding more free memory the larger the pieces are that it has seen.
+pub(crate) fn limit_free_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: mallopt(3) with these parameters sets two numbers, under the allocator's own lock.
+    unsafe {
+        libc::mallopt(libc::M_TRIM_THRESHOLD, FREE_MAX);
+        libc::mallopt(libc::M_MMAP_THRESHOLD, FREE_MAX);
+    }
+}
+
+/// Gives pages that are free within the allocator back to the kernel. By itself it gives back only what lies at the end
+/// of an arena. Each arena is locked for as long as it takes, a few milliseconds if there is much: whoever allocates
+/// there waits.
+pub(crate) fn release_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: malloc_trim(3) may be called at any time in any thread; it takes no pointer and moves nothing.
+    unsafe {
+        libc::malloc_trim(0);
+    }
 }
