@@ -10,6 +10,7 @@ mod explain;
 #[cfg(feature = "roto")]
 mod filter;
 mod guard;
+mod impacts;
 mod log;
 mod metrics;
 mod owners;

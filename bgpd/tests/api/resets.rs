@@ -105,14 +105,14 @@ fn configuration(random: &mut Random, port: u16) -> String {
 }
 
 /// Of each neighbor with a session, how often one has ended.
-async fn sessions(daemon: &Daemon) -> BTreeMap<String, u64> {
+pub(crate) async fn sessions(daemon: &Daemon) -> BTreeMap<String, u64> {
     let mut client = NeighborServiceClient::new(daemon.connect().await);
     let all = client.list(v1::ListNeighborsRequest::default()).await.expect("a list").into_inner().neighbors;
     let up = all.into_iter().filter(|one| one.state == "Established");
     up.map(|one| (one.address, one.flaps)).collect()
 }
 
-async fn received(daemon: &Daemon, address: &str, prefix: &str) -> bool {
+pub(crate) async fn received(daemon: &Daemon, address: &str, prefix: &str) -> bool {
     let request = v1::ListRoutesRequest {
         from: address.to_owned(),
         prefix: prefix.to_owned(),
