@@ -136,6 +136,7 @@ async fn a_watcher_killed_a_thousand_times_under_load_ends_each_time_with_exactl
     let changed = Arc::new(AtomicU64::new(0));
     let mut client = Client::default();
     let mut stream = client.open(&daemon).await;
+    let began = std::time::Instant::now();
     for _ in 0..ROUNDS {
         let stop = Arc::new(AtomicBool::new(false));
         let (owner, seed) = churner;
@@ -158,8 +159,9 @@ async fn a_watcher_killed_a_thousand_times_under_load_ends_each_time_with_exactl
         client.read_until(&mut stream, &table).await;
     }
     eprintln!(
-        "{} routes declared, {} read, {} resyncs",
+        "{} routes declared, {:.0} a second, {} read, {} resyncs",
         changed.load(Ordering::Relaxed),
+        changed.load(Ordering::Relaxed) as f64 / began.elapsed().as_secs_f64(),
         client.changes,
         client.resyncs
     );

@@ -283,6 +283,10 @@ impl fmt::Display for Capability {
                 write!(f, "add-path {entries}")
             }
             Self::EnhancedRouteRefresh => f.write_str("enhanced-route-refresh"),
+            // A peer that keeps our routes, but asks us to keep none of its own.
+            Self::LongLivedGracefulRestart(entries) if entries.is_empty() => {
+                f.write_str("long-lived-graceful-restart, no family")
+            }
             Self::LongLivedGracefulRestart(entries) => {
                 let entries = join(entries, |(family, _, seconds)| format!("{family} {seconds} s"));
                 write!(f, "long-lived-graceful-restart {entries}")
@@ -315,5 +319,18 @@ impl fmt::Display for GracefulRestart {
         self.families.iter().try_for_each(|(family, kept)| {
             write!(f, ", {family}{}", if *kept { " (forwarding state kept)" } else { "" })
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_capability_without_families_says_so() {
+        let none = Capability::LongLivedGracefulRestart(Vec::new());
+        assert_eq!(none.to_string(), "long-lived-graceful-restart, no family");
+        let one = Capability::LongLivedGracefulRestart(vec![(Family::IPV4_UNICAST, true, 60)]);
+        assert_eq!(one.to_string(), "long-lived-graceful-restart ipv4-unicast 60 s");
     }
 }
