@@ -14,6 +14,7 @@ use std::{fs, io};
 use bgp_engine::config::Originate;
 use bgp_engine::config::cluster::{Cluster, ClusterNode, DeclaredClusters, DeclaredNodes, Nodes};
 use bgp_engine::config::owners::{OwnerName, OwnerView, Owners, Routes};
+use bgp_wire::attribute::Community;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use tracing::warn;
@@ -52,8 +53,25 @@ struct StoredRoute {
     next_hop: Option<String>,
     local_pref: Option<u32>,
     med: Option<u32>,
-    communities: Vec<u32>,
+    communities: Vec<StoredCommunity>,
     large_communities: Vec<[u32; 3]>,
+}
+
+/// As people write it, for `bgpctl config show`; a number is what was written before.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+enum StoredCommunity {
+    Text(String),
+    Number(u32),
+}
+
+impl StoredCommunity {
+    fn value(&self) -> Option<u32> {
+        match self {
+            Self::Text(text) => text.parse::<Community>().ok().map(|community| community.0),
+            Self::Number(number) => Some(*number),
+        }
+    }
 }
 
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -209,7 +227,7 @@ fn route(stored: &StoredRoute) -> Option<Originate> {
         next_hop: stored.next_hop.as_ref().map(|text| text.parse()).transpose().ok()?,
         local_pref: stored.local_pref,
         med: stored.med,
-        communities: stored.communities.clone(),
+        communities: stored.communities.iter().map(StoredCommunity::value).collect::<Option<_>>()?,
         large_communities: stored.large_communities.clone(),
     })
 }
@@ -289,7 +307,7 @@ fn of_route(route: &Originate) -> StoredRoute {
         next_hop: route.next_hop.map(|address| address.to_string()),
         local_pref: route.local_pref,
         med: route.med,
-        communities: route.communities.clone(),
+        communities: route.communities.iter().map(|one| StoredCommunity::Text(Community(*one).to_string())).collect(),
         large_communities: route.large_communities.clone(),
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use bgpd_proto::v1;
+use bgpd_proto::v1::config_service_client::ConfigServiceClient;
 use bgpd_proto::v1::watch_routes_response::Event;
 use tonic::{Code, Streaming};
 
@@ -184,13 +185,25 @@ async fn what_was_declared_survives_a_crash_and_the_file_comes_first() {
     let state = tempfile::tempdir().expect("a directory");
     let config = format!("{CONFIG}[restart]\nstate-directory = \"{}\"\n", state.path().display());
     let mut daemon = Daemon::start(&config).await;
-    let single = v1::AnnounceRequest { prefix: "10.9.0.0/24".to_owned(), med: Some(9), ..Default::default() };
+    let single = v1::AnnounceRequest {
+        prefix: "10.9.0.0/24".to_owned(),
+        med: Some(9),
+        communities: vec!["65000:7".to_owned(), "no-export".to_owned()],
+        ..Default::default()
+    };
     daemon.routes().await.announce(single).await.expect("done");
+    let shown = ConfigServiceClient::new(daemon.connect().await).show(v1::ShowConfigRequest {}).await;
+    let shown = shown.expect("an answer").into_inner().declared;
+    assert!(shown.contains("\"65000:7\"") && shown.contains("\"no-export\""), "{shown}");
     let mut owner = Speaker::open(&daemon, "node-1", 600, set(&[("10.1.0.0/24", 1), ("10.8.0.0/24", 8)])).await;
     owner.answer().await.expect("an answer");
     daemon.kill_and_start().await;
     let all = [("10.0.0.0/24", None), ("10.1.0.0/24", Some(1)), ("10.8.0.0/24", Some(8)), ("10.9.0.0/24", Some(9))];
     wait_until("all is there again", || has(&daemon, &all)).await;
+    let tagged =
+        v1::ListRoutesRequest { communities: vec!["65000:7".to_owned(), "no-export".to_owned()], ..Default::default() };
+    let found = daemon.routes().await.list(tagged).await.expect("a list").into_inner().message().await.expect("routes");
+    assert_eq!(found.map(|part| part.routes.len()), Some(1), "with its communities");
     // Its lease runs until it is back; what it says then is the difference.
     let mut owner = Speaker::open(&daemon, "node-1", 600, set(&[("10.1.0.0/24", 1)])).await;
     let answer = owner.answer().await.expect("an answer");
@@ -214,7 +227,7 @@ async fn what_was_declared_survives_a_crash_and_the_file_comes_first() {
 #[tokio::test]
 async fn a_document_for_another_revision_is_not_applied() {
     let daemon = Daemon::start(CONFIG).await;
-    let mut configs = v1::config_service_client::ConfigServiceClient::new(daemon.connect().await);
+    let mut configs = ConfigServiceClient::new(daemon.connect().await);
     let before = daemon.status().await.revision;
     let single = v1::AnnounceRequest { prefix: "10.9.0.0/24".to_owned(), ..Default::default() };
     daemon.routes().await.announce(single).await.expect("done");
