@@ -207,6 +207,8 @@ pub struct WatchRoutes {
 pub enum Neighbor {
     /// Add a neighbor and start its session
     Add(Box<AddNeighbor>),
+    /// Change what is given of a neighbor's settings, also of one of the file; its session is reset only if it must be
+    Set(Box<SetNeighbor>),
     /// End the session of a neighbor that was added, and forget it
     Delete {
         /// The neighbor
@@ -329,6 +331,17 @@ pub struct AddNeighbor {
     /// Export policies in order, such as accept-all
     #[arg(long = "export-policy", value_name = "NAME")]
     pub export_policy: Vec<String>,
+}
+
+/// `neighbor set …`
+#[derive(Debug, Args)]
+pub struct SetNeighbor {
+    /// What is to change
+    #[command(flatten)]
+    pub settings: AddNeighbor,
+    /// Key of the file, such as hold-time, that is to be as in the file or the peer group again; can be given several times
+    #[arg(long, value_name = "KEY")]
+    pub clear: Vec<String>,
 }
 
 /// `announce …`

@@ -8,7 +8,7 @@ use bgpd_proto::v1::watch_neighbors_response::Event;
 
 use super::{Context, json_line, say};
 use crate::Error;
-use crate::arguments::{AddNeighbor, Drain, Format, Neighbor, Neighbors, Soft};
+use crate::arguments::{AddNeighbor, Drain, Format, Neighbor, Neighbors, SetNeighbor, Soft};
 use crate::client::Connection;
 use crate::key;
 use crate::output::{family_of, neighbor};
@@ -95,6 +95,13 @@ pub(super) async fn steer(context: &Context, command: Neighbor) -> Result<(), Er
             let address = wanted.address;
             client.add(v1::AddNeighborRequest { neighbor: Some(config(*wanted)?), owner: String::new() }).await?;
             format!("neighbor {address} added")
+        }
+        Neighbor::Set(wanted) => {
+            let SetNeighbor { settings, clear } = *wanted;
+            let address = settings.address;
+            let neighbor = Some(config(settings)?);
+            client.update(v1::UpdateNeighborRequest { neighbor, owner: String::new(), clear }).await?;
+            format!("neighbor {address} changed")
         }
         Neighbor::Delete { address, owner } => {
             client.delete(v1::DeleteNeighborRequest { address: address.to_string(), owner }).await?;
