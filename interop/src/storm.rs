@@ -32,7 +32,7 @@ pub struct Measure {
 
 /// Memory that may be held after a round and was not before the first: code that has run once, what threads keep to take
 /// from, and pages of which a part is in use.
-const KEPT_KIB: u64 = 12 << 10;
+const KEPT_KIB: u64 = 14 << 10;
 /// Octets that may wait for a peer that reads nothing: its queue (4 MiB), and what one chunk is more.
 const QUEUED: u64 = 5 << 20;
 /// bgpd remembers peers from a range for a minute, so that their last error can be read; then it gives memory back in
