@@ -105,6 +105,8 @@ pub enum Show {
     Routes(Routes),
     /// Clusters, their networks and declared nodes
     Clusters,
+    /// Policies that came through the API, by owner
+    Policies,
     /// Who originates routes here, and what waits for another owner
     Owners,
     /// Caches of the RPKI; with a prefix what they say of it
@@ -464,6 +466,20 @@ fn seconds(text: &str) -> Result<u32, String> {
 pub enum Policy {
     /// Say step by step what policies make of a route: of one that is described, or with --existing of one in the table
     Test(Box<PolicyTest>),
+    /// Declare policies and the sets that they name, in place of those that the owner has: they stay over restarts
+    Set {
+        /// File with [[policy]] and sets, as in the configuration file, and nothing else
+        file: PathBuf,
+        /// Whose they are; nobody else changes them
+        #[arg(long, value_name = "NAME")]
+        owner: Option<String>,
+    },
+    /// Forget the policies and sets of an owner
+    Delete {
+        /// Whose they are
+        #[arg(long, value_name = "NAME")]
+        owner: Option<String>,
+    },
 }
 
 /// `policy test …`

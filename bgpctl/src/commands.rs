@@ -65,6 +65,7 @@ pub async fn run(arguments: Arguments) -> Result<(), Error> {
         Command::Show(Show::Neighbors(wanted)) => neighbor::list(&context, wanted).await,
         Command::Show(Show::Routes(wanted)) => routes::list(&context, wanted).await,
         Command::Show(Show::Clusters) => cluster::list(&context).await,
+        Command::Show(Show::Policies) => policy::list(&context).await,
         Command::Show(Show::Owners) => routes::owners(&context).await,
         Command::Show(Show::Rpki { prefix: None, .. }) => rpki::caches(&context).await,
         Command::Show(Show::Rpki { prefix: Some(prefix), origin }) => rpki::validate(&context, prefix, origin).await,

@@ -32,11 +32,13 @@ use std::sync::Arc;
 
 use bgp_engine::config::Desired;
 use bgp_engine::config::cluster::Guard;
+use bgp_engine::policy::Definitions;
 use toml::de::DeTable;
 
 pub use self::api::{ApiSettings, Endpoint, LogFormat, LogSettings};
 pub(crate) use self::cluster::{MAX_LENGTH_V4, MAX_LENGTH_V6};
 pub use self::credentials::{Credentials, Role};
+pub(crate) use self::declared::InForce;
 pub use self::declared::{Declarations, Declared, Keys, Laid, Source, neighbor as declared_neighbor};
 use self::diagnosis::Problems;
 pub use self::diagnosis::{Diagnosis, Warning};
@@ -98,6 +100,27 @@ pub fn parse(text: &str, name: &str, base: &Path) -> Result<Document, Diagnosis>
         }
         _ => Err(problems.diagnosis()),
     }
+}
+
+/// Reads a document of policies and sets alone, as it comes through the API. `name` is what diagnoses call it.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn parse_policies(text: &str, name: &str) -> Result<Definitions, Diagnosis> {
+    let mut problems = Problems::new(text, name, Path::new("."));
+    let (table, errors) = DeTable::parse_recoverable(text);
+    syntax::report(&errors, &mut problems);
+    if !errors.is_empty() {
+        return Err(problems.diagnosis());
+    }
+    let mut document = Section::document(table.get_ref(), table.span());
+    let sections = policy::Sections::take_declared(&mut document, &mut problems);
+    document.finish(&mut problems);
+    let definitions = policy::read(sections, &mut problems);
+    if definitions == Definitions::default() && !problems.any_error() {
+        problems.error(0..0, "there is no policy and no set in it", "add [[policy]]");
+    }
+    if problems.any_error() { Err(problems.diagnosis()) } else { Ok(definitions) }
 }
 
 fn read(table: &DeTable<'_>, span: std::ops::Range<usize>, problems: &mut Problems<'_>) -> Option<Document> {

@@ -9,7 +9,7 @@ use super::Context;
 use crate::Error;
 use crate::arguments::Config;
 
-fn document(file: &Path) -> Result<Option<v1::Document>, Error> {
+pub(super) fn document(file: &Path) -> Result<Option<v1::Document>, Error> {
     let text = std::fs::read_to_string(file);
     let text = text.map_err(|error| Error::Input(format!("{}: {error}", file.display())))?;
     Ok(Some(v1::Document { text, name: file.display().to_string() }))
@@ -73,6 +73,11 @@ struct Said<'a> {
     /// How many routes change, where that was counted.
     routes: Option<&'a [v1::RouteChanges]>,
     notes: &'a [String],
+}
+
+/// Steps that were taken, and what else is worth knowing.
+pub(super) fn print_steps(context: &Context, steps: &[v1::Step], notes: &[String]) -> Result<(), Error> {
+    print(context, &Said { steps, notes, ..Said::default() }, "nothing has changed")
 }
 
 /// How many routes of a neighbor change.

@@ -1,4 +1,5 @@
-//! `policy …`: bgpd's own evaluator says what policies do, that of the running bgpd or, for a file, the one in here.
+//! `show policies`, `policy …`: policies that are declared, and what policies do, as bgpd's own evaluator says, that of the
+//! running bgpd or, for a file, the one in here.
 
 use std::path::Path;
 
@@ -8,25 +9,54 @@ use bgpd_proto::v1::policy_service_client::PolicyServiceClient;
 use super::Context;
 use crate::Error;
 use crate::arguments::{Origin, Policy, PolicyTest, RouteType};
+use crate::client::Connection;
 use crate::output::policy;
 
 pub(super) async fn run(context: &Context, command: Policy) -> Result<(), Error> {
-    let Policy::Test(wanted) = command;
+    match command {
+        Policy::Test(wanted) => test(context, &wanted).await,
+        Policy::Set { file, owner } => {
+            let request =
+                v1::SetPoliciesRequest { owner: owner.unwrap_or_default(), document: super::config::document(&file)? };
+            let answer = client(context).await?.set(request).await?.into_inner();
+            super::config::print_steps(context, &answer.steps, &answer.notes)
+        }
+        Policy::Delete { owner } => {
+            let request = v1::DeletePoliciesRequest { owner: owner.unwrap_or_default() };
+            let answer = client(context).await?.delete(request).await?.into_inner();
+            super::config::print_steps(context, &answer.steps, &[])
+        }
+    }
+}
+
+/// What clients have declared.
+pub(super) async fn list(context: &Context) -> Result<(), Error> {
+    let request = v1::ListDeclaredPoliciesRequest {};
+    let owners = client(context).await?.list_declared(request).await?.into_inner().owners;
+    let json: Vec<_> = owners.iter().map(policy::declared_json).collect();
+    context.print(&json, || policy::declared(&owners))
+}
+
+async fn client(context: &Context) -> Result<PolicyServiceClient<Connection>, Error> {
+    // Of 64 owners with a megabyte each.
+    Ok(PolicyServiceClient::new(context.connect().await?).max_decoding_message_size(usize::MAX))
+}
+
+async fn test(context: &Context, wanted: &PolicyTest) -> Result<(), Error> {
     let answer = match &wanted.file {
         Some(file) if wanted.existing => {
             // The running bgpd has the route, the file the policies.
-            let found = ask(context, request(&wanted)).await?;
-            by_file(file, v1::TestPolicyRequest { existing: false, ..as_found(request(&wanted), found) })?
+            let found = ask(context, request(wanted)).await?;
+            by_file(file, v1::TestPolicyRequest { existing: false, ..as_found(request(wanted), found) })?
         }
-        Some(file) => by_file(file, request(&wanted))?,
-        None => ask(context, request(&wanted)).await?,
+        Some(file) => by_file(file, request(wanted))?,
+        None => ask(context, request(wanted)).await?,
     };
     context.print(&policy::json(&answer), || policy::text(&answer))
 }
 
 async fn ask(context: &Context, request: v1::TestPolicyRequest) -> Result<v1::TestPolicyResponse, Error> {
-    let mut client = PolicyServiceClient::new(context.connect().await?);
-    Ok(client.test(request).await?.into_inner())
+    Ok(client(context).await?.test(request).await?.into_inner())
 }
 
 fn by_file(file: &Path, request: v1::TestPolicyRequest) -> Result<v1::TestPolicyResponse, Error> {

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use bgpd_proto::v1;
 use serde::Serialize;
 
+use super::table::{Align, Table};
 use super::{route, some};
 
 /// A test for programs.
@@ -136,4 +137,23 @@ fn lines(step: &v1::PolicyStep) -> String {
         let _ = writeln!(text, "    set       {action}: {before} -> {after}");
     }
     text
+}
+
+/// What an owner has declared, for programs.
+pub(crate) fn declared_json(declared: &v1::DeclaredPolicies) -> serde_json::Value {
+    let v1::DeclaredPolicies { owner, document, policies, waits_for } = declared;
+    serde_json::json!({ "owner": owner, "policies": policies, "waits_for": waits_for, "document": document })
+}
+
+/// What all owners have declared.
+pub(crate) fn declared(owners: &[v1::DeclaredPolicies]) -> String {
+    if owners.is_empty() {
+        return "no policies but those of the configuration file: bgpctl config show\n".to_owned();
+    }
+    let mut table = Table::new(&[("Owner", Align::Left), ("In force", Align::Left), ("Policies", Align::Left)]);
+    for v1::DeclaredPolicies { owner, policies, waits_for, .. } in owners {
+        let in_force = if waits_for.is_empty() { "yes".to_owned() } else { format!("no: {waits_for}") };
+        table.row(vec![owner.clone(), in_force, policies.join(", ")]);
+    }
+    table.text()
 }

@@ -21,13 +21,14 @@ use crate::config::{Credentials, Role};
 
 /// Methods that change nothing. `Check` and `Diff` of a configuration are not among them: they read the files that the
 /// document names.
-const READS: [&str; 15] = [
+const READS: [&str; 16] = [
     "/bgpd.v1.ClusterService/List",
     "/bgpd.v1.ConfigService/Show",
     "/bgpd.v1.LogService/Get",
     "/bgpd.v1.NeighborService/List",
     "/bgpd.v1.NeighborService/Get",
     "/bgpd.v1.NeighborService/Watch",
+    "/bgpd.v1.PolicyService/ListDeclared",
     "/bgpd.v1.PolicyService/Test",
     "/bgpd.v1.RouteService/List",
     "/bgpd.v1.RouteService/ListOwners",

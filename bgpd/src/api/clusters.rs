@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use bgp_engine::config::cluster::{Cluster, ClusterChange, ClusterNode, DeclaredNodes, Nodes, share_addresses};
-use bgp_engine::config::owners::OwnerName;
 use bgpd_proto::v1;
 use ipnet::IpNet;
 use tonic::{Request, Response, Status};
@@ -83,7 +82,7 @@ impl v1::cluster_service_server::ClusterService for Service {
 
     async fn set_nodes(&self, request: Request<v1::SetNodesRequest>) -> Result<Response<v1::SetNodesResponse>, Status> {
         let v1::SetNodesRequest { cluster, nodes, owner } = request.into_inner();
-        let declared = DeclaredNodes { owner: named(&owner)?, nodes: read(nodes)? };
+        let declared = DeclaredNodes { owner: convert::owner_name(&owner)?, nodes: read(nodes)? };
         self.0.set_nodes(cluster, declared).await.map_err(convert::status_of)?;
         Ok(Response::new(v1::SetNodesResponse {}))
     }
@@ -91,14 +90,7 @@ impl v1::cluster_service_server::ClusterService for Service {
 
 impl Service {
     async fn change(&self, owner: &str, change: ClusterChange) -> Result<(), Status> {
-        self.0.change_clusters(named(owner)?, change).await.map_err(convert::status_of)
-    }
-}
-
-fn named(owner: &str) -> Result<OwnerName, Status> {
-    match owner {
-        "" => Ok(OwnerName::bgpctl()),
-        text => text.parse().map_err(|error| convert::invalid("owner", error)),
+        self.0.change_clusters(convert::owner_name(owner)?, change).await.map_err(convert::status_of)
     }
 }
 

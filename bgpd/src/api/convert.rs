@@ -19,7 +19,7 @@ use ipnet::IpNet;
 use tonic::Status;
 
 pub(super) use self::attributes::{attributes, interned};
-pub(super) use self::declaration::{neighbor_keys, neighbor_owner};
+pub(super) use self::declaration::{neighbor_keys, owner_name};
 pub(super) use self::neighbor::{neighbor, neighbor_filter};
 pub(super) use self::owner::{originate, owner, refused, route_set};
 use crate::runtime::handle::{

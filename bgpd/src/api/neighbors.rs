@@ -39,7 +39,7 @@ impl v1::neighbor_service_server::NeighborService for Service {
         let wanted = neighbor.ok_or_else(|| convert::invalid("neighbor", "missing"))?;
         let running = self.0.desired().await.map_err(convert::status_of)?;
         let (address, keys) = convert::neighbor_keys(wanted, &running)?;
-        let declared = Declared { owner: convert::neighbor_owner(&owner)?, keys };
+        let declared = Declared { owner: convert::owner_name(&owner)?, keys };
         self.0.add_neighbor(address, declared).await.map_err(convert::status_of)?;
         Ok(Response::new(v1::AddNeighborResponse {}))
     }
@@ -52,7 +52,7 @@ impl v1::neighbor_service_server::NeighborService for Service {
         let wanted = neighbor.ok_or_else(|| convert::invalid("neighbor", "missing"))?;
         let running = self.0.desired().await.map_err(convert::status_of)?;
         let (address, keys) = convert::neighbor_keys(wanted, &running)?;
-        let declared = Declared { owner: convert::neighbor_owner(&owner)?, keys };
+        let declared = Declared { owner: convert::owner_name(&owner)?, keys };
         self.0.update_neighbor(address, declared, clear).await.map_err(convert::status_of)?;
         Ok(Response::new(v1::UpdateNeighborResponse {}))
     }
@@ -62,7 +62,7 @@ impl v1::neighbor_service_server::NeighborService for Service {
         request: Request<v1::DeleteNeighborRequest>,
     ) -> Result<Response<v1::DeleteNeighborResponse>, Status> {
         let v1::DeleteNeighborRequest { address, owner } = request.into_inner();
-        let (address, owner) = (convert::address("address", &address)?, convert::neighbor_owner(&owner)?);
+        let (address, owner) = (convert::address("address", &address)?, convert::owner_name(&owner)?);
         self.0.delete_neighbor(address, owner).await.map_err(convert::status_of)?;
         Ok(Response::new(v1::DeleteNeighborResponse {}))
     }

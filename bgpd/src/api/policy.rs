@@ -1,4 +1,4 @@
-//! `PolicyService`: what policies make of a route, step by step.
+//! `PolicyService`: policies that clients declare, and what policies make of a route, step by step.
 //!
 //! The same for a bgpd that runs and for a configuration that nobody runs yet: both say which policies a neighbor has
 //! and what their names stand for.
@@ -18,8 +18,11 @@ use ipnet::IpNet;
 use tonic::{Request, Response, Status};
 
 use super::convert;
-use crate::config::Document;
-use crate::runtime::handle::Handle;
+use crate::config::{Document, parse_policies};
+use crate::runtime::handle::{DeclaredPolicies, Handle};
+
+/// Most octets of what an owner declares.
+const DOCUMENT_MAX: usize = 1 << 20;
 
 pub(super) struct Service(pub(super) Handle);
 
@@ -35,6 +38,44 @@ impl v1::policy_service_server::PolicyService for Service {
             false => trial.given(&wanted)?,
         };
         trial.run(&wanted, subject).map(Response::new)
+    }
+
+    async fn set(&self, request: Request<v1::SetPoliciesRequest>) -> Result<Response<v1::SetPoliciesResponse>, Status> {
+        let v1::SetPoliciesRequest { owner, document } = request.into_inner();
+        let (owner, document) =
+            (convert::owner_name(&owner)?, document.ok_or_else(|| convert::invalid("document", "missing"))?);
+        let name = if document.name.is_empty() { "policies" } else { &document.name };
+        if document.text.len() > DOCUMENT_MAX {
+            return Err(Status::resource_exhausted(format!("{name} has more than {DOCUMENT_MAX} octets")));
+        }
+        parse_policies(&document.text, name)
+            .map_err(|diagnosis| Status::invalid_argument(format!("policies are not valid\n{diagnosis}")))?;
+        let changes = self.0.declare_policies(owner, Some(document.text)).await.map_err(convert::status_of)?;
+        let steps = changes.steps.iter().map(convert::step).collect();
+        Ok(Response::new(v1::SetPoliciesResponse { steps, notes: changes.notes }))
+    }
+
+    async fn delete(
+        &self,
+        request: Request<v1::DeletePoliciesRequest>,
+    ) -> Result<Response<v1::DeletePoliciesResponse>, Status> {
+        let owner = convert::owner_name(&request.into_inner().owner)?;
+        let changes = self.0.declare_policies(owner, None).await.map_err(convert::status_of)?;
+        Ok(Response::new(v1::DeletePoliciesResponse { steps: changes.steps.iter().map(convert::step).collect() }))
+    }
+
+    async fn list_declared(
+        &self,
+        _: Request<v1::ListDeclaredPoliciesRequest>,
+    ) -> Result<Response<v1::ListDeclaredPoliciesResponse>, Status> {
+        let message = |declared: DeclaredPolicies| v1::DeclaredPolicies {
+            owner: declared.owner.to_string(),
+            document: declared.document,
+            policies: declared.policies,
+            waits_for: declared.waits_for.unwrap_or_default(),
+        };
+        let all = self.0.declared_policies().await.map_err(convert::status_of)?;
+        Ok(Response::new(v1::ListDeclaredPoliciesResponse { owners: all.into_iter().map(message).collect() }))
     }
 }
 

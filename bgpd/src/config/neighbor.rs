@@ -118,13 +118,13 @@ impl Groups {
         Self { settings: groups.entries, unsure, base: base.clone(), policies }
     }
 
-    /// Those of a configuration that has been read.
-    pub(super) fn of(desired: &Desired) -> Self {
+    /// Those of a configuration that has been read, with the policies that are in force besides.
+    pub(super) fn of(desired: &Desired, policies: &Arc<Definitions>) -> Self {
         Self {
             settings: desired.peer_groups.clone(),
             unsure: BTreeSet::new(),
             base: base_settings(&desired.global),
-            policies: Arc::clone(&desired.policies),
+            policies: Arc::clone(policies),
         }
     }
 

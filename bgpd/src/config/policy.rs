@@ -38,6 +38,16 @@ impl<'a> Sections<'a> {
             filters: document.tables("filter", problems),
         }
     }
+
+    /// The same of a document that comes through the API.
+    pub(super) fn take_declared(document: &mut Section<'a>, problems: &mut Problems<'_>) -> Self {
+        let sections = Self { filters: Vec::new(), ..Self::take(document, problems) };
+        if document.has("filter") {
+            let help = "a filter is a file where bgpd runs: name it in the configuration file";
+            problems.error(0..0, "[[filter]] cannot come through the API", help);
+        }
+        sections
+    }
 }
 
 /// Reads a value through its own parser, whose errors say what would be right.

@@ -3,6 +3,7 @@
 //! A [`Handle`] only sends messages; the answer comes from the controller (configuration, neighbors) or from the
 //! partition threads (routes). At most one control message per caller is under way, so control never blocks routing.
 
+mod policies;
 mod watched;
 
 use std::collections::BTreeMap;
@@ -21,6 +22,7 @@ use bgp_wire::Family;
 use ipnet::IpNet;
 use tokio::sync::{mpsc, oneshot, watch};
 
+pub use self::policies::DeclaredPolicies;
 pub use self::watched::{NeighborEvent, RouteEvent, RouteWatch, WatchedNeighbors, WatchedRoutes};
 pub use super::change_log::{NotARevision, Revision};
 use super::document::Written;
@@ -268,6 +270,8 @@ pub(crate) enum Command {
     CloseOwner(OwnerName, u64),
     SetNodes(String, DeclaredNodes, Reply<()>),
     ChangeClusters(OwnerName, ClusterChange, Reply<()>),
+    DeclarePolicies(OwnerName, Option<String>, Reply<Changes>),
+    Policies(oneshot::Sender<Vec<DeclaredPolicies>>),
     Owners(oneshot::Sender<Vec<OwnerView>>),
     Plan(Box<Desired>, Reply<Changes>),
     Show(Reply<Shown>),

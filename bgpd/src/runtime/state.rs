@@ -1,5 +1,5 @@
-//! What came through the API and is to survive a restart: declared routes with their owners, neighbors, clusters and
-//! their nodes.
+//! What came through the API and is to survive a restart: declared routes with their owners, neighbors, policies, clusters
+//! and their nodes.
 //!
 //! A TOML file in the state directory, replaced as a whole before the client is told that it is done, so that a crash
 //! leaves what was promised. The configuration file is not in it and comes before it. Only bgpd's own user may read it:
@@ -37,6 +37,14 @@ struct Stored {
     nodes: Vec<StoredNode>,
     neighbors: Vec<StoredNeighbor>,
     clusters: Vec<StoredCluster>,
+    policies: Vec<StoredPolicies>,
+}
+
+/// Policies and sets of an owner.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct StoredPolicies {
+    owner: String,
+    document: String,
 }
 
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -170,6 +178,10 @@ fn restored(stored: Stored) -> Restored {
         let of = if added { &mut neighbors.added } else { &mut neighbors.changed };
         of.insert(address, Declared { owner, keys });
     }
+    for StoredPolicies { owner, document } in stored.policies {
+        let Some(owner) = owner_named(&owner) else { continue };
+        neighbors.policies.insert(owner, document);
+    }
     let mut clusters = DeclaredClusters::default();
     for stored in stored.clusters {
         let Some(owner) = owner_named(&stored.owner) else { continue };
@@ -270,10 +282,15 @@ fn stored(lasting: &Lasting<'_>) -> Stored {
         }
     };
     let changed = neighbors.changed.iter().map(of_neighbor(false));
+    let of_owner_of_policies = |(owner, document): (&OwnerName, &String)| StoredPolicies {
+        owner: owner.to_string(),
+        document: document.clone(),
+    };
     Stored {
         drained: neighbors.drained,
         neighbors: neighbors.added.iter().map(of_neighbor(true)).chain(changed).collect(),
         owners: views.map(of_owner).collect(),
+        policies: neighbors.policies.iter().map(of_owner_of_policies).collect(),
         nodes: nodes
             .map(|(cluster, owner, (name, node))| StoredNode {
                 cluster: cluster.clone(),

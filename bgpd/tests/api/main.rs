@@ -14,6 +14,7 @@ mod impacts;
 mod log;
 mod metrics;
 mod owners;
+mod policies;
 mod policy;
 mod random;
 mod resets;

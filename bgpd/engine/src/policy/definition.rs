@@ -44,6 +44,33 @@ impl Definitions {
         changed.chain(filters).cloned().collect()
     }
 
+    /// A name that both have for the same kind of thing; policies and filters share theirs.
+    #[must_use]
+    pub fn shared_name(&self, other: &Self) -> Option<String> {
+        fn first<A, B>(noun: &str, one: &BTreeMap<String, A>, other: &BTreeMap<String, B>) -> Option<String> {
+            one.keys().find(|name| other.contains_key(*name)).map(|name| format!("{noun} \"{name}\""))
+        }
+        first("policy", &self.policies, &other.policies)
+            .or_else(|| first("policy", &self.policies, &other.filters))
+            .or_else(|| first("filter", &self.filters, &other.policies))
+            .or_else(|| first("filter", &self.filters, &other.filters))
+            .or_else(|| first("prefix set", &self.prefix_sets, &other.prefix_sets))
+            .or_else(|| first("AS-path set", &self.as_path_sets, &other.as_path_sets))
+            .or_else(|| first("community set", &self.community_sets, &other.community_sets))
+            .or_else(|| first("neighbor set", &self.neighbor_sets, &other.neighbor_sets))
+    }
+
+    /// Adds all that another one has.
+    pub fn extend(&mut self, other: Self) {
+        let Self { prefix_sets, as_path_sets, community_sets, neighbor_sets, policies, filters } = other;
+        self.prefix_sets.extend(prefix_sets);
+        self.as_path_sets.extend(as_path_sets);
+        self.community_sets.extend(community_sets);
+        self.neighbor_sets.extend(neighbor_sets);
+        self.policies.extend(policies);
+        self.filters.extend(filters);
+    }
+
     /// A policy and the sets that it names.
     fn parts(&self, name: &str) -> Option<(&PolicyDefinition, Self)> {
         let policy = self.policies.get(name)?;

@@ -58,7 +58,7 @@ impl Collected {
 }
 
 /// Who asks; `bgpctl` unless it says so.
-pub(in crate::api) fn neighbor_owner(name: &str) -> Result<OwnerName, Status> {
+pub(in crate::api) fn owner_name(name: &str) -> Result<OwnerName, Status> {
     match name {
         "" | "bgpctl" => Ok(OwnerName::bgpctl()),
         name => name.parse().map_err(|error| invalid("owner", error)),
@@ -215,7 +215,7 @@ mod tests {
             ..v1::NeighborConfig::default()
         };
         let (address, keys) = neighbor_keys(request, &of_file).expect("an address");
-        let neighbor = declared_neighbor(address, &keys, None, &of_file).expect("it is right");
+        let neighbor = declared_neighbor(address, &keys, None, &of_file, &of_file.policies).expect("it is right");
         assert_eq!(neighbor.settings.ao_keys.len(), 2);
         assert_eq!(Some(&neighbor), of_file.neighbors.get(&address));
     }

@@ -45,6 +45,10 @@ impl Controller {
             Command::ChangeClusters(owner, change, reply) => {
                 drop(reply.send(self.change_clusters(owner, change).await));
             }
+            Command::DeclarePolicies(owner, text, reply) => {
+                drop(reply.send(self.declare_policies(owner, text).await));
+            }
+            Command::Policies(reply) => drop(reply.send(self.declared_policies())),
             Command::Owners(reply) => drop(reply.send(self.owners.views().collect())),
             Command::Plan(wanted, reply) => self.preview(&wanted, reply).await,
             Command::Show(reply) => drop(reply.send(self.shown())),

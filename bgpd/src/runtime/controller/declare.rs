@@ -19,7 +19,7 @@ impl Controller {
         if self.desired.neighbors.contains_key(&address) {
             return Err(ControlError::AlreadyExists { what: format!("neighbor {address}") });
         }
-        let neighbor = declared_neighbor(address, &declared.keys, None, self.of_file()).map_err(invalid)?;
+        let neighbor = self.declared_neighbor(address, &declared.keys, None)?;
         let mut declarations = self.declarations.clone();
         declarations.added.insert(address, declared);
         self.declare(Some(neighbor), address, declarations).await
@@ -123,7 +123,7 @@ impl Controller {
         if known.is_some() {
             declared.owner = owner.clone();
         }
-        let neighbor = declared_neighbor(address, &declared.keys, known, self.of_file()).map_err(invalid)?;
+        let neighbor = self.declared_neighbor(address, &declared.keys, known)?;
         if known.is_some_and(|known| *known == neighbor) {
             // It is again what the file says.
             declarations.changed.remove(&address);
@@ -148,6 +148,15 @@ impl Controller {
         self.note_source(&address);
         self.save().await;
         Ok(())
+    }
+
+    fn declared_neighbor(
+        &self,
+        address: IpAddr,
+        keys: &Keys,
+        known: Option<&Neighbor>,
+    ) -> Result<Neighbor, ControlError> {
+        declared_neighbor(address, keys, known, self.of_file(), &self.desired.policies).map_err(invalid)
     }
 
     fn of_file(&self) -> &bgp_engine::config::Desired {

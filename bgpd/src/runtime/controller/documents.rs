@@ -2,15 +2,18 @@
 
 use std::time::Instant;
 
-use bgp_engine::config::owners::{self, Owners};
+use bgp_engine::config::owners::{self, OwnerName, Owners};
 use bgp_engine::config::{self, Desired};
 use tracing::{error, info, warn};
 
 use super::super::document::{Documents, Written};
-use super::super::handle::{Changes, ControlError, Shown, Terms};
+use super::super::handle::{Changes, ControlError, DeclaredPolicies, Shown, Terms};
 use super::super::state;
 use super::Controller;
-use crate::config::{Declarations, Laid, hidden, unsigned};
+use crate::config::{Declarations, InForce, Laid, hidden, parse_policies, unsigned};
+
+/// Most owners of policies.
+const POLICY_OWNERS_MAX: usize = 64;
 
 /// What runs, before anything that was declared.
 pub(in super::super) struct Running {
@@ -113,7 +116,7 @@ impl Controller {
     /// Goes back to the document from before.
     pub(super) async fn roll_back(&mut self) -> Result<Changes, ControlError> {
         let Unconfirmed { before, until } = self.base.take_unconfirmed()?;
-        let composed = self.compose(&before.desired);
+        let composed = self.compose(&before.desired, self.declarations.clone());
         for refused in &composed.laid.refused {
             warn!("not in force: {refused}");
         }
@@ -144,7 +147,7 @@ impl Controller {
 
     /// What is to run when a document is applied, and what is worth knowing about it.
     pub(super) fn wanted(&self, document: &Desired) -> Result<(Desired, Vec<String>), ControlError> {
-        let composed = accepted(self.compose(document))?;
+        let composed = accepted(self.compose(document, self.declarations.clone()))?;
         Ok((composed.wanted, composed.laid.notes))
     }
 
@@ -159,8 +162,52 @@ impl Controller {
     }
 
     async fn make_run(&mut self, document: Written) -> Result<Changes, ControlError> {
-        let composed = accepted(self.compose(&document.desired))?;
+        let composed = accepted(self.compose(&document.desired, self.declarations.clone()))?;
         self.take_over(document, composed).await
+    }
+
+    /// Replaces the policies and sets of an owner as a whole; none are deleted.
+    pub(super) async fn declare_policies(
+        &mut self,
+        owner: OwnerName,
+        text: Option<String>,
+    ) -> Result<Changes, ControlError> {
+        let mut declarations = self.declarations.clone();
+        let of_file = &self.base.document.desired;
+        let before = declarations.policies.remove(&owner);
+        match text {
+            Some(text) => {
+                let wanted = parse_policies(&text, owner.as_str()).map_err(|diagnosis| ControlError::Invalid {
+                    field: "document".to_owned(),
+                    reason: diagnosis.sentences(),
+                })?;
+                if let Some((who, name)) = declarations.policies_shared(&wanted, &of_file.policies) {
+                    return Err(ControlError::AlreadyExists { what: format!("{name} of {who}") });
+                }
+                if declarations.policies.len() >= POLICY_OWNERS_MAX {
+                    return Err(ControlError::Exhausted(format!("{POLICY_OWNERS_MAX} owners have policies already")));
+                }
+                declarations.policies.insert(owner, text);
+            }
+            None if before.is_none() => {
+                return Err(ControlError::NotFound { what: format!("a document of policies of owner {owner}") });
+            }
+            None => {}
+        }
+        let composed = accepted(self.compose(of_file, declarations))?;
+        self.take_over(self.base.document.clone(), composed).await
+    }
+
+    /// The policies of each owner, and what is in force of them.
+    pub(super) fn declared_policies(&self) -> Vec<DeclaredPolicies> {
+        let declarations = &self.declarations;
+        let of = |InForce { owner, definitions, waits_for }| DeclaredPolicies {
+            document: declarations.policies.get(&owner).cloned().unwrap_or_default(),
+            policies: definitions.policies.into_keys().collect(),
+            owner,
+            waits_for,
+        };
+        declarations.policies_in_force(&self.base.document.desired.policies).into_iter().map(of).collect()
     }
 
     async fn take_over(&mut self, document: Written, composed: Composed) -> Result<Changes, ControlError> {
@@ -182,13 +229,12 @@ impl Controller {
     }
 
     /// What a document says together with what else is declared, and what that changes for owners.
-    fn compose(&self, document: &Desired) -> Composed {
+    fn compose(&self, document: &Desired, mut declarations: Declarations) -> Composed {
         let mut wanted = document.clone();
         let mut owners = self.owners.clone();
         let declared = owners.declare_file(std::mem::take(&mut wanted.originate));
         wanted.originate = owners.originated();
         wanted.guard = self.guard_of(wanted.guard.clusters);
-        let mut declarations = self.declarations.clone();
         let mut laid = declarations.lay_over(&mut wanted);
         laid.notes.extend(wanted.unsigned().iter().map(|(addresses, range)| unsigned(addresses, range)));
         declarations.settle(document);
