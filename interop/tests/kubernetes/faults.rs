@@ -328,7 +328,13 @@ fn route_whose_next_hop_is_unreachable_waits_for_a_way_and_others_go_on() {
         message: "next hop 203.0.113.7 is reachable through the default route only, and --resolve-via-default is not given",
         has_event: true,
         come: &|| scene.announce("10.3.9.0/24", "203.0.113.7"),
-        meanwhile: &|| scene.goes_on("10.3.2.0/24"),
+        meanwhile: &|| {
+            scene.goes_on("10.3.2.0/24");
+            // bgpd has no way to know, but whoever installs its routes says it.
+            let why = scene.bgpds[1].ctl(&["explain", "10.3.9.0/24"]);
+            let kernel = why.split_once("In the kernel\n").map(|(_, said)| said).unwrap_or_default();
+            assert!(kernel.contains("  not installed: next hop 203.0.113.7 is reachable through the default"), "{why}");
+        },
         go: &|| drop(node.ip(&format!("route add 203.0.113.0/24 via {ROUTER}"))),
     });
     wait_until("it is installed", || scene.installs("10.3.9.0/24"), || scene.picture());

@@ -44,8 +44,10 @@ line is what it says there (`bgpd/tests/api/broken.rs`).
 
 pub(super) const LIMITS: &str = "
 What bgpd cannot know: whether a next hop can be reached. It does not forward packets and has no table of routes to next
-hops, so a path with a next hop that nobody reaches is `best` all the same; `bgpctl show routes` has the next hop, and
-`ip route get NEXT-HOP` on the router that forwards says the rest. What an unanswered connection is about, a wrong key, a
+hops, so a path with a next hop that nobody reaches is `best` all the same. Where a sidecar installs the routes, `explain`
+has it under *In the kernel*: `bgp-sidecar  not installed: next hop 203.0.113.7 is reachable through the default route only,
+and --resolve-via-default is not given`. Elsewhere `bgpctl show routes` has the next hop, and `ip route get NEXT-HOP` on the
+router that forwards says the rest. What an unanswered connection is about, a wrong key, a
 wrong TTL or a host that is down, looks the same from here: kernels drop such packets without a word. `nstat -a` on both
 hosts has `TcpExtTCPMD5Failure`, `TcpExtTCPMD5NotFound` and `TcpExtTCPMinTTLDrop`.
 ";
