@@ -86,20 +86,8 @@ pub fn load(path: &Path) -> Result<Document, Diagnosis> {
 /// # Errors
 /// Everything that is wrong with it.
 pub fn parse(text: &str, name: &str, base: &Path) -> Result<Document, Diagnosis> {
-    let mut problems = Problems::new(text, name, base);
-    let (table, errors) = DeTable::parse_recoverable(text);
-    syntax::report(&errors, &mut problems);
-    // What could not be read would only give wrong conclusions about the rest.
-    if !errors.is_empty() {
-        return Err(problems.diagnosis());
-    }
-    let document = read(table.get_ref(), table.span(), &mut problems);
-    match document {
-        Some(document) if !problems.any_error() => {
-            Ok(Document { warnings: problems.warnings(), text: text.into(), name: name.to_owned(), ..document })
-        }
-        _ => Err(problems.diagnosis()),
-    }
+    let (document, warnings) = walk(text, name, base, read)?;
+    Ok(Document { warnings, text: text.into(), name: name.to_owned(), ..document })
 }
 
 /// Reads a document of policies and sets alone, as it comes through the API. `name` is what diagnoses call it.
@@ -107,24 +95,41 @@ pub fn parse(text: &str, name: &str, base: &Path) -> Result<Document, Diagnosis>
 /// # Errors
 /// Everything that is wrong with it.
 pub fn parse_policies(text: &str, name: &str) -> Result<Definitions, Diagnosis> {
-    let mut problems = Problems::new(text, name, Path::new("."));
+    let (definitions, _) = walk(text, name, Path::new("."), read_policies)?;
+    Ok(definitions)
+}
+
+/// Has a document read, if it is TOML; what comes of it, and what is allowed but hardly meant.
+fn walk<T>(
+    text: &str,
+    name: &str,
+    base: &Path,
+    read: impl FnOnce(Section<'_>, &mut Problems<'_>) -> Option<T>,
+) -> Result<(T, Vec<Warning>), Diagnosis> {
+    let mut problems = Problems::new(text, name, base);
     let (table, errors) = DeTable::parse_recoverable(text);
     syntax::report(&errors, &mut problems);
+    // What could not be read would only give wrong conclusions about the rest.
     if !errors.is_empty() {
         return Err(problems.diagnosis());
     }
-    let mut document = Section::document(table.get_ref(), table.span());
-    let sections = policy::Sections::take_declared(&mut document, &mut problems);
-    document.finish(&mut problems);
-    let definitions = policy::read(sections, &mut problems);
+    match read(Section::document(table.get_ref(), table.span()), &mut problems) {
+        Some(read) if !problems.any_error() => Ok((read, problems.warnings())),
+        _ => Err(problems.diagnosis()),
+    }
+}
+
+fn read_policies(mut document: Section<'_>, problems: &mut Problems<'_>) -> Option<Definitions> {
+    let sections = policy::Sections::take_declared(&mut document, problems);
+    document.finish(problems);
+    let definitions = policy::read(sections, problems);
     if definitions == Definitions::default() && !problems.any_error() {
         problems.error(0..0, "there is no policy and no set in it", "add [[policy]]");
     }
-    if problems.any_error() { Err(problems.diagnosis()) } else { Ok(definitions) }
+    Some(definitions)
 }
 
-fn read(table: &DeTable<'_>, span: std::ops::Range<usize>, problems: &mut Problems<'_>) -> Option<Document> {
-    let mut document = Section::document(table, span);
+fn read(mut document: Section<'_>, problems: &mut Problems<'_>) -> Option<Document> {
     let no_global = !document.has("global");
     let global = document.table("global", problems);
     let api = document.table("api", problems);

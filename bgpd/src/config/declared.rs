@@ -146,9 +146,13 @@ pub fn neighbor(
     }
 }
 
-/// Who of some has a name that is wanted, and which.
-fn shared(wanted: &Definitions, taken: &[(String, Definitions)]) -> Option<(String, String)> {
-    taken.iter().find_map(|(who, has)| Some((who.clone(), wanted.shared_name(has)?)))
+/// Who has a name that is wanted, and which: the file, or an owner whose policies are in force.
+fn shared(wanted: &Definitions, of_file: &Definitions, owners: &[InForce]) -> Option<(String, String)> {
+    let in_file = wanted.shared_name(of_file).map(|name| ("the file".to_owned(), name));
+    let mut in_force = owners.iter().filter(|one| one.waits_for.is_none());
+    in_file.or_else(|| {
+        in_force.find_map(|one| Some((format!("owner {}", one.owner), wanted.shared_name(&one.definitions)?)))
+    })
 }
 
 impl Declarations {
@@ -191,7 +195,6 @@ impl Declarations {
 
     /// The policies of each owner beside those of a file.
     pub(crate) fn policies_in_force(&self, of_file: &Definitions) -> Vec<InForce> {
-        let mut taken: Vec<(String, Definitions)> = vec![("the file".to_owned(), of_file.clone())];
         let mut all = Vec::new();
         for (owner, text) in &self.policies {
             let (definitions, unread) = match parse_policies(text, owner.as_str()) {
@@ -199,12 +202,9 @@ impl Declarations {
                 Err(diagnosis) => (Definitions::default(), Some(diagnosis.sentences())),
             };
             let waits_for = unread.or_else(|| {
-                let (who, name) = shared(&definitions, &taken)?;
+                let (who, name) = shared(&definitions, of_file, &all)?;
                 Some(format!("{who} has {name}"))
             });
-            if waits_for.is_none() {
-                taken.push((format!("owner {owner}"), definitions.clone()));
-            }
             all.push(InForce { owner: owner.clone(), definitions, waits_for });
         }
         all
@@ -212,10 +212,7 @@ impl Declarations {
 
     /// Who has a name of these policies and sets already, and which: the file, or an owner whose policies are in force.
     pub(crate) fn policies_shared(&self, wanted: &Definitions, of_file: &Definitions) -> Option<(String, String)> {
-        let in_force = self.policies_in_force(of_file).into_iter().filter(|one| one.waits_for.is_none());
-        let of_owners = in_force.map(|one| (format!("owner {}", one.owner), one.definitions));
-        let taken: Vec<_> = [("the file".to_owned(), of_file.clone())].into_iter().chain(of_owners).collect();
-        shared(wanted, &taken)
+        shared(wanted, of_file, &self.policies_in_force(of_file))
     }
 
     fn lay_policies(&self, file: &mut Desired, laid: &mut Laid) {

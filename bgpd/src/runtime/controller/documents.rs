@@ -166,7 +166,7 @@ impl Controller {
         self.take_over(document, composed).await
     }
 
-    /// Replaces the policies and sets of an owner as a whole; none are deleted.
+    /// Replaces the policies and sets of an owner as a whole, or deletes them.
     pub(super) async fn declare_policies(
         &mut self,
         owner: OwnerName,

@@ -77,9 +77,9 @@ fn says_role(entry: &Entry) -> bool {
     entry.cell.view().negotiated.as_ref().is_some_and(|negotiated| negotiated.says_role())
 }
 
-/// Whether an Established session has this address here, or may have any.
+/// Whether an Established session has the wanted address here.
 fn has_address(entry: &Entry, wanted: Option<IpAddr>) -> bool {
-    wanted.is_none() || entry.cell.view().local.map(|local| local.ip().to_canonical()) == wanted
+    entry.cell.view().local.map(|local| local.ip().to_canonical()) == wanted
 }
 
 /// Whether a peer can be asked for its routes again.
