@@ -1,10 +1,13 @@
 //! The words of the command line.
 
+mod neighbors;
+
 use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub(crate) use self::neighbors::{Neighbors, WatchNeighbors};
 use crate::client::Server;
 use crate::key::AoKeyFile;
 
@@ -121,26 +124,6 @@ pub enum Show {
     Summary,
 }
 
-/// `show neighbors …`
-#[derive(Debug, Args)]
-pub struct Neighbors {
-    /// One neighbor
-    #[arg(conflicts_with_all = ["down", "state", "peer_group", "asn"])]
-    pub address: Option<IpAddr>,
-    /// Only those whose session is not Established
-    #[arg(long, conflicts_with = "state")]
-    pub down: bool,
-    /// Only those whose session is in this state, such as Active
-    #[arg(long, value_name = "STATE")]
-    pub state: Option<String>,
-    /// Only those of this peer group
-    #[arg(long, value_name = "NAME")]
-    pub peer_group: Option<String>,
-    /// Only those of this AS
-    #[arg(long, value_name = "ASN")]
-    pub asn: Option<u32>,
-}
-
 /// `show routes …`
 #[derive(Debug, Args)]
 pub struct Routes {
@@ -178,11 +161,7 @@ pub enum Watch {
     /// The Loc-RIB
     Routes(WatchRoutes),
     /// Neighbors and their sessions
-    Neighbors {
-        /// Only the changes since a revision that an earlier watch has said
-        #[arg(long, value_name = "REVISION", default_value = "")]
-        from_revision: String,
-    },
+    Neighbors(WatchNeighbors),
 }
 
 /// `watch routes …`

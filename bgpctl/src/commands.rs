@@ -72,7 +72,7 @@ pub async fn run(arguments: Arguments) -> Result<(), Error> {
         Command::Show(Show::Summary) => summary(&context).await,
         Command::Explain { prefix, to } => routes::explain(&context, prefix, to).await,
         Command::Watch(Watch::Routes(wanted)) => routes::watch(&context, wanted).await,
-        Command::Watch(Watch::Neighbors { from_revision }) => neighbor::watch(&context, from_revision).await,
+        Command::Watch(Watch::Neighbors(wanted)) => neighbor::watch(&context, wanted).await,
         Command::Neighbor(command) => neighbor::steer(&context, command).await,
         Command::Announce(route) => routes::announce(&context, route).await,
         Command::Withdraw { prefix } => routes::withdraw(&context, prefix).await,

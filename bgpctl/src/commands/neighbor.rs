@@ -8,7 +8,7 @@ use bgpd_proto::v1::watch_neighbors_response::Event;
 
 use super::{Context, json_line, say};
 use crate::Error;
-use crate::arguments::{AddNeighbor, Drain, Format, Neighbor, Neighbors, SetNeighbor, Soft};
+use crate::arguments::{AddNeighbor, Drain, Format, Neighbor, Neighbors, SetNeighbor, Soft, WatchNeighbors};
 use crate::client::Connection;
 use crate::key;
 use crate::output::{family_of, neighbor};
@@ -22,8 +22,7 @@ async fn client(context: &Context) -> Result<NeighborServiceClient<Connection>, 
 }
 
 pub(super) async fn list(context: &Context, wanted: Neighbors) -> Result<(), Error> {
-    let state = if wanted.down { "down".to_owned() } else { wanted.state.unwrap_or_default() };
-    let (peer_group, asn) = (wanted.peer_group.unwrap_or_default(), wanted.asn.unwrap_or_default());
+    let (state, peer_group, asn) = wanted.filter.into_fields();
     let mut client = client(context).await?;
     let (mut neighbors, mut page_token) = (Vec::new(), String::new());
     loop {
@@ -46,14 +45,17 @@ pub(super) async fn show(context: &Context, address: IpAddr) -> Result<(), Error
     context.print(&[neighbor::json(&found)], || neighbor::details(&found))
 }
 
-pub(super) async fn watch(context: &Context, from_revision: String) -> Result<(), Error> {
-    let request = v1::WatchNeighborsRequest { from_revision, heartbeat_seconds: 0 };
+pub(super) async fn watch(context: &Context, wanted: WatchNeighbors) -> Result<(), Error> {
+    let (state, peer_group, asn) = wanted.filter.into_fields();
+    let filtered = !state.is_empty() || !peer_group.is_empty() || asn != 0;
+    let from_revision = wanted.from_revision;
+    let request = v1::WatchNeighborsRequest { from_revision, heartbeat_seconds: 0, state, peer_group, asn };
     let mut events = client(context).await?.watch(request).await?.into_inner();
     while let Some(message) = events.message().await? {
         let Some(event) = message.event else { continue };
         match context.format {
             Format::Json => json_line(&event_json(&event, &message.revision), false)?,
-            Format::Table => say(&event_line(&event, &message.revision))?,
+            Format::Table => say(&event_line(&event, &message.revision, filtered))?,
         }
     }
     Ok(())
@@ -73,7 +75,7 @@ fn event_json(event: &Event, revision: &str) -> serde_json::Value {
     json
 }
 
-fn event_line(event: &Event, revision: &str) -> String {
+fn event_line(event: &Event, revision: &str, filtered: bool) -> String {
     match event {
         Event::Neighbor(changed) if changed.last_error.is_empty() => {
             format!("{} AS {} {}\n", changed.address, changed.asn, changed.state)
@@ -82,6 +84,7 @@ fn event_line(event: &Event, revision: &str) -> String {
             format!("{} AS {} {}, last error: {}\n", changed.address, changed.asn, changed.state, changed.last_error)
         }
         Event::SnapshotEnd(_) => format!("-- that is all of them, revision {revision}, now the changes\n"),
+        Event::Removed(address) if filtered => format!("{address} does not match any more, or is gone\n"),
         Event::Removed(address) => format!("{address} removed\n"),
         Event::Heartbeat(_) => String::new(),
         Event::Resync(resync) => format!("-- from the beginning: {}\n", resync.reason),

@@ -7,7 +7,7 @@ use tonic::{Request, Response, Status};
 use super::streams::Streams;
 use super::{Streamed, convert, streamed};
 use crate::config::Declared;
-use crate::runtime::handle::{Handle, ResetKind, WatchedNeighbors};
+use crate::runtime::handle::{Handle, NeighborWatch, ResetKind, WatchedNeighbors};
 
 pub(super) struct Service(pub(super) Handle, pub(super) Streams);
 
@@ -122,10 +122,15 @@ impl v1::neighbor_service_server::NeighborService for Service {
     type WatchStream = Streamed<v1::WatchNeighborsResponse>;
 
     async fn watch(&self, request: Request<v1::WatchNeighborsRequest>) -> Result<Response<Self::WatchStream>, Status> {
-        let v1::WatchNeighborsRequest { from_revision, heartbeat_seconds } = request.into_inner();
-        let (from, heartbeat) = (convert::revision(&from_revision)?, convert::heartbeat(heartbeat_seconds)?);
+        let v1::WatchNeighborsRequest { from_revision, heartbeat_seconds, state, peer_group, asn } =
+            request.into_inner();
+        let watch = NeighborWatch {
+            filter: convert::neighbor_filter(&state, peer_group, asn)?,
+            from: convert::revision(&from_revision)?,
+            heartbeat: convert::heartbeat(heartbeat_seconds)?,
+        };
         let permit = self.1.open()?;
-        Ok(Response::new(streamed(self.0.watch_neighbors(from, heartbeat), permit, |event| {
+        Ok(Response::new(streamed(self.0.watch_neighbors(watch), permit, |event| {
             let said = match event.said {
                 WatchedNeighbors::Status(status) => Event::Neighbor(convert::neighbor(&status)),
                 WatchedNeighbors::SnapshotEnd => Event::SnapshotEnd(v1::SnapshotEnd {}),

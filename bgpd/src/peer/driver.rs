@@ -293,15 +293,19 @@ impl Driver {
     fn replace_settings(&mut self, neighbor: Arc<Neighbor>, global: Global) {
         let transport = self.transport(SocketAddr::new(self.cell.address, neighbor.port));
         self.session.replace_settings(SessionSettings::new(&neighbor.settings, &global, self.fabric.next_seed()));
-        {
+        let shuts_down = neighbor.settings.is_shutting_down(&global);
+        let shut_down = {
             let mut view = self.cell.view();
             view.neighbor = Arc::clone(&neighbor);
-            view.shutting_down = neighbor.settings.is_shutting_down(&global);
             view.capabilities_offered = bgp_engine::session::offered_capabilities(&neighbor.settings, &global);
-        }
+            std::mem::replace(&mut view.shutting_down, shuts_down)
+        };
         let before = ImportKey::new(&self.global, &self.neighbor.settings);
         let changed = before != ImportKey::new(&global, &neighbor.settings);
         let old = std::mem::replace(&mut self.neighbor, neighbor);
+        if *old != *self.neighbor || shut_down != shuts_down {
+            self.event(PeerEventKind::State);
+        }
         self.global = global;
         self.replace_transport(&transport);
         if changed {

@@ -23,7 +23,7 @@ use ipnet::IpNet;
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub use self::policies::DeclaredPolicies;
-pub use self::watched::{NeighborEvent, RouteEvent, RouteWatch, WatchedNeighbors, WatchedRoutes};
+pub use self::watched::{NeighborEvent, NeighborWatch, RouteEvent, RouteWatch, WatchedNeighbors, WatchedRoutes};
 pub use super::change_log::{NotARevision, Revision};
 use super::document::Written;
 pub use super::document::{Changes, Shown, Terms};
@@ -115,7 +115,7 @@ pub struct RouteFilter {
     pub size: Option<usize>,
 }
 
-/// Which neighbors to list. Empty fields do not filter.
+/// Which neighbors to list or watch. Empty fields do not filter.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NeighborFilter {
     /// Only those whose session is in this state; `Some(None)`: in any but Established.
@@ -572,9 +572,9 @@ impl Handle {
         self.reads.watch_routes(watch)
     }
 
-    /// All neighbors, then their changes of state; or only the changes since a revision.
-    pub fn watch_neighbors(&self, from: Option<Revision>, heartbeat: Duration) -> mpsc::Receiver<NeighborEvent> {
-        self.reads.watch_neighbors(from, heartbeat)
+    /// Neighbors, then their changes; or only the changes since a revision. Dropping the receiver ends the watch.
+    pub fn watch_neighbors(&self, watch: NeighborWatch) -> mpsc::Receiver<NeighborEvent> {
+        self.reads.watch_neighbors(watch)
     }
 
     /// Ends every session; returns when the NOTIFICATIONs are out. `Stop` is Cease / Administrative Shutdown, as a Hard

@@ -11,7 +11,6 @@ pub(super) mod routes;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bgp_engine::attr::{AttrRef, Interner};
 use bgp_engine::config::owners::OwnerName;
@@ -27,10 +26,10 @@ pub(crate) use self::directory::Directory;
 use self::neighbor::status_of;
 pub use self::origins::OriginCounts;
 pub use self::routes::Place;
-use super::change_log::Revision;
 use super::fabric::Fabric;
 use super::handle::{
-    ControlError, Explanation, NeighborEvent, NeighborFilter, RouteEvent, RouteFilter, RoutePage, RouteWatch,
+    ControlError, Explanation, NeighborEvent, NeighborFilter, NeighborWatch, RouteEvent, RouteFilter, RoutePage,
+    RouteWatch,
 };
 use super::rib_worker::{CounterAnswer, CounterQuery, RibControl};
 use super::status::{NeighborStatus, PrefixCounts, StageQueue, TableCounts};
@@ -171,8 +170,8 @@ impl Reads {
         watch::read(self.clone(), log, wanted)
     }
 
-    pub(super) fn watch_neighbors(&self, from: Option<Revision>, heartbeat: Duration) -> mpsc::Receiver<NeighborEvent> {
-        neighbor_watch::read(self.clone(), from, heartbeat)
+    pub(super) fn watch_neighbors(&self, wanted: NeighborWatch) -> mpsc::Receiver<NeighborEvent> {
+        neighbor_watch::read(self.clone(), wanted)
     }
 
     /// The interface of the session with a neighbor, where a next hop is of no use without it.

@@ -13,6 +13,7 @@ mod guard;
 mod impacts;
 mod log;
 mod metrics;
+mod neighbor_watch;
 mod owners;
 mod policies;
 mod policy;

@@ -428,7 +428,7 @@ async fn a_neighbor_watch_goes_on_where_it_was() {
     );
     let daemon = Daemon::start(&config).await;
     let watch = async |from_revision: String| {
-        let request = v1::WatchNeighborsRequest { from_revision, heartbeat_seconds: 1 };
+        let request = v1::WatchNeighborsRequest { from_revision, heartbeat_seconds: 1, ..Default::default() };
         NeighborServiceClient::new(daemon.connect().await).watch(request).await.expect("a watch").into_inner()
     };
     let mut stream = watch(String::new()).await;

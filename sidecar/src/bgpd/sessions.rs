@@ -110,7 +110,8 @@ struct Keeping {
 impl Keeping {
     async fn once(&mut self, server: &Server, backoff: &mut Backoff) -> Result<(), BgpdError> {
         let mut client = NeighborServiceClient::new(server.connect().await?);
-        let request = api::WatchNeighborsRequest { from_revision: String::new(), heartbeat_seconds: HEARTBEAT_SECONDS };
+        let heartbeat_seconds = HEARTBEAT_SECONDS;
+        let request = api::WatchNeighborsRequest { heartbeat_seconds, ..api::WatchNeighborsRequest::default() };
         let mut messages = client.watch(request).await?.into_inner();
         let mut confirmed = BTreeSet::new();
         let mut retry = tokio::time::interval(RETRY);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bgp_wire::Family;
 use ipnet::IpNet;
 
-use super::{NeighborStatus, Revision, RouteRecord};
+use super::{NeighborFilter, NeighborStatus, Revision, RouteRecord};
 
 /// What to watch of the Loc-RIB, and how. Empty fields do not filter.
 #[derive(Debug, Clone)]
@@ -53,6 +53,17 @@ pub enum WatchedRoutes {
     Resync(String),
 }
 
+/// What a neighbor watch is about.
+#[derive(Debug, Clone)]
+pub struct NeighborWatch {
+    /// Only those that match.
+    pub filter: NeighborFilter,
+    /// Only the changes since then.
+    pub from: Option<Revision>,
+    /// Longest silence.
+    pub heartbeat: Duration,
+}
+
 /// A message of a neighbor watch.
 #[derive(Debug, Clone)]
 pub struct NeighborEvent {
@@ -62,14 +73,14 @@ pub struct NeighborEvent {
     pub revision: Option<Revision>,
 }
 
-/// What a neighbor watch says: a neighbor as it now is, or its end.
+/// What a neighbor watch says: a neighbor as it now is, or that it does not count any more.
 #[derive(Debug, Clone)]
 pub enum WatchedNeighbors {
-    /// State of a neighbor.
+    /// State of a neighbor that matches.
     Status(Box<NeighborStatus>),
-    /// All neighbors have been said once.
+    /// All neighbors that match have been said once.
     SnapshotEnd,
-    /// The neighbor is gone.
+    /// The neighbor is gone, or does not match any more.
     Removed(IpAddr),
     /// Nothing has happened for a while.
     Heartbeat,
