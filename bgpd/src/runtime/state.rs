@@ -14,7 +14,7 @@ use std::{fs, io};
 use bgp_engine::config::Originate;
 use bgp_engine::config::cluster::{Cluster, ClusterNode, DeclaredClusters, DeclaredNodes, Nodes};
 use bgp_engine::config::owners::{OwnerName, OwnerView, Owners, Routes};
-use bgp_wire::attribute::Community;
+use bgp_wire::attribute::{Community, LargeCommunity};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use tracing::warn;
@@ -62,10 +62,10 @@ struct StoredRoute {
     local_pref: Option<u32>,
     med: Option<u32>,
     communities: Vec<StoredCommunity>,
-    large_communities: Vec<[u32; 3]>,
+    large_communities: Vec<StoredLargeCommunity>,
 }
 
-/// As people write it, for `bgpctl config show`; a number is what was written before.
+/// As the configuration file has it, for `bgpctl config show`; a number is what was written before.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 enum StoredCommunity {
@@ -78,6 +78,25 @@ impl StoredCommunity {
         match self {
             Self::Text(text) => text.parse::<Community>().ok().map(|community| community.0),
             Self::Number(number) => Some(*number),
+        }
+    }
+}
+
+/// The same of large communities.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+enum StoredLargeCommunity {
+    Text(String),
+    Numbers([u32; 3]),
+}
+
+impl StoredLargeCommunity {
+    fn value(&self) -> Option<[u32; 3]> {
+        match self {
+            Self::Text(text) => {
+                text.parse().ok().map(|LargeCommunity { global, local1, local2 }| [global, local1, local2])
+            }
+            Self::Numbers(numbers) => Some(*numbers),
         }
     }
 }
@@ -240,7 +259,7 @@ fn route(stored: &StoredRoute) -> Option<Originate> {
         local_pref: stored.local_pref,
         med: stored.med,
         communities: stored.communities.iter().map(StoredCommunity::value).collect::<Option<_>>()?,
-        large_communities: stored.large_communities.clone(),
+        large_communities: stored.large_communities.iter().map(StoredLargeCommunity::value).collect::<Option<_>>()?,
     })
 }
 
@@ -319,12 +338,29 @@ fn of_cluster(owner: &OwnerName, cluster: &Cluster) -> StoredCluster {
 }
 
 fn of_route(route: &Originate) -> StoredRoute {
+    let large = |&[global, local1, local2]: &[u32; 3]| LargeCommunity { global, local1, local2 }.to_string();
     StoredRoute {
         prefix: route.prefix.to_string(),
         next_hop: route.next_hop.map(|address| address.to_string()),
         local_pref: route.local_pref,
         med: route.med,
         communities: route.communities.iter().map(|one| StoredCommunity::Text(Community(*one).to_string())).collect(),
-        large_communities: route.large_communities.clone(),
+        large_communities: route.large_communities.iter().map(large).map(StoredLargeCommunity::Text).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn communities_of_an_earlier_file_are_read_and_written_as_the_configuration_file_has_them() {
+        let earlier = "prefix = \"10.1.0.0/24\"\ncommunities = [4259840007]\nlarge_communities = [[65000, 1, 2]]\n";
+        let read = |text: &str| toml::from_str(text).ok().and_then(|stored| route(&stored)).expect("a route");
+        let known = read(earlier);
+        let written = toml::to_string(&of_route(&known)).expect("it is TOML");
+        assert!(written.contains("communities = [\"65000:7\"]"), "{written}");
+        assert!(written.contains("large_communities = [\"65000:1:2\"]"), "{written}");
+        assert_eq!(read(&written), known);
     }
 }

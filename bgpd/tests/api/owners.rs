@@ -189,19 +189,22 @@ async fn what_was_declared_survives_a_crash_and_the_file_comes_first() {
         prefix: "10.9.0.0/24".to_owned(),
         med: Some(9),
         communities: vec!["65000:7".to_owned(), "no-export".to_owned()],
+        large_communities: vec!["65000:1:2".to_owned()],
         ..Default::default()
     };
     daemon.routes().await.announce(single).await.expect("done");
     let shown = ConfigServiceClient::new(daemon.connect().await).show(v1::ShowConfigRequest {}).await;
     let shown = shown.expect("an answer").into_inner().declared;
-    assert!(shown.contains("\"65000:7\"") && shown.contains("\"no-export\""), "{shown}");
+    assert!(["\"65000:7\"", "\"no-export\"", "\"65000:1:2\""].iter().all(|one| shown.contains(one)), "{shown}");
     let mut owner = Speaker::open(&daemon, "node-1", 600, set(&[("10.1.0.0/24", 1), ("10.8.0.0/24", 8)])).await;
     owner.answer().await.expect("an answer");
     daemon.kill_and_start().await;
     let all = [("10.0.0.0/24", None), ("10.1.0.0/24", Some(1)), ("10.8.0.0/24", Some(8)), ("10.9.0.0/24", Some(9))];
     wait_until("all is there again", || has(&daemon, &all)).await;
-    let tagged =
-        v1::ListRoutesRequest { communities: vec!["65000:7".to_owned(), "no-export".to_owned()], ..Default::default() };
+    let tagged = v1::ListRoutesRequest {
+        communities: ["65000:7", "no-export", "65000:1:2"].map(str::to_owned).to_vec(),
+        ..Default::default()
+    };
     let found = daemon.routes().await.list(tagged).await.expect("a list").into_inner().message().await.expect("routes");
     assert_eq!(found.map(|part| part.routes.len()), Some(1), "with its communities");
     // Its lease runs until it is back; what it says then is the difference.
