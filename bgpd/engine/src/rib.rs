@@ -38,7 +38,7 @@ use crate::export::ExportSpec;
 use crate::id::{GroupIndex, PeerIndex, Source};
 use crate::stage::{Alarm, AnyBatch, AnyEmission, AnyMissed, Fence, Member, for_each_family};
 
-pub use explain::{CandidateView, Explanation, ExportVerdict, ExportView, Verdict};
+pub use explain::{CandidateView, Explanation, ExportVerdict, ExportView, MemberVerdict, Verdict};
 pub use peers::PeerCounters;
 pub use preview::{Counted, Outgoing, Proposal, RouteChanges};
 pub use query::{Cursor, RouteQuery, RouteView, Scope, Slice};

@@ -91,23 +91,51 @@ pub enum ExportVerdict {
         source: PeerIndex,
     },
     /// A rule keeps it back.
+    Withheld {
+        /// Whose path it is.
+        source: PeerIndex,
+        /// The rule.
+        why: Withheld,
+    },
+    /// There is no best path.
+    NoBestPath,
+}
+
+/// Whether a member of a group is told the best path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MemberVerdict {
+    /// It is told.
+    Advertised {
+        /// Whose path it is.
+        source: PeerIndex,
+    },
+    /// The path is its own: nothing goes back to whom it came from, whatever the rules of the group say.
+    Own,
+    /// A rule keeps it back.
     Withheld(Withheld),
     /// There is no best path.
     NoBestPath,
 }
 
 impl ExportVerdict {
-    /// Whether `member` of the group is told.
+    /// What that is for a member of the group.
     #[must_use]
-    pub fn reaches(&self, member: PeerIndex) -> bool {
-        matches!(self, Self::Advertised { source } if *source != member)
+    pub fn of(self, member: PeerIndex) -> MemberVerdict {
+        match self {
+            Self::Advertised { source } | Self::Withheld { source, .. } if source == member => MemberVerdict::Own,
+            Self::Advertised { source } => MemberVerdict::Advertised { source },
+            Self::Withheld { why, .. } => MemberVerdict::Withheld(why),
+            Self::NoBestPath => MemberVerdict::NoBestPath,
+        }
     }
 }
 
-impl fmt::Display for ExportVerdict {
+impl fmt::Display for MemberVerdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Advertised { .. } => f.write_str("advertised, except to the peer it came from"),
+            Self::Advertised { source: PeerIndex::LOCAL } => f.write_str("advertised: originated here"),
+            Self::Advertised { .. } => f.write_str("advertised"),
+            Self::Own => f.write_str("not advertised: it is this neighbor's own route"),
             Self::Withheld(withheld) => write!(f, "not advertised: {withheld}"),
             Self::NoBestPath => f.write_str("not advertised: no usable path"),
         }
@@ -183,7 +211,7 @@ impl<N: Routed> Table<N> {
                     };
                     match column.spec.evaluate(&path.attrs, &peer.source, judge) {
                         Ok(_) => ExportVerdict::Advertised { source: path.peer },
-                        Err(withheld) => ExportVerdict::Withheld(withheld),
+                        Err(why) => ExportVerdict::Withheld { source: path.peer, why },
                     }
                 }
             };

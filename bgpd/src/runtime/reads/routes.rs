@@ -227,14 +227,12 @@ pub(super) async fn explain(reads: &Reads, prefix: IpNet, to: Option<IpAddr>) ->
 fn export_of(cell: &Arc<NeighborCell>, family: Family, found: &rib::Explanation) -> Option<ExportVerdict> {
     let group = group_of(cell, family)?;
     let rib::ExportView { verdict, export, .. } = found.exports.iter().find(|export| export.group == group)?.clone();
-    let advertised = verdict.reaches(cell.index);
+    let verdict = verdict.of(cell.index);
+    let advertised = matches!(verdict, rib::MemberVerdict::Advertised { .. });
     let why = match verdict {
-        rib::ExportVerdict::Advertised { source } if source == cell.index => {
-            "not advertised: it is this neighbor's own route".to_owned()
-        }
-        rib::ExportVerdict::Advertised { source: PeerIndex::LOCAL } => "advertised: originated here".to_owned(),
-        rib::ExportVerdict::Advertised { .. } => by("advertised".to_owned(), &export),
-        other => by(other.to_string(), &export),
+        // The export policy has not decided that.
+        rib::MemberVerdict::Own | rib::MemberVerdict::Advertised { source: PeerIndex::LOCAL } => verdict.to_string(),
+        _ => by(verdict.to_string(), &export),
     };
     Some(ExportVerdict { to: cell.address, advertised, why })
 }

@@ -423,7 +423,7 @@ const fn also(host: u8, what: &'static str, prefix: &'static str, cause: &'stati
     Case { host, says_asn: 0, what, config: "", peer: Peer::Absent, prefix, cause }
 }
 
-pub(super) const ROUTES_OUT: [Case; 16] = [
+pub(super) const ROUTES_OUT: [Case; 17] = [
     receiver(51, 65001, "it has NO_EXPORT", EBGP, "10.2.0.0/24", "not advertised: community no-export"),
     receiver(52, 65000, "it has NO_ADVERTISE", CLIENT, "10.3.0.0/24", "not advertised: community no-advertise"),
     receiver(
@@ -468,6 +468,12 @@ pub(super) const ROUTES_OUT: [Case; 16] = [
         prefix: "10.81.0.0/24",
         cause: "not advertised: it is this neighbor's own route",
     },
+    also(
+        56,
+        "the same, and other rules would keep it back as well, such as that between non-clients",
+        "10.80.0.0/24",
+        "not advertised: it is this neighbor's own route",
+    ),
     also(
         52,
         "an IPv4 route has an IPv6 next hop, and the session no `extended-next-hop`",
