@@ -2,7 +2,7 @@
 //!
 //! Capabilities belong to threads, so they are dropped before there is more than one. One stays where a listener needs
 //! it: CAP_NET_BIND_SERVICE, because a reload may move a listener and bind again. CAP_CHOWN stays where the API's socket
-//! is to have another group. Nothing that bgpd might start can get more (no_new_privs).
+//! is to have another owner or group. Nothing that bgpd might start can get more (no_new_privs).
 
 use bgp_engine::config::Desired;
 use caps::{CapSet, Capability, CapsHashSet};
@@ -30,7 +30,7 @@ fn needed(desired: &Desired, api: &ApiSettings) -> CapsHashSet {
     if desired.global.listen.iter().any(|listen| listen.port() < UNPRIVILEGED) {
         needed.insert(Capability::CAP_NET_BIND_SERVICE);
     }
-    if api.socket_group.is_some() {
+    if api.socket_owner.is_some() || api.socket_group.is_some() {
         needed.insert(Capability::CAP_CHOWN);
     }
     needed

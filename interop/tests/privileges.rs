@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use interop::lab::{BIRD, Bgpd, Bird, Daemon, Lab, Node, build_bgpd, run, to, wait_until};
 
@@ -20,6 +21,8 @@ fn of_all_threads(pid: u32, name: &str) -> Vec<String> {
 
 /// CAP_NET_BIND_SERVICE.
 const NET_BIND_SERVICE: &str = "0000000000000400";
+/// CAP_NET_BIND_SERVICE and CAP_CHOWN.
+const AND_CHOWN: &str = "0000000000000401";
 const NONE: &str = "0000000000000000";
 
 #[test]
@@ -79,6 +82,41 @@ fn a_user_with_one_capability_runs_it() {
     assert!(kept.iter().all(|set| set == NET_BIND_SERVICE), "{kept:?}");
 }
 
+/// The socket belongs to one who is neither root nor bgpd's user.
+const OWNED: &str = "socket-owner = \"nobody\"\nsocket-group = \"nogroup\"\nsocket-mode = \"0600\"\n";
+/// What stands before a command that the owner runs.
+const AS_NOBODY: [&str; 4] = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"];
+
+#[test]
+fn the_socket_belongs_to_whom_the_configuration_says() {
+    let lab = Lab::new("socket", &["setpriv"]);
+    let us = lab.node("us", 1);
+    let socket = us.dir.join("bgpd.sock").display().to_string();
+    let config = format!("{CONFIG}[api]\nlisten = [\"unix:{socket}\"]\n{OWNED}");
+    let file = us.write("bgpd.toml", &config).display().to_string();
+    let _ = run(&["chmod", "755", &us.dir.display().to_string()]);
+    let [bgpd, bgpctl] = ["bgpd", "bgpctl"].map(|name| build_bgpd().join(name).display().to_string());
+    let start = |name: &str, file: &str| Daemon::start(&us, name, &bgpd, &["--config", file]);
+    let server = format!("unix:{socket}");
+    let asks = || run(&[&AS_NOBODY[..], &[&bgpctl, "--server", &server, "show", "summary"]].concat()).status.success();
+    let mut first = start("bgpd", &file);
+    wait_until("the owner may use it", asks, || first.log_end());
+    let is = || String::from_utf8_lossy(&run(&["stat", "--format=%U %G %a", &socket]).stdout).trim().to_owned();
+    assert_eq!(is(), "nobody nogroup 600");
+    let kept = of_all_threads(first.pid(), "CapEff");
+    assert!(kept.iter().all(|set| set == AND_CHOWN), "{kept:?}");
+    // Root without capabilities may not connect to it, and leaves it to whom it serves.
+    let other = us.write("second.toml", &config.replace("router-id", "listen = [\"0.0.0.0:1179\"]\nrouter-id"));
+    let mut second = start("second", &other.display().to_string());
+    wait_until("the other gives up", || second.log().contains("is in use"), || second.log_end());
+    second.kill();
+    assert!(asks(), "{}", first.log_end());
+    // What a crash has left is nobody's any more.
+    first.kill();
+    let third = start("third", &file);
+    wait_until("the owner may use the new one", asks, || third.log_end());
+}
+
 #[test]
 fn the_unit_is_valid_and_shuts_out_what_bgpd_does_not_need() {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../config/bgpd.service");
@@ -100,19 +138,27 @@ fn the_unit_is_valid_and_shuts_out_what_bgpd_does_not_need() {
 /// A systemd of its own in a node's namespace, with the unit of the project.
 struct Host {
     systemd: Daemon,
+    _alone: MutexGuard<'static, ()>,
 }
 
+/// Two of them would have the same control groups.
+static ONE: Mutex<()> = Mutex::new(());
+
 impl Host {
-    fn start(node: &Node, config: &str) -> Self {
+    /// With what `edited` makes of the unit.
+    fn start(node: &Node, config: &str, edited: impl Fn(&str) -> String) -> Self {
         let here = Path::new(env!("CARGO_MANIFEST_DIR"));
         fs::create_dir_all(node.dir.join("etc")).expect("the lab's directory can be written");
         node.write("etc/bgpd.toml", config);
-        let unit = here.join("../config/bgpd.service").display().to_string();
+        let unit = fs::read_to_string(here.join("../config/bgpd.service")).expect("the unit is there");
+        let unit = node.write("bgpd.service", &edited(&unit)).display().to_string();
         let bgpd = build_bgpd().join("bgpd").display().to_string();
         let script = here.join("peers/systemd-host").display().to_string();
         let dir = node.dir.display().to_string();
         let arguments = [&dir, &bgpd, &unit].map(String::as_str);
-        Self { systemd: Daemon::start(node, "systemd", &script, &arguments) }
+        // Another test that failed has ended its own all the same.
+        let alone = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+        Self { systemd: Daemon::start(node, "systemd", &script, &arguments), _alone: alone }
     }
 
     /// Runs a program among the processes of that systemd; what it says.
@@ -148,7 +194,7 @@ impl Drop for Host {
 fn the_unit_runs_under_systemd_reloads_and_comes_back_after_a_crash() {
     let lab = Lab::new("unit", &[&BIRD[..], &["systemctl", "nsenter"]].concat());
     let (us, bird_node) = (lab.node("us", 1), lab.node("bird", 12));
-    let host = Host::start(&us, CONFIG);
+    let host = Host::start(&us, CONFIG, str::to_owned);
     let bird = Bird::start(
         &bird_node,
         "router id 192.0.2.12; protocol device {} protocol bgp up { local as 65000; neighbor 192.0.2.1 as 65000;
@@ -185,4 +231,19 @@ fn the_unit_runs_under_systemd_reloads_and_comes_back_after_a_crash() {
         host.run(&["sh", "-c", &format!("ls -A {inside}/root {inside}/home | grep -v ':$' | grep -c .")]).trim(),
         "0"
     );
+}
+
+#[test]
+fn under_systemd_the_socket_can_belong_to_another_user() {
+    let lab = Lab::new("owner", &["systemctl", "nsenter", "setpriv"]);
+    let us = lab.node("us", 1);
+    let edited = |unit: &str| {
+        let unit = unit.replace("CAP_NET_BIND_SERVICE\n", "CAP_NET_BIND_SERVICE CAP_CHOWN\n");
+        unit.replace("RuntimeDirectoryMode=0750", "RuntimeDirectoryMode=0751")
+    };
+    let host = Host::start(&us, &format!("{CONFIG}[api]\n{OWNED}"), edited);
+    fs::copy(build_bgpd().join("bgpctl"), us.dir.join("etc/bgpctl")).expect("it is there");
+    let summary = [&AS_NOBODY[..], &["/etc/bgpd/bgpctl", "show", "summary"]].concat();
+    wait_until("the owner may use it", || host.run(&summary).contains("192.0.2.1"), || host.picture());
+    assert_eq!(host.run(&["stat", "--format=%U %a", "/run/bgpd/bgpd.sock"]), "nobody 600\n", "{}", host.picture());
 }

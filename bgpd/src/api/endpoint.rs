@@ -1,4 +1,4 @@
-//! Listeners of the API: Unix sockets with a mode, TCP with TLS, and loopback TCP.
+//! Listeners of the API: Unix sockets with a mode, an owner and a group, TCP with TLS, and loopback TCP.
 
 use std::fmt;
 use std::fs;
@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use nix::unistd::{Group, User, chown};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
 use tokio_stream::wrappers::{TcpListenerStream, UnixListenerStream};
@@ -62,10 +63,24 @@ fn clear_the_way(path: &Path) -> Result<(), ApiError> {
     if !is_socket {
         return Ok(());
     }
-    if std::os::unix::net::UnixStream::connect(path).is_ok() {
+    if is_in_use(path) {
         return Err(ApiError::InUse(path.to_owned()));
     }
     fs::remove_file(path).map_err(|source| ApiError::Listen { endpoint: format!("unix:{}", path.display()), source })
+}
+
+/// Whether somebody answers on a socket. One of another owner may not be ours to connect to: then the kernel is asked
+/// whether anybody has it open.
+fn is_in_use(path: &Path) -> bool {
+    match std::os::unix::net::UnixStream::connect(path) {
+        Ok(_) => true,
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            let end = format!(" {}", path.display());
+            let open = fs::read_to_string("/proc/self/net/unix");
+            open.map_or(true, |open| open.lines().any(|line| line.ends_with(&end)))
+        }
+        Err(_) => false,
+    }
 }
 
 fn unix(path: &Path, settings: &ApiSettings) -> io::Result<UnixListener> {
@@ -74,12 +89,25 @@ fn unix(path: &Path, settings: &ApiSettings) -> io::Result<UnixListener> {
     }
     let listener = UnixListener::bind(path)?;
     fs::set_permissions(path, fs::Permissions::from_mode(settings.socket_mode))?;
-    if let Some(group) = &settings.socket_group {
-        let group = nix::unistd::Group::from_name(group)?
-            .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("there is no group \"{group}\"")))?;
-        nix::unistd::chown(path, None, Some(group.gid))?;
-    }
+    give(path, settings)?;
     Ok(listener)
+}
+
+/// Gives a socket to the owner and the group that are configured.
+fn give(path: &Path, settings: &ApiSettings) -> io::Result<()> {
+    let unknown = |kind: &str, name: &str| io::Error::other(format!("there is no {kind} \"{name}\""));
+    let user = |name: &String| User::from_name(name)?.map(|user| user.uid).ok_or_else(|| unknown("user", name));
+    let group = |name: &String| Group::from_name(name)?.map(|group| group.gid).ok_or_else(|| unknown("group", name));
+    let owner = settings.socket_owner.as_ref().map(user).transpose()?;
+    let group = settings.socket_group.as_ref().map(group).transpose()?;
+    if owner.is_none() && group.is_none() {
+        return Ok(());
+    }
+    let failed = |error| {
+        let needs = "another owner needs CAP_CHOWN, and so does a group that bgpd's user is not in";
+        io::Error::other(format!("socket-owner and socket-group not set: {error}: {needs}"))
+    };
+    chown(path, owner, group).map_err(failed)
 }
 
 impl Listener {

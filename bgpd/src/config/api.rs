@@ -4,13 +4,15 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use nix::errno::Errno;
+use nix::unistd::{Group, User};
 use toml::de::DeValue;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
 use super::credentials::{self, Credentials};
 use super::diagnosis::Problems;
 use super::reader::Section;
-use super::value::{FromToml, Wrong, bounded, named};
+use super::value::{FromToml, Wrong, bounded, named, text, wrong};
 
 /// Where the API listens unless configured otherwise.
 const SOCKET: &str = "/run/bgpd/bgpd.sock";
@@ -26,6 +28,8 @@ pub struct ApiSettings {
     pub listen: Vec<Endpoint>,
     /// Mode of Unix sockets.
     pub socket_mode: u32,
+    /// Owner of Unix sockets; `None` is the user of the process.
+    pub socket_owner: Option<String>,
     /// Group of Unix sockets; `None` is that of the process.
     pub socket_group: Option<String>,
     /// Most server streams at a time.
@@ -66,6 +70,7 @@ impl Default for ApiSettings {
         Self {
             listen: vec![Endpoint::Unix(SOCKET.into())],
             socket_mode: MODE,
+            socket_owner: None,
             socket_group: None,
             max_streams: STREAMS,
             credentials: Credentials::default(),
@@ -136,11 +141,43 @@ impl FromToml for Mode {
     }
 }
 
+/// A user of this host.
+struct UserName(String);
+
+impl FromToml for UserName {
+    fn from_toml(value: &DeValue<'_>) -> Result<Self, Wrong> {
+        let name = text(value, "bgp-admin")?;
+        on_this_host("user", name, User::from_name(name).map(|user| user.is_some())).map(Self)
+    }
+}
+
+/// A group of this host.
+struct GroupName(String);
+
+impl FromToml for GroupName {
+    fn from_toml(value: &DeValue<'_>) -> Result<Self, Wrong> {
+        let name = text(value, "bgp-admins")?;
+        on_this_host("group", name, Group::from_name(name).map(|group| group.is_some())).map(Self)
+    }
+}
+
+fn on_this_host(kind: &str, name: &str, found: nix::Result<bool>) -> Result<String, Wrong> {
+    let database = if kind == "user" { "passwd" } else { "group" };
+    let help = format!("expected the name of a {kind} that this host has: `getent {database}` lists them");
+    match found {
+        Ok(true) => Ok(name.to_owned()),
+        // Some hosts answer so when there is no such name (getpwnam_r(3)).
+        Ok(false) | Err(Errno::ENOENT | Errno::ESRCH) => wrong(format!("there is no {kind} \"{name}\""), help),
+        Err(error) => wrong(format!("{kind} \"{name}\" cannot be looked up: {error}"), help),
+    }
+}
+
 pub(super) fn read(mut section: Section<'_>, problems: &mut Problems<'_>) -> ApiSettings {
     let defaults = ApiSettings::default();
     let listen = section.list::<Endpoint>("listen", problems);
     let mode = section.value::<Mode>("socket-mode", problems);
-    let socket_group = section.value("socket-group", problems);
+    let owner = section.value::<UserName>("socket-owner", problems);
+    let group = section.value::<GroupName>("socket-group", problems);
     let max_streams = section.value::<MaxStreams>("max-streams", problems);
     let has_tls = section.has("tls");
     let credentials = credentials::read(&mut section, problems);
@@ -157,7 +194,8 @@ pub(super) fn read(mut section: Section<'_>, problems: &mut Problems<'_>) -> Api
     ApiSettings {
         listen: listen.map_or(defaults.listen, |all| all.into_iter().map(|at| at.value).collect()),
         socket_mode: mode.map_or(defaults.socket_mode, |mode| mode.0),
-        socket_group,
+        socket_owner: owner.map(|owner| owner.0),
+        socket_group: group.map(|group| group.0),
         max_streams: max_streams.map_or(defaults.max_streams, |streams| streams.0),
         credentials,
     }
