@@ -254,6 +254,15 @@ impl<N: Routed> Group<N> {
         self.pump(peer, outlet);
     }
 
+    /// Gives memory back in which messages are made. To be called every few seconds: it is soon there again.
+    pub fn release_buffers(&mut self) {
+        self.packer = Packer::new();
+        self.attributes = Vec::new();
+        if self.open.is_empty() {
+            self.open = OpenChunk::new();
+        }
+    }
+
     /// A member that was full has room again.
     pub fn drained(&mut self, peer: PeerIndex, outlet: &mut impl Outlet) {
         let Some(state) = self.members.get_mut(&peer) else { return };
@@ -459,6 +468,11 @@ macro_rules! any_group {
             /// [`Group::drained`].
             pub fn drained(&mut self, peer: PeerIndex, outlet: &mut impl Outlet) {
                 match self { $(Self::$family(group) => group.drained(peer, outlet),)* }
+            }
+
+            /// [`Group::release_buffers`].
+            pub fn release_buffers(&mut self) {
+                match self { $(Self::$family(group) => group.release_buffers(),)* }
             }
 
             /// [`Group::flush`].

@@ -268,6 +268,11 @@ impl Partition {
     /// notices it. To be called every few seconds.
     pub fn release(&mut self) {
         self.tables.each(|table| table.release());
+        if !self.tables.any(|table| !table.is_at_rest()) {
+            let Self { tables, peers, .. } = self;
+            peers.forget_absent(|peer| tables.any(|table| table.counters(peer).received > 0));
+            tables.each(|table| table.forget_absent(peers));
+        }
     }
 
     /// What budgets have come to since this was asked last.

@@ -297,6 +297,7 @@ impl Speaker {
             self.fabric.control_all(&RibControl::EndDeferral);
         }
         self.fabric.partitions.iter_mut().for_each(|worker| worker.partition.release());
+        self.fabric.groups.iter_mut().for_each(GroupWorker::release);
         self.interner.release();
         let due = |peer: &&Peer| peer.session.next_deadline().is_some_and(|at| at <= now);
         let due: Vec<_> = self.peers.values().filter(due).map(|peer| peer.index).collect();

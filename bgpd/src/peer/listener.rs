@@ -26,7 +26,10 @@ impl Doors {
     }
 
     pub(crate) fn close(&self, address: IpAddr) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).remove(&address);
+        let mut doors = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        doors.remove(&address);
+        let enough = 2 * doors.len();
+        doors.shrink_to(enough);
     }
 
     /// Hands a connection to the neighbor with `address`; closes it if that has too many waiting.

@@ -122,7 +122,8 @@ pub(super) struct Controller {
     deferral: Deferral,
     events: mpsc::UnboundedSender<PeerEvent>,
     event_receiver: mpsc::UnboundedReceiver<PeerEvent>,
-    free_indices: Vec<PeerIndex>,
+    /// Of peers that are gone. The lowest is used first, because arrays are as long as the highest in use.
+    free_indices: BTreeSet<PeerIndex>,
     next_index: u32,
     /// Drivers that have not ended yet.
     running: usize,
@@ -166,7 +167,7 @@ impl Controller {
             deferral,
             events,
             event_receiver,
-            free_indices: Vec::new(),
+            free_indices: BTreeSet::new(),
             next_index: 0,
             running: 0,
             counting: Arc::new(Semaphore::new(1)),
@@ -316,7 +317,7 @@ impl Controller {
     /// A driver has ended: its index is free again, because its PeerDown fence stands in every partition's queue.
     fn ended(&mut self, cell: &Arc<NeighborCell>, current: bool) {
         self.running -= 1;
-        self.free_indices.push(cell.index);
+        self.free_indices.insert(cell.index);
         if current && let Some(entry) = self.neighbors.remove(&cell.address) {
             self.groups.leave(cell.index, &entry.cell.replace_memberships(Vec::new()));
             self.forget(cell.address);
@@ -329,7 +330,7 @@ impl Controller {
     }
 
     fn take_index(&mut self) -> PeerIndex {
-        self.free_indices.pop().unwrap_or_else(|| {
+        self.free_indices.pop_first().unwrap_or_else(|| {
             self.next_index += 1;
             PeerIndex(self.next_index - 1)
         })

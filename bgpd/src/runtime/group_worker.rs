@@ -239,6 +239,15 @@ impl Groups {
         }
     }
 
+    /// A step towards giving memory back that is not needed now.
+    pub(super) fn release(&mut self) {
+        for Owned { group, queues, joined, .. } in self.groups.values_mut() {
+            group.release_buffers();
+            queues.shrink_to(2 * queues.len());
+            joined.shrink_to(2 * joined.len());
+        }
+    }
+
     fn control(&mut self, (index, message): (GroupIndex, GroupControl), fabric: &Fabric) {
         if let GroupControl::Add { spec } = message {
             return self.add(index, spec, fabric);

@@ -25,6 +25,9 @@ pub(super) async fn run(fabric: Arc<Fabric>) {
     for step in 1_u64.. {
         steps.tick().await;
         fabric.control_all(|| RibControl::Release);
+        for groups in &fabric.groups {
+            groups.stage().await.release();
+        }
         fabric.admission.release(Instant::now());
         (0..STRIPES).for_each(|_| fabric.interner.release());
         if step.is_multiple_of(STEPS_TO_KERNEL) {

@@ -32,6 +32,11 @@ impl<N: Routed> Pair<N> {
         std::iter::once(&mut self.group).chain(self.shutting_down.as_deref_mut())
     }
 
+    /// As [`Group::release_buffers`].
+    pub fn release_buffers(&mut self) {
+        self.both().for_each(Group::release_buffers);
+    }
+
     /// The one that a peer is in.
     fn of(&mut self, peer: PeerIndex) -> &mut Group<N> {
         match &mut self.shutting_down {

@@ -181,6 +181,12 @@ impl<N: Routed> Column<N> {
         }
     }
 
+    /// Gives room back that is kept for peers of whom nothing is told.
+    pub(super) fn release(&mut self) {
+        while self.told_from.pop_if(|told| *told == 0).is_some() {}
+        self.told_from.shrink_to(2 * self.told_from.len());
+    }
+
     /// Makes room for the changes of a round in which so many destinations are decided: a list that grows on the way
     /// leaves its former places behind.
     pub(super) fn make_room(&mut self, destinations: usize) {

@@ -106,7 +106,26 @@ impl Peers {
     }
 
     pub(super) fn is_up(&self, peer: PeerIndex) -> bool {
-        matches!(self.0.get(position(peer)), Some(Some(peer)) if peer.up)
+        self.is_up_at(position(peer))
+    }
+
+    /// As [`Peers::is_up`], by [`position`].
+    pub(super) fn is_up_at(&self, position: usize) -> bool {
+        matches!(self.0.get(position), Some(Some(peer)) if peer.up)
+    }
+
+    /// One more than the last position of a peer that is known.
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Forgets peers that are not up, unless they have paths.
+    pub(super) fn forget_absent(&mut self, has_paths: impl Fn(PeerIndex) -> bool) {
+        for known in &mut self.0 {
+            known.take_if(|peer| !peer.up && !has_paths(peer.source.peer));
+        }
+        while self.0.pop_if(|known| known.is_none()).is_some() {}
+        self.0.shrink_to(2 * self.0.len());
     }
 
     /// The peer of a path that is in a table.
@@ -255,5 +274,29 @@ impl Journal {
             }
         }
         list.push(destination);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_has_gone_is_forgotten_with_the_last_path() {
+        let mut peers = Peers::new(Ipv4Addr::LOCALHOST);
+        for index in 0..1000 {
+            let (router_id, kind) = (Ipv4Addr::from_bits(index), SourceKind::Client);
+            let source = Source { peer: PeerIndex(index), router_id, kind };
+            peers.up(source, router_id.into(), 65000, Import::ACCEPT_ALL);
+        }
+        let room = peers.0.capacity();
+        (0..1000).filter(|&index| index != 3).for_each(|index| peers.down(PeerIndex(index)));
+        peers.forget_absent(|peer| peer.0 == 5);
+        let known = |peers: &Peers| peers.0.iter().flatten().map(|peer| peer.source.peer.0).collect::<Vec<_>>();
+        assert_eq!(known(&peers), [PeerIndex::LOCAL.0, 3, 5]);
+        assert!(peers.is_up(PeerIndex(3)) && !peers.is_up(PeerIndex(5)));
+        assert!(peers.len() == 7 && peers.0.capacity() < room / 10, "{} of {room}", peers.0.capacity());
+        peers.forget_absent(|_| false);
+        assert_eq!(known(&peers), [PeerIndex::LOCAL.0, 3]);
     }
 }

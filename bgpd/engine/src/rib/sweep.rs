@@ -65,12 +65,13 @@ impl<N: Routed> Table<N> {
     /// All paths of `peer` are to go.
     pub(super) fn end_of_session(&mut self, peer: PeerIndex, context: &mut Context<'_>) {
         let paths = self.paths_of(peer);
+        let empty = Journal::Destinations(Vec::new());
+        let journal = std::mem::replace(&mut paths.journal, empty);
         if paths.counters.received == 0 {
             return;
         }
         let must_finish = paths.end();
-        let empty = Journal::Destinations(Vec::new());
-        match std::mem::replace(&mut paths.journal, empty) {
+        match journal {
             Journal::Destinations(list) => self.sweep.listed.push_back(list),
             Journal::Overflow => self.sweep.start(self.destinations.positions()),
         }

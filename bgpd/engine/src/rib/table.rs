@@ -120,6 +120,10 @@ pub(super) trait FamilyTable {
     fn has_work(&self) -> bool;
     /// A step towards giving memory back.
     fn release(&mut self);
+    /// Whether nothing waits and nobody walks: whoever has no path is named nowhere.
+    fn is_at_rest(&self) -> bool;
+    /// Forgets what peers were that have no path and are not up. To be called at rest.
+    fn forget_absent(&mut self, peers: &Peers);
     fn add_group(&mut self, group: GroupIndex, spec: ExportSpec);
     fn remove_group(&mut self, group: GroupIndex);
     fn replace_export(&mut self, group: GroupIndex, spec: &ExportSpec);
@@ -308,6 +312,12 @@ impl<N: Routed> Table<N> {
         }
     }
 
+    /// Whether nothing goes through the positions.
+    fn is_still(&self) -> bool {
+        let walks = || self.columns.iter().flatten().any(|column| column.walk.is_under_way());
+        !self.sweep.has_work() && !self.reimports.has_work() && !walks()
+    }
+
     /// What the table knows of a peer's paths, made when first asked for.
     pub(super) fn paths_of(&mut self, peer: PeerIndex) -> &mut PeerPaths {
         let position = position(peer);
@@ -399,13 +409,29 @@ impl<N: Routed> FamilyTable for Table<N> {
         if self.dirty.is_empty() && self.dirty.capacity() > SHRINK_FLOOR {
             self.dirty = Vec::new();
         }
+        // What was used last tells nothing of what is used next, and growing again is cheap.
+        self.scratch = Scratch::default();
+        self.columns.iter_mut().flatten().for_each(Column::release);
         // Cursors go through the positions.
-        let walks = || self.columns.iter().flatten().any(|column| column.walk.is_under_way());
-        if !self.sweep.has_work() && !self.reimports.has_work() && !walks() {
+        if self.is_still() {
             self.destinations.slab.shorten();
             let positions = self.destinations.positions();
             self.columns.iter_mut().flatten().for_each(|column| column.walk.shorten(positions));
         }
+    }
+
+    fn is_at_rest(&self) -> bool {
+        self.dirty.is_empty() && !self.passing && !self.deferral.is_active() && !self.has_work() && self.is_still()
+    }
+
+    fn forget_absent(&mut self, peers: &Peers) {
+        for (at, paths) in self.paths_of.iter_mut().enumerate() {
+            if paths.counters.received == 0 && !peers.is_up_at(at) {
+                *paths = PeerPaths::default();
+            }
+        }
+        self.paths_of.truncate(peers.len());
+        self.paths_of.shrink_to(2 * self.paths_of.len());
     }
 
     fn add_group(&mut self, group: GroupIndex, spec: ExportSpec) {

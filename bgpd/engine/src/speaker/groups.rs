@@ -58,6 +58,10 @@ impl GroupWorker {
         }
     }
 
+    pub(super) fn release(&mut self) {
+        self.groups.values_mut().for_each(|owned| owned.group.release_buffers());
+    }
+
     #[cfg(feature = "sabotage")]
     pub(super) fn forget_private_withdrawals(&mut self) {
         self.groups.values_mut().for_each(|owned| owned.group.forget_private_withdrawals());

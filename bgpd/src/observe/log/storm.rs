@@ -80,6 +80,7 @@ impl Storms {
             }
             !over
         });
+        self.windows.shrink_to(2 * self.windows.len());
         due
     }
 
