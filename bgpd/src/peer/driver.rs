@@ -345,7 +345,11 @@ impl Driver {
     fn accept(&mut self, admitted: Admitted) {
         let Admitted { stream, pending } = admitted;
         // The socket may have died already; then there is nothing to accept.
-        let Ok(remote) = stream.peer_addr() else { return };
+        let (Ok(remote), Ok(local)) = (stream.peer_addr(), stream.local_addr()) else { return };
+        if !self.is_own_end(local.ip()) {
+            info!(peer = %self.cell.address, local = %local.ip(), "connection refused: it came to another address than local-address");
+            return;
+        }
         if let Err(error) = socket::accepted(&stream, &self.transport(remote)) {
             debug!(peer = %self.cell.address, %error, "socket options refused");
             return;

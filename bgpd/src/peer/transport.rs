@@ -1,6 +1,6 @@
 //! The transport of a neighbor's connections: what its settings make of it, also under connections that stand.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 use bgp_engine::session::ConnectionId;
@@ -10,6 +10,11 @@ use super::driver::Driver;
 use super::socket::{Transport, Ttl};
 
 impl Driver {
+    /// Whether a connection may have this address here.
+    pub(super) fn is_own_end(&self, local: IpAddr) -> bool {
+        self.neighbor.settings.local_address.is_none_or(|wanted| wanted == local.to_canonical())
+    }
+
     pub(super) fn transport(&self, remote: SocketAddr) -> Transport {
         let settings = &self.neighbor.settings;
         let external = settings.is_external(self.global.asn);

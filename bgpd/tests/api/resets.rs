@@ -212,3 +212,22 @@ async fn exactly_the_sessions_that_a_diff_names_are_reset() {
     }
     assert!(resets > 40 && kept > 40, "{resets} resets, {kept} sessions kept");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_comes_to_another_address_than_the_local_address_is_refused() {
+    let port = free_port();
+    let configuration = |local: &str| {
+        format!(
+            "[global]\nasn = 65000\nrouter-id = \"192.0.2.1\"\nlisten = [\"127.0.0.1:{port}\"]\n\
+             [[neighbor]]\naddress = \"127.0.0.11\"\nremote-asn = 65000\npassive = true\nlocal-address = \"{local}\"\n"
+        )
+    };
+    let daemon = Daemon::start(&configuration("127.0.0.9")).await;
+    // Else a session that was reset for its address would come back with the same one.
+    assert!(Speaker::try_connect(port, 11, &plain_open(11, 65000)).await.is_none());
+    assert!(daemon.log().contains("it came to another address than local-address"), "{}", daemon.log());
+    let document = Some(v1::Document { text: configuration("127.0.0.1"), name: String::new() });
+    let mut configs = ConfigServiceClient::new(daemon.connect().await);
+    configs.apply(v1::ApplyConfigRequest { document, ..Default::default() }).await.expect("applied");
+    assert!(Speaker::try_connect(port, 11, &plain_open(11, 65000)).await.is_some());
+}
