@@ -4,6 +4,7 @@
 mod configs;
 pub(crate) mod copier;
 mod policy;
+mod prefix_list;
 
 use std::fs::{self, File};
 use std::io;
@@ -86,11 +87,15 @@ pub(crate) struct Daemon {
 }
 
 impl Daemon {
-    /// Writes the config and starts the daemon. It listens a moment later.
+    /// Writes the config and starts the daemon. It listens a moment later, and has what takes long to read.
     pub(crate) fn start(kind: DaemonKind, bgpd: &Path, families: Families, import: ImportPolicy) -> io::Result<Self> {
         let directory = tempfile::Builder::new().prefix("bgp-bench-").tempdir()?;
         let config = directory.path().join("config");
-        fs::write(&config, configs::text(kind, families, import, directory.path()))?;
+        let text = configs::text(kind, families, import, directory.path());
+        let list = policy::frr_prefix_list(import).filter(|_| kind == DaemonKind::Frr);
+        // Neighbors come when the list is there.
+        let (first, rest) = text.split_at(list.as_ref().and_then(|_| text.find("router bgp")).unwrap_or(text.len()));
+        fs::write(&config, first)?;
         if kind == DaemonKind::Openbgpd {
             make_openbgpd_chroot()?;
         }
@@ -98,12 +103,17 @@ impl Daemon {
         let log = File::create(directory.path().join("log"))?;
         let child = Command::new(kind.program(bgpd)?)
             .args(arguments)
+            .args(list.as_ref().map(|_| "--tcli"))
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
             .process_group(0)
             .spawn()?;
-        Ok(Self { child, directory })
+        let daemon = Self { child, directory };
+        if let Some(list) = list {
+            prefix_list::load(daemon.directory.path(), &list, rest)?;
+        }
+        Ok(daemon)
     }
 
     /// CPU and memory of the daemon and its children.

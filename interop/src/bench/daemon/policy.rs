@@ -4,6 +4,8 @@
 
 use std::fmt::Write;
 
+use super::prefix_list;
+
 /// How much is asked.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct ImportPolicy {
@@ -115,6 +117,11 @@ pub(super) fn bird(policy: ImportPolicy) -> (String, &'static str) {
     (filter + "  accept;\n}\n", "filter bench")
 }
 
+/// The prefix list for FRR, where there is one; it is not in the configuration file.
+pub(super) fn frr_prefix_list(policy: ImportPolicy) -> Option<String> {
+    (policy.prefixes > 0).then(|| prefix_list::json("tested", policy.set()))
+}
+
 /// The route map for FRR, and the line that uses it.
 pub(super) fn frr(policy: ImportPolicy) -> (String, &'static str) {
     if policy.is_none() {
@@ -130,9 +137,6 @@ pub(super) fn frr(policy: ImportPolicy) -> (String, &'static str) {
         };
         let kind = if of_community { "community" } else { "as-path" };
         let _ = write!(map, "route-map bench deny {}\n match {kind} q{number}\nexit\n", number + 1);
-    }
-    for (number, prefix) in policy.set().enumerate() {
-        let _ = writeln!(lists, "ip prefix-list tested seq {} permit {prefix}", number + 1);
     }
     if policy.prefixes > 0 {
         map += "route-map bench deny 60000\n match ip address prefix-list tested\nexit\n";
