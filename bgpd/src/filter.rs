@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bgp_engine::attr::AttrRef;
 use bgp_engine::policy::{
-    Action, Amount, AnyCommunity, Filter, Judgment, OriginValidation, Outcome, Provenance, RpkiState,
+    Action, Amount, AnyCommunity, Filter, Judgment, NewNextHop, OriginValidation, Outcome, Provenance, RpkiState,
 };
 use bgp_wire::attribute::{Community, LargeCommunity, as_path, code};
 use inetnum::addr::Prefix;
@@ -135,6 +135,18 @@ fn runtime() -> Result<Runtime<NoCtx>, RegistrationError> {
             fn set_local_pref(route: Val<Route>, value: u32) { route.0.change(Action::LocalPref(Amount::Set(value))); }
             /// Sets MULTI_EXIT_DISC.
             fn set_med(route: Val<Route>, value: u32) { route.0.change(Action::Med(Amount::Set(value))); }
+            /// Takes MULTI_EXIT_DISC away.
+            fn remove_med(route: Val<Route>) { route.0.change(Action::NoMed); }
+            /// Sets the weight, which stands before LOCAL_PREF and is never sent.
+            fn set_weight(route: Val<Route>, value: u16) { route.0.change(Action::Weight(value)); }
+            /// Sets the next hop; a route whose family cannot have it keeps its own.
+            fn set_next_hop(route: Val<Route>, address: IpAddr) {
+                route.0.change(Action::NextHop(NewNextHop::Address(address)));
+            }
+            /// Each session's own address becomes the next hop.
+            fn set_next_hop_self(route: Val<Route>) { route.0.change(Action::NextHop(NewNextHop::Own)); }
+            /// The neighbor that it comes from becomes the next hop.
+            fn set_next_hop_peer(route: Val<Route>) { route.0.change(Action::NextHop(NewNextHop::Peer)); }
             /// Puts an AS in front of the path.
             fn prepend(route: Val<Route>, asn: Asn) { route.0.change(Action::Prepend(vec![asn.into_u32()])); }
             /// Adds a community.
@@ -341,7 +353,9 @@ mod tests {
     fn what_an_accepted_route_is_changed_to_is_in_order() {
         let body = "route.set_local_pref(200); route.set_med(5); route.prepend(AS65000); route.add_community(65000, 1); \
                     route.remove_community(65000, 7); route.add_large_community(65000, 3, 4); \
-                    route.remove_large_community(65000, 1, 2); accept";
+                    route.remove_large_community(65000, 1, 2); route.set_weight(7); route.set_next_hop(192.0.2.1); \
+                    route.set_next_hop(2001:db8::1); route.set_next_hop_self(); route.set_next_hop_peer(); \
+                    route.remove_med(); accept";
         let expected = [
             "local-pref 200",
             "med 5",
@@ -350,6 +364,12 @@ mod tests {
             "remove-communities 65000:7",
             "add-communities 65000:3:4",
             "remove-communities 65000:1:2",
+            "weight 7",
+            "next-hop 192.0.2.1",
+            "next-hop 2001:db8::1",
+            "next-hop self",
+            "next-hop peer",
+            "med none",
         ];
         assert_eq!(decide(body), (expected.map(str::to_owned).to_vec(), Outcome::Accept));
         assert_eq!(decide("route.set_local_pref(200); reject"), (Vec::new(), Outcome::Reject));
