@@ -297,8 +297,20 @@ impl Session {
     }
 
     /// Settings for OPENs and attempts from now on; a session that is up keeps what it negotiated.
-    pub fn replace_settings(&mut self, settings: SessionSettings) {
-        self.settings = settings;
+    pub fn replace_settings(&mut self, settings: SessionSettings, now: Instant) {
+        let old = std::mem::replace(&mut self.settings, settings);
+        let new = &self.settings;
+        // Whoever has shortened a time does not want to wait for the long one first.
+        self.connect_retry = self.connect_retry.map(|at| at.min(now + new.connect_retry));
+        if let Will::Holding { until } = &mut self.will
+            && new.idle_hold < old.idle_hold
+        {
+            *until = (now + new.idle_hold).min(*until);
+        }
+        if old.passive && !new.passive && self.will == Will::Running && self.is_alone() && !self.connecting {
+            // Nothing else would make it connect.
+            self.connect_retry = Some(now);
+        }
     }
 
     /// What OPENs say of this speaker's own restart from now on.

@@ -292,7 +292,8 @@ impl Driver {
 
     fn replace_settings(&mut self, neighbor: Arc<Neighbor>, global: Global) {
         let transport = self.transport(SocketAddr::new(self.cell.address, neighbor.port));
-        self.session.replace_settings(SessionSettings::new(&neighbor.settings, &global, self.fabric.next_seed()));
+        let settings = SessionSettings::new(&neighbor.settings, &global, self.fabric.next_seed());
+        self.session.replace_settings(settings, Instant::now());
         let shuts_down = neighbor.settings.is_shutting_down(&global);
         let shut_down = {
             let mut view = self.cell.view();

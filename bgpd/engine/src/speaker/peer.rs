@@ -328,7 +328,7 @@ impl Speaker {
             Arrival::Stop(notification) => peer.input(Input::Stop { notification }, now),
             Arrival::Leave(notification) => peer.input(Input::Leave { notification }, now),
             Arrival::Reset(notification) => peer.input(Input::Reset { notification, hold_down: false }, now),
-            Arrival::Settings(neighbor, global) => self.replace_settings(index, *neighbor, global),
+            Arrival::Settings(neighbor, global) => self.replace_settings(index, *neighbor, global, now),
             Arrival::Policies => peer.replace_import(&self.library, self.fabric.partitions.len()),
             Arrival::RefreshIn => self.ask_for_routes(index),
             Arrival::Remove(notification) => {
@@ -432,10 +432,10 @@ impl Speaker {
         }
     }
 
-    fn replace_settings(&mut self, index: PeerIndex, neighbor: Neighbor, global: Global) {
+    fn replace_settings(&mut self, index: PeerIndex, neighbor: Neighbor, global: Global, now: Instant) {
         let seed = self.next_seed();
         let Some(peer) = self.peers.get_mut(&index) else { return };
-        peer.session.replace_settings(SessionSettings::new(&neighbor.settings, &global, seed));
+        peer.session.replace_settings(SessionSettings::new(&neighbor.settings, &global, seed), now);
         let before = ImportKey::new(&peer.global, &peer.neighbor.settings);
         let changed = before != ImportKey::new(&global, &neighbor.settings);
         peer.neighbor = neighbor;

@@ -170,7 +170,7 @@ fn graceful_restart_of_the_peer_is_known() {
 #[test]
 fn new_settings_do_not_change_a_session_that_is_up() {
     let mut rig = Rig::in_state(State::Established);
-    rig.session.replace_settings(SessionSettings { hold_seconds: 9, ..settings() });
+    rig.session.replace_settings(SessionSettings { hold_seconds: 9, ..settings() }, rig.now);
     let (_, found) = rig.session.established().expect("established");
     assert_eq!((found.hold_seconds, found.sent.hold_seconds), (90, 90));
 }

@@ -125,6 +125,47 @@ fn passive_session_never_connects() {
     assert_eq!(rig.state(), State::Active);
 }
 
+#[test]
+fn a_session_that_is_passive_no_longer_connects_at_once_unless_it_is_up_or_stopped() {
+    let passive = SessionSettings { passive: true, ..settings() };
+    let mut rig = Rig::new(passive.clone());
+    rig.input(Input::Start);
+    rig.session.replace_settings(passive.clone(), rig.now);
+    assert_eq!(rig.session.next_deadline(), None);
+    rig.session.replace_settings(settings(), rig.now);
+    rig.input(Input::Tick);
+    assert!(rig.take().contains(&Action::Connect));
+
+    let mut stopped = Rig::new(passive.clone());
+    stopped.session.replace_settings(settings(), stopped.now);
+    assert_eq!(stopped.session.next_deadline(), None);
+
+    let mut up = Rig::new(passive);
+    up.input(Input::Start).connected(ConnectionId::Incoming).open(ConnectionId::Incoming);
+    up.keepalive(ConnectionId::Incoming).take();
+    up.session.replace_settings(settings(), up.now);
+    up.input(Input::Tick);
+    assert_eq!((up.take(), up.state()), (Vec::new(), State::Established));
+}
+
+#[test]
+fn times_that_are_made_shorter_are_shorter_for_a_session_that_waits() {
+    let long = SessionSettings { connect_retry: seconds(3600), idle_hold: seconds(3600), ..settings() };
+    let mut rig = Rig::new(long.clone());
+    rig.input(Input::Start);
+    rig.session.replace_settings(SessionSettings { connect_retry: seconds(1), ..long.clone() }, rig.now);
+    assert!(rig.session.next_deadline().is_some_and(|at| at <= rig.now + seconds(1)));
+
+    let mut rig = Rig::in_state(State::Established);
+    rig.session.replace_settings(long.clone(), rig.now);
+    rig.closed(CONN);
+    assert_eq!(rig.state(), State::Idle);
+    rig.session.replace_settings(long.clone(), rig.now);
+    assert!(rig.session.next_deadline().is_some_and(|at| at > rig.now + seconds(60)));
+    rig.session.replace_settings(SessionSettings { idle_hold: seconds(2), ..long }, rig.now);
+    assert!(rig.session.next_deadline().is_some_and(|at| at <= rig.now + seconds(2)));
+}
+
 /// Brings a session up and down again; how long it then waits.
 fn fail_after(rig: &mut Rig, up: Duration) -> Duration {
     rig.connected(CONN).open(CONN).keepalive(CONN);
