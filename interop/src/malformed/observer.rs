@@ -34,14 +34,19 @@ pub(crate) struct Observer {
 }
 
 impl Observer {
-    /// Listens on a session that has just become Established.
+    /// Listens on a session that has just become Established, and keeps all that comes over it.
     pub(crate) fn new(connection: Connection) -> Self {
+        Self::of(connection, |_| true)
+    }
+
+    /// The same that keeps only what is about some destinations.
+    pub(crate) fn of(connection: Connection, keeps: fn(&Prefix) -> bool) -> Self {
         let shared = Arc::new((Mutex::new(Seen::default()), Condvar::new()));
         let seen = Arc::clone(&shared);
         let (stream, heard) = connection.into_parts();
         thread::spawn(move || {
             // An end is an end, whatever the reason: the daemon's log has it.
-            let _ = listen(stream, &heard, &seen);
+            let _ = listen(stream, &heard, keeps, &seen);
             lock(&seen.0).ended = true;
             seen.1.notify_all();
         });
@@ -78,7 +83,12 @@ fn lock(seen: &Mutex<Seen>) -> MutexGuard<'_, Seen> {
     seen.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn listen(mut stream: TcpStream, heard: &Receiver<(u8, Vec<u8>)>, shared: &(Mutex<Seen>, Condvar)) -> io::Result<()> {
+fn listen(
+    mut stream: TcpStream,
+    heard: &Receiver<(u8, Vec<u8>)>,
+    keeps: fn(&Prefix) -> bool,
+    shared: &(Mutex<Seen>, Condvar),
+) -> io::Result<()> {
     loop {
         let (kind, body) = match heard.recv_timeout(KEEPALIVE_TIME) {
             Ok(message) => message,
@@ -88,7 +98,7 @@ fn listen(mut stream: TcpStream, heard: &Receiver<(u8, Vec<u8>)>, shared: &(Mute
         match kind {
             UPDATE => {
                 let mut seen = lock(&shared.0);
-                for (prefix, event) in said(&body) {
+                for (prefix, event) in said(&body).into_iter().filter(|(prefix, _)| keeps(prefix)) {
                     seen.events.entry(prefix).or_default().push(event);
                 }
                 drop(seen);

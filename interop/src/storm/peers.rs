@@ -34,7 +34,9 @@ pub(super) struct Peers<'a> {
 
 impl<'a> Peers<'a> {
     pub(super) fn new(node: &'a Node) -> Self {
-        let (watcher, speaker) = (Observer::new(up(node, WATCHER)), up(node, SPEAKER));
+        // Tables that flap are millions of events, and nobody asks for them.
+        let is_mark = |(octets, _): &Prefix| octets.starts_with(&[198, 19]);
+        let (watcher, speaker) = (Observer::of(up(node, WATCHER), is_mark), up(node, SPEAKER));
         Self { node, watcher, speaker, rounds: 0, hosts: 0 }
     }
 
