@@ -76,8 +76,8 @@ const SETTINGS: [(Who, Fragment); 52] = [
     (External, "local-asn = 65008"),
     (Only(11), "ttl-security = true"),
     (Only(17), "ttl-security = true"),
-    (Only(13), "role = \"peer\""),
-    (Only(13), "role = \"peer\"\nrole-strict = true"),
+    (Only(13), "role = \"provider\""),
+    (Only(13), "role = \"provider\"\nrole-strict = true"),
     (Only(13), "ebgp-multihop = 3"),
     (Only(14), "role = \"provider\""),
     (Only(14), "role = \"provider\"\nrole-strict = true"),
@@ -166,6 +166,11 @@ pub(crate) struct Document {
     /// Which of [`GROUPS`] the ranges have.
     range_group: bool,
     neighbors: BTreeMap<u8, Neighbor>,
+}
+
+/// Whether there can be no session.
+fn is_away(settings: &BTreeMap<&str, &str>) -> bool {
+    settings.contains_key("shutdown") || settings.get("local-address") == Some(&"\"192.0.2.9\"")
 }
 
 fn is_internal(host: u8) -> bool {
@@ -286,15 +291,15 @@ impl Document {
     pub(crate) fn comes_up(&self, host: u8) -> bool {
         let Some(settings) = self.settings(host) else { return false };
         let is = |key: &str, value: &str| settings.get(key) == Some(&value);
-        let is_away = settings.contains_key("shutdown") || is("local-address", "\"192.0.2.9\"");
         let is_silent = host == WITHOUT_ROLE && is("role-strict", "true");
-        !(is_away || is_silent || self.is_limited(host))
+        !(is_away(&settings) || is_silent || self.is_limited(host))
     }
 
-    /// Whether a peer has more prefixes than it may have.
+    /// Whether a peer has more prefixes than it may have, and nothing else keeps it away.
     pub(crate) fn is_limited(&self, host: u8) -> bool {
         let settings = self.settings(host).unwrap_or_default();
-        settings.get("max-prefixes") == Some(&"1") && settings.get("max-prefixes-action") == Some(&"\"restart\"")
+        let is = |key: &str, value: &str| settings.get(key) == Some(&value);
+        is("max-prefixes", "1") && is("max-prefixes-action", "\"restart\"") && !is_away(&settings)
     }
 
     /// Whether what is originated here is told to a neighbor.

@@ -112,7 +112,8 @@ impl World {
         let peer = |node: &Node, host: u8| match host {
             11 => frr(node, host, &[]),
             12 => bird(node, host, "password \"own\";", "add paths on;"),
-            13 => bird(node, host, "password \"own\"; local role peer;", ""),
+            // As a peer it would compare OTC with the AS number that it is configured with, which is none here.
+            13 => bird(node, host, "password \"own\"; local role customer;", ""),
             14 => frr(node, host, &["ttl-security hops 1", "local-role customer"]),
             15 => bird(node, host, "", ""),
             17 => frr(node, host, &["password range"]),
