@@ -35,6 +35,16 @@ pub(crate) fn span(seconds: u64) -> String {
     }
 }
 
+/// A number of things, of which `one` is the word for one.
+fn counted(count: u64, one: &str) -> String {
+    let plural = match one {
+        _ if count == 1 => "",
+        _ if one.ends_with('x') => "es",
+        _ => "s",
+    };
+    format!("{count} {one}{plural}")
+}
+
 /// `None` for an empty string, which is how the API says that there is none.
 fn some(text: &str) -> Option<&str> {
     (!text.is_empty()).then_some(text)

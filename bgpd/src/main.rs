@@ -77,7 +77,7 @@ fn check(file: &Path) -> ExitCode {
             }
             let desired = &document.desired;
             println!(
-                "{}: valid: AS {}, router ID {}, {} neighbors, {} dynamic ranges, {} originated routes",
+                "{}: valid: AS {}, router ID {}, neighbors: {}, dynamic ranges: {}, originated routes: {}",
                 file.display(),
                 desired.global.asn,
                 desired.global.router_id,

@@ -43,7 +43,7 @@ fn a_valid_file_exits_with_0_and_says_what_is_in_it() {
     let output = check(&crate_dir().join("../config/reflector.toml"));
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success() && output.stderr.is_empty(), "{said}");
-    assert!(said.contains("valid: AS 65000, router ID 192.0.2.1, 0 neighbors, 2 dynamic ranges"), "{said}");
+    assert!(said.contains("valid: AS 65000, router ID 192.0.2.1, neighbors: 0, dynamic ranges: 2"), "{said}");
 }
 
 /// Whether this kernel has TCP-AO: one without it does not know the option that removes a key (`TCP_AO_DEL_KEY`), one

@@ -92,7 +92,7 @@ impl Status {
     pub fn summary(&self) -> String {
         if self.ready {
             let Counts { installed, .. } = self.routes;
-            format!("{} routes announced, {installed} installed", self.bgpd.announced)
+            format!("routes: {} announced, {installed} installed", self.bgpd.announced)
         } else {
             self.missing.join("; ")
         }
@@ -109,11 +109,11 @@ impl Status {
         let can = |yes: bool| if yes { "reachable" } else { "not reachable" };
         line("ready", if self.ready { "yes".into() } else { format!("no: {}", self.missing.join("; ")) });
         line("speaks for", self.node.as_ref().map_or("the cluster".into(), |name| format!("node {name}")));
-        line("kubernetes", format!("{}, {} nodes known", can(self.kubernetes.reachable), self.kubernetes.nodes));
+        line("kubernetes", format!("{}, nodes known: {}", can(self.kubernetes.reachable), self.kubernetes.nodes));
         let BgpdStatus { server, reachable, owner, neighbors, established, .. } = &self.bgpd;
         line("bgpd", format!("{} at {server}, {established} of {neighbors} sessions Established", can(*reachable)));
         if let Some(cluster) = &self.guard.cluster {
-            line("guard", format!("{} nodes declared as those of cluster {cluster}", self.guard.nodes));
+            line("guard", format!("nodes declared as those of cluster {cluster}: {}", self.guard.nodes));
         }
         line("announced", format!("{} of {} as \"{owner}\"", self.bgpd.announced, self.announcements.len()));
         for one in &self.announcements {
@@ -130,7 +130,7 @@ impl Status {
                 {failed} failed"
             ),
         );
-        line("exempt", format!("{} prefixes from masquerade", self.exempt.len()));
+        line("exempt", format!("prefixes from masquerade: {}", self.exempt.len()));
         for (index, problem) in self.problems.iter().enumerate() {
             line(if index == 0 { "problems" } else { "" }, problem.to_string());
         }

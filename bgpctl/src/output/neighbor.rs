@@ -6,7 +6,7 @@ use bgpd_proto::v1;
 use serde::Serialize;
 
 use super::table::{Align, Table};
-use super::{family_name, some, span};
+use super::{counted, family_name, some, span};
 
 /// A neighbor for programs.
 #[derive(Serialize)]
@@ -270,7 +270,7 @@ pub(crate) fn table(neighbors: &[v1::Neighbor]) -> String {
         ]);
     }
     let up = neighbors.iter().filter(|neighbor| neighbor.state == "Established").count();
-    table.text() + &format!("\n{} neighbors, {up} Established\n", neighbors.len())
+    table.text() + &format!("\n{}, {up} Established\n", counted(neighbors.len() as u64, "neighbor"))
 }
 
 /// Lines of `name   value` under headings.
@@ -336,8 +336,7 @@ fn session(sheet: &mut Sheet, neighbor: &v1::Neighbor) {
     sheet.line("Connects", if neighbor.passive { "no, waits for the peer" } else { "" });
     sheet.line("Import policy", &neighbor.import_policy);
     sheet.line("Export policy", &neighbor.export_policy);
-    let times = |count: u64, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
-    let since = [times(neighbor.established_count, "time"), times(neighbor.flaps, "flap")];
+    let since = [counted(neighbor.established_count, "time"), counted(neighbor.flaps, "flap")];
     sheet.line("Was Established", &since.join(", "));
     if let Some(error) = some(&neighbor.last_error) {
         let ago = span(neighbor.last_error_seconds_ago.unwrap_or(0));
@@ -418,17 +417,15 @@ fn counters(sheet: &mut Sheet, neighbor: &v1::Neighbor) {
     for counts in &neighbor.prefixes {
         let Some(limit) = counts.limit else { continue };
         let refused = if counts.refused > 0 {
-            format!(", {} announcements above it dropped", counts.refused)
+            format!(", {} above it dropped", counted(counts.refused, "announcement"))
         } else {
             String::new()
         };
         sheet.line(&format!("Limit of {}", family_name(counts.family)), &format!("{limit}{refused}"));
     }
     if neighbor.refused_by_guard > 0 {
-        sheet.line(
-            "Refused by the guard",
-            &format!("{} prefixes of other clusters or nodes", neighbor.refused_by_guard),
-        );
+        let refused = counted(neighbor.refused_by_guard, "prefix");
+        sheet.line("Refused by the guard", &format!("{refused} of other clusters or nodes"));
     }
     sheet.heading("Messages");
     let (received, sent) = (messages(neighbor.received), messages(neighbor.sent));

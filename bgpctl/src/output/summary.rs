@@ -5,7 +5,7 @@ use std::fmt::Write;
 use bgpd_proto::v1;
 use serde::Serialize;
 
-use super::{family_name, span};
+use super::{counted, family_name, span};
 
 /// The speaker for programs.
 #[derive(Serialize)]
@@ -89,7 +89,10 @@ pub(crate) fn table(status: &v1::GetStatusResponse) -> String {
         ("Neighbors", format!("{}, {} Established", status.neighbors, status.established)),
     ];
     let tables = status.tables.iter();
-    let tables = tables.map(|t| format!("{}: {} prefixes, {} paths", family_name(t.family), t.prefixes, t.paths));
+    let tables = tables.map(|table| {
+        let (prefixes, paths) = (counted(table.prefixes, "prefix"), counted(table.paths, "path"));
+        format!("{}: {prefixes}, {paths}", family_name(table.family))
+    });
     rows.extend(tables.map(|line| ("Table", line)));
     rows.push(("Attribute sets", status.attribute_sets.to_string()));
     if let Some(left) = status.confirm_seconds_left {

@@ -2,7 +2,7 @@
 
 use bgpd_proto::v1;
 
-use super::{explain, neighbor, owner, route, span, summary};
+use super::{counted, explain, neighbor, owner, route, span, summary};
 
 fn established() -> v1::Neighbor {
     v1::Neighbor {
@@ -53,7 +53,7 @@ fn established() -> v1::Neighbor {
         }],
         graceful_restart: Some(restart()),
         refused_by_guard: 3,
-        problems: vec!["3 prefixes refused by the guard of the clusters".into()],
+        problems: vec!["prefixes refused by the guard of the clusters: 3".into()],
         malformed: Some(v1::Malformed {
             treat_as_withdraw: 1,
             last: "ORIGIN: undefined origin 7 at offset 26 (treat-as-withdraw)".into(),
@@ -307,4 +307,10 @@ fn clusters_table_says_whose_they_are_and_what_waits() {
     let waits = row(&["east", "inventory", "waits", "for", "east", "of", "the", "file", "/28", "/80", "0", "0"]);
     assert_eq!(rows[2], waits, "{text}");
     assert_eq!(rows[3], row(&["west", "inventory", "strict", "/28", "/80", "0", "0"]), "{text}");
+}
+
+#[test]
+fn one_thing_is_one() {
+    let said = [counted(0, "path"), counted(1, "path"), counted(1, "prefix"), counted(2, "prefix")];
+    assert_eq!(said, ["0 paths", "1 path", "1 prefix", "2 prefixes"]);
 }

@@ -75,15 +75,15 @@ fn refused(status: &NeighborStatus) -> Vec<String> {
     let mut problems = Vec::new();
     for (family, counts) in &status.prefixes {
         if let (Some(limit), 1..) = (counts.limit, counts.refused) {
-            problems.push(format!("{} announcements dropped: the limit is {limit} {family}", counts.refused));
+            problems.push(format!("announcements dropped: {}, the limit is {limit} {family}", counts.refused));
         }
     }
     if status.refused_by_guard > 0 {
-        problems.push(format!("{} prefixes refused by the guard of the clusters", status.refused_by_guard));
+        problems.push(format!("prefixes refused by the guard of the clusters: {}", status.refused_by_guard));
     }
     if let (1.., Some(last)) = (status.malformed.treat_as_withdraw, &status.malformed.last) {
         let count = status.malformed.treat_as_withdraw;
-        problems.push(format!("{count} malformed UPDATEs treated as withdraw (RFC 7606), the last: {last}"));
+        problems.push(format!("malformed UPDATEs treated as withdraw (RFC 7606): {count}, the last: {last}"));
     }
     problems
 }

@@ -246,7 +246,7 @@ pub(super) const SESSIONS: [Case; 19] = [
             let routes = ["10.51.1.0/24", "10.51.2.0/24"].map(|prefix| route(prefix, internal(Vec::new())));
             routes.into_iter().flatten().collect()
         }),
-        "1 announcements dropped: the limit is 1 ipv4-unicast",
+        "announcements dropped: 1, the limit is 1 ipv4-unicast",
     ),
     session(
         25,
@@ -273,7 +273,7 @@ pub(super) const SESSIONS: [Case; 19] = [
             let origin = Attribute::Unknown { flags: 0x40, code: 1, value: vec![9] };
             route("10.52.0.0/24", [vec![origin], internal(Vec::new())[1..].to_vec()].concat())
         }),
-        "1 malformed UPDATEs treated as withdraw (RFC 7606), the last: ORIGIN: undefined origin 9 at offset 7 \
+        "malformed UPDATEs treated as withdraw (RFC 7606): 1, the last: ORIGIN: undefined origin 9 at offset 7 \
          (treat-as-withdraw)",
     ),
     session(
@@ -282,7 +282,7 @@ pub(super) const SESSIONS: [Case; 19] = [
         "the peer announces a route whose next hop is no host",
         IBGP,
         Peer::Announces(nothing, || via([224, 0, 0, 5], route("10.67.0.0/24", internal(Vec::new())))),
-        "1 malformed UPDATEs treated as withdraw (RFC 7606), the last: NEXT_HOP: 224.0.0.5 is not the address of a host \
+        "malformed UPDATEs treated as withdraw (RFC 7606): 1, the last: NEXT_HOP: 224.0.0.5 is not the address of a host \
          at offset 14 (treat-as-withdraw)",
     ),
     session(
@@ -291,7 +291,7 @@ pub(super) const SESSIONS: [Case; 19] = [
         "a node announces what its cluster does not have",
         CLIENT,
         Peer::Announces(nothing, || route("10.41.0.0/24", internal(Vec::new()))),
-        "1 prefixes refused by the guard of the clusters",
+        "prefixes refused by the guard of the clusters: 1",
     ),
 ];
 
