@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::time::{Duration, Instant};
 use std::{fs, io};
 
@@ -61,41 +62,24 @@ struct StoredRoute {
     next_hop: Option<String>,
     local_pref: Option<u32>,
     med: Option<u32>,
-    communities: Vec<StoredCommunity>,
-    large_communities: Vec<StoredLargeCommunity>,
+    communities: Vec<StoredCommunity<u32>>,
+    large_communities: Vec<StoredCommunity<[u32; 3]>>,
 }
 
-/// As the configuration file has it, for `bgpctl config show`; a number is what was written before.
+/// A community of any kind, as the configuration file has it, for `bgpctl config show`; numbers are what was written
+/// before.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
-enum StoredCommunity {
+enum StoredCommunity<T> {
     Text(String),
-    Number(u32),
+    Numbers(T),
 }
 
-impl StoredCommunity {
-    fn value(&self) -> Option<u32> {
+impl<T: Copy> StoredCommunity<T> {
+    /// Its numbers, which a community of kind `C` has.
+    fn value<C: FromStr>(&self, numbers: impl FnOnce(C) -> T) -> Option<T> {
         match self {
-            Self::Text(text) => text.parse::<Community>().ok().map(|community| community.0),
-            Self::Number(number) => Some(*number),
-        }
-    }
-}
-
-/// The same of large communities.
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged)]
-enum StoredLargeCommunity {
-    Text(String),
-    Numbers([u32; 3]),
-}
-
-impl StoredLargeCommunity {
-    fn value(&self) -> Option<[u32; 3]> {
-        match self {
-            Self::Text(text) => {
-                text.parse().ok().map(|LargeCommunity { global, local1, local2 }| [global, local1, local2])
-            }
+            Self::Text(text) => text.parse().ok().map(numbers),
             Self::Numbers(numbers) => Some(*numbers),
         }
     }
@@ -227,7 +211,7 @@ fn owner_named(name: &str) -> Option<OwnerName> {
 }
 
 /// What of a list can be read: bgpd wrote it.
-fn parsed<T: std::str::FromStr>(texts: &[String]) -> Vec<T> {
+fn parsed<T: FromStr>(texts: &[String]) -> Vec<T> {
     texts.iter().filter_map(|text| text.parse().ok()).collect()
 }
 
@@ -253,13 +237,17 @@ impl Restored {
 }
 
 fn route(stored: &StoredRoute) -> Option<Originate> {
+    let standard = |one: &StoredCommunity<u32>| one.value(|Community(number)| number);
+    let large = |one: &StoredCommunity<[u32; 3]>| {
+        one.value(|LargeCommunity { global, local1, local2 }| [global, local1, local2])
+    };
     Some(Originate {
         prefix: stored.prefix.parse().ok()?,
         next_hop: stored.next_hop.as_ref().map(|text| text.parse()).transpose().ok()?,
         local_pref: stored.local_pref,
         med: stored.med,
-        communities: stored.communities.iter().map(StoredCommunity::value).collect::<Option<_>>()?,
-        large_communities: stored.large_communities.iter().map(StoredLargeCommunity::value).collect::<Option<_>>()?,
+        communities: stored.communities.iter().map(standard).collect::<Option<_>>()?,
+        large_communities: stored.large_communities.iter().map(large).collect::<Option<_>>()?,
     })
 }
 
@@ -345,7 +333,7 @@ fn of_route(route: &Originate) -> StoredRoute {
         local_pref: route.local_pref,
         med: route.med,
         communities: route.communities.iter().map(|one| StoredCommunity::Text(Community(*one).to_string())).collect(),
-        large_communities: route.large_communities.iter().map(large).map(StoredLargeCommunity::Text).collect(),
+        large_communities: route.large_communities.iter().map(large).map(StoredCommunity::Text).collect(),
     }
 }
 
