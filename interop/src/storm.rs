@@ -107,10 +107,10 @@ impl Summary {
                 ));
             }
         }
-        let second = self.rounds.get(1).map_or(u64::MAX, |round| round.after.resident_kib);
-        if let Some(last) = self.rounds.last().filter(|last| last.after.resident_kib > second.saturating_add(GROWN_KIB))
+        if let [_, second, .., last] = self.rounds.as_slice()
+            && last.after.resident_kib > second.after.resident_kib + GROWN_KIB
         {
-            let grown = (last.after.resident_kib - second) as f64 / 1024.0;
+            let grown = (last.after.resident_kib - second.after.resident_kib) as f64 / 1024.0;
             wrong.push(format!("{grown:.1} MiB more are held after the last round than after the second"));
         }
         if self.bystander_flaps > 0 {

@@ -119,13 +119,14 @@ const SECTIONS: [Fragment; 4] = [
     "[[rpki]]\naddress = \"192.0.2.99\"",
 ];
 
+/// Names as they are written, and who can be a member.
 const GROUPS: [(&str, &[u8]); 6] = [
-    ("nodes", &CLIENTS),
-    ("racks", &CLIENTS),
-    ("far", &OUTSIDE),
-    ("near", &OUTSIDE),
-    ("signed", &RANGED),
-    ("sealed", &RANGED),
+    ("\"nodes\"", &CLIENTS),
+    ("\"racks\"", &CLIENTS),
+    ("\"far\"", &OUTSIDE),
+    ("\"near\"", &OUTSIDE),
+    ("\"signed\"", &RANGED),
+    ("\"sealed\"", &RANGED),
 ];
 const RANGES: [&str; 2] = ["192.0.2.16/28", "192.0.2.16/29"];
 
@@ -334,7 +335,7 @@ impl Document {
         );
         text.extend(self.sections.values().flat_map(|section| [*section, "\n"]));
         for ((name, members), settings) in GROUPS.iter().zip(&self.groups) {
-            let _ = writeln!(text, "[[peer-group]]\nname = \"{name}\"");
+            let _ = writeln!(text, "[[peer-group]]\nname = {name}");
             let mut all = base(members[0], own_asn);
             if RANGED.contains(&members[0]) {
                 all.insert("md5-password", "\"range\"");
@@ -344,10 +345,8 @@ impl Document {
         }
         for (prefix, limit) in &self.ranges {
             let group = GROUPS[self.group_of_ranges()].0;
-            let _ = write!(
-                text,
-                "[[dynamic-neighbors]]\nprefix = \"{prefix}\"\npeer-group = \"{group}\"\nlimit = {limit}\n"
-            );
+            let _ =
+                write!(text, "[[dynamic-neighbors]]\nprefix = \"{prefix}\"\npeer-group = {group}\nlimit = {limit}\n");
         }
         for (host, neighbor) in &self.neighbors {
             let _ = writeln!(text, "[[neighbor]]\naddress = \"192.0.2.{host}\"");
@@ -376,7 +375,7 @@ fn base(host: u8, own_asn: bool) -> BTreeMap<&'static str, &'static str> {
 impl Neighbor {
     fn all(&self, host: u8, own_asn: bool) -> BTreeMap<&'static str, &'static str> {
         let mut all = if self.group.is_none() { base(host, own_asn) } else { BTreeMap::new() };
-        all.extend(self.group.map(|number| ("peer-group", QUOTED[number])));
+        all.extend(self.group.map(|number| ("peer-group", GROUPS[number].0)));
         let external = [(13, "65013"), (14, "65014"), (15, "65015")];
         all.extend(external.into_iter().find(|(of, _)| *of == host).map(|(_, asn)| ("remote-asn", asn)));
         let (key, file) = match host {
@@ -396,6 +395,3 @@ impl Neighbor {
         all
     }
 }
-
-/// The names of [`GROUPS`], as they are written.
-const QUOTED: [&str; 6] = ["\"nodes\"", "\"racks\"", "\"far\"", "\"near\"", "\"signed\"", "\"sealed\""];

@@ -421,7 +421,7 @@ impl<N: Routed> FamilyTable for Table<N> {
     }
 
     fn is_at_rest(&self) -> bool {
-        self.dirty.is_empty() && !self.passing && !self.deferral.is_active() && !self.has_work() && self.is_still()
+        self.dirty.is_empty() && !self.passing && !self.deferral.is_active() && !self.has_backlog() && self.is_still()
     }
 
     fn forget_absent(&mut self, peers: &Peers) {
